@@ -1,0 +1,99 @@
+"""Accuracy and training loss over the epochs of one run, and accuracy of several runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from jal_hf.analysis.records import LogLine, log_series
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, style_axes
+
+ACCURACY = "eval_accuracy"
+
+
+def _draw(axes: Axes, epochs: Sequence[float], values: Sequence[float], number: int, label: str) -> None:
+    style = series_style(number)
+    every = max(1, len(epochs) // 10)
+    axes.plot(
+        epochs,
+        values,
+        color=style.color,
+        linestyle=style.dash,
+        linewidth=1.6,
+        marker=style.marker,
+        markersize=5,
+        # Markers of several lines are set off from each other so that lines lying together stay apart.
+        markevery=(number % every, every),
+        label=label,
+    )
+
+
+def _mark_last_and_best(axes: Axes, epochs: Sequence[float], percent: Sequence[float]) -> None:
+    best = max(range(len(percent)), key=percent.__getitem__)
+    axes.plot(epochs[best], percent[best], marker="*", markersize=14, color=INK, linestyle="none")
+    axes.plot(
+        epochs[-1],
+        percent[-1],
+        marker="o",
+        markersize=10,
+        markerfacecolor="none",
+        color=INK,
+        linestyle="none",
+    )
+    axes.lines[-2].set_label(f"best: {percent[best]:.2f} % (epoch {epochs[best]:g})")
+    axes.lines[-1].set_label(f"last: {percent[-1]:.2f} % (epoch {epochs[-1]:g})")
+
+
+def curves_figure(logs: Mapping[str, Sequence[LogLine]], title: str = "") -> Figure:
+    """Test accuracy over epochs, a line for each run; one run alone also shows its training loss below.
+
+    Several runs get no loss panel: the values of different losses have different floors and scales and say
+    nothing side by side.
+    """
+    if not logs:
+        raise ValueError("No log was given to plot; give at least one run's log.")
+    single = len(logs) == 1
+    figure = new_figure(6.4 if single else 7.4, 5.6 if single else 4.2)
+    panels = figure.subplots(2 if single else 1, 1, squeeze=False, sharex=True)
+    upper = panels[0, 0]
+    for number, (name, log) in enumerate(logs.items()):
+        epochs, accuracy = log_series(log, ACCURACY)
+        percent = [100.0 * value for value in accuracy]
+        _draw(upper, epochs, percent, number, name)
+        if single and percent:
+            _mark_last_and_best(upper, epochs, percent)
+    style_axes(upper, title=title, x_label="" if single else "epoch", y_label="test accuracy (%)")
+    if single:
+        _draw_training_loss(panels[1, 0], next(iter(logs.values())))
+    panels[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    if upper.lines:
+        # Outside the axes, a legend hides no point however the curves run.
+        handles, labels = upper.get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labels,
+            fontsize=FONT_SIZE - 1,
+            loc="outside lower center" if single else "outside right upper",
+            ncols=3 if single else 1,
+            frameon=False,
+        )
+    return figure
+
+
+def _draw_training_loss(axes: Axes, log: Sequence[LogLine]) -> None:
+    excess = any("loss_excess" in line for line in log)
+    epochs, values = log_series(log, "loss_excess" if excess else "loss")
+    if len(epochs) > 200:
+        step = len(epochs) // 200 + 1
+        epochs, values = epochs[::step], values[::step]
+    _draw(axes, epochs, values, 1, "training loss")
+    style_axes(axes, x_label="epoch", y_label="training loss over its floor" if excess else "training loss")
+
+
+def plot_curves(logs: Mapping[str, Sequence[LogLine]], path: str | Path, title: str = "") -> list[Path]:
+    """Draw `curves_figure` and save it as PNG and SVG; `logs` maps a name to the lines of its log.jsonl."""
+    return save_figure(curves_figure(logs, title), path)

@@ -1,0 +1,84 @@
+"""One look for every picture, readable in black and white: each series has its own dash, marker and hatch.
+
+Figures are plain `matplotlib.figure.Figure` objects on the Agg canvas, so that nothing here touches pyplot's
+global state, a running notebook's backend or the user's own settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK = "#222222"
+GRID = "#d9d9d9"
+FONT_SIZE = 10.0
+
+
+@dataclass(frozen=True)
+class SeriesStyle:
+    """How one series is drawn; dash, marker and hatch alone tell it from its neighbours on a grey print."""
+
+    color: str
+    dash: str | tuple[float, tuple[float, ...]]
+    marker: str
+    hatch: str
+
+
+# Okabe and Ito's colours, which survive the common kinds of colour blindness, from dark to light.
+SERIES: tuple[SeriesStyle, ...] = (
+    SeriesStyle("#0072B2", "-", "o", ""),
+    SeriesStyle("#D55E00", "--", "s", "////"),
+    SeriesStyle("#009E73", "-.", "^", "...."),
+    SeriesStyle("#CC79A7", ":", "D", "xxxx"),
+    SeriesStyle("#000000", (0.0, (5.0, 1.0)), "v", "++++"),
+    SeriesStyle("#E69F00", (0.0, (3.0, 1.0, 1.0, 1.0)), "P", "\\\\\\\\"),
+    SeriesStyle("#56B4E9", (0.0, (1.0, 1.0)), "X", "oooo"),
+    SeriesStyle("#7F3C8D", (0.0, (8.0, 2.0, 2.0, 2.0)), "*", "----"),
+)
+
+
+def series_style(number: int) -> SeriesStyle:
+    """Style of the series with this number; from the ninth on, colours shift against dashes and markers."""
+    base = SERIES[number % len(SERIES)]
+    color = SERIES[(number + number // len(SERIES)) % len(SERIES)].color
+    return SeriesStyle(color, base.dash, base.marker, base.hatch)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` by `height` inches, laid out so that labels never overlap."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def style_axes(
+    axes: Axes, *, title: str = "", x_label: str = "", y_label: str = "", grid: bool = True
+) -> None:
+    """Titles, labels, a pale grid behind the data, and no box on the right and the top."""
+    axes.set_title(title, fontsize=FONT_SIZE + 1, color=INK)
+    axes.set_xlabel(x_label, fontsize=FONT_SIZE, color=INK)
+    axes.set_ylabel(y_label, fontsize=FONT_SIZE, color=INK)
+    axes.tick_params(labelsize=FONT_SIZE - 1, colors=INK)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(True, color=GRID, linewidth=0.7)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def save_figure(figure: Figure, path: str | Path) -> list[Path]:
+    """Write the figure as PNG (150 dots an inch) and as SVG; return both files.
+
+    The same figure gives the same bytes: no date is stored and SVG ids are drawn from a fixed salt.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture, drawing = target.with_suffix(".png"), target.with_suffix(".svg")
+    with matplotlib.rc_context({"svg.hashsalt": "jal_hf"}):
+        figure.savefig(picture, dpi=150, metadata={"Software": None})
+        figure.savefig(drawing, metadata={"Date": None})
+    return [picture, drawing]

@@ -1,0 +1,154 @@
+"""Plots are drawn from run.json and log.jsonl alone, as PNG and SVG, without touching global state."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from jal_hf.analysis import confidence_histogram, plot_curves, plot_run, plot_transition_matrix
+from jal_hf.analysis.curves import curves_figure
+from jal_hf.analysis.histograms import confidence_histogram_figure
+from jal_hf.analysis.matrices import transition_matrix_figure
+from jal_hf.analysis.records import read_log
+
+NAMES = ("curves", "transition_matrix", "confidence_histogram")
+
+
+def make_run(folder: Path, classes: int = 10, epochs: int = 4) -> Path:
+    matrix = np.full((classes, classes), 0.4 / (classes - 1))
+    np.fill_diagonal(matrix, 0.6)
+    histogram = confidence_histogram([0.9, 0.8, 0.1, 0.05], [False, False, True, True])
+    record: dict[str, Any] = {
+        "dataset": {"name": "digits", "class_names": [f"class {k}" for k in range(classes)]},
+        "noise": {
+            "spec": "symmetric:0.4",
+            "transition_matrix": matrix.tolist(),
+            "realised_matrix": matrix.tolist(),
+        },
+        "loss": {"name": "jal-ce"},
+        "metrics": {"train": {"confidence_histogram": histogram}},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(record))
+    lines = []
+    for epoch in range(1, epochs + 1):
+        lines.append({"step": epoch, "epoch": epoch, "loss": 90.0 - epoch})
+        lines.append({"step": epoch, "epoch": epoch, "eval_accuracy": 0.5 if epoch == 2 else 0.4})
+    (folder / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_plot_run_writes_three_pictures_in_both_formats(tmp_path: Path, classes: int) -> None:
+    written = plot_run(make_run(tmp_path, classes))
+    assert {path.name for path in written} == {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")}
+    for path in written:
+        assert path.parent == tmp_path / "plots"
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                # A picture of one colour would be an empty one.
+                assert len(set(picture.convert("L").resize((64, 64)).tobytes())) > 8
+        else:
+            assert path.read_text().lstrip().startswith("<?xml")
+
+
+def test_plot_run_leaves_out_pictures_without_facts(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    record["noise"] = {"spec": "none", "transition_matrix": None, "realised_matrix": None}
+    del record["metrics"]["train"]["confidence_histogram"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert {path.stem for path in plot_run(tmp_path)} == {"curves"}
+
+
+def test_plot_run_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no run\.json"):
+        plot_run(tmp_path)
+
+
+def test_plots_repeat_byte_for_byte_and_keep_global_state(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    first = {path.name: path.read_bytes() for path in plot_run(make_run(tmp_path))}
+    second = {path.name: path.read_bytes() for path in plot_run(tmp_path)}
+    assert first == second
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_curves_mark_last_and_best_as_such(tmp_path: Path) -> None:
+    figure = curves_figure({"run": read_log(make_run(tmp_path))})
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "best: 50.00 % (epoch 2)" in labels
+    assert "last: 40.00 % (epoch 4)" in labels
+
+
+def test_curves_of_two_runs_differ_in_dash_and_marker(tmp_path: Path) -> None:
+    log = read_log(make_run(tmp_path))
+    lines = curves_figure({"ce": log, "jal-ce": log}).axes[0].lines
+    assert len({line.get_linestyle() for line in lines}) == 2
+    assert len({line.get_marker() for line in lines}) == 2
+
+
+def test_curves_of_no_run_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="No log was given"):
+        plot_curves({}, tmp_path / "curves")
+
+
+def test_log_leaves_out_a_line_cut_short_by_a_kill(tmp_path: Path) -> None:
+    make_run(tmp_path, epochs=1)
+    with (tmp_path / "log.jsonl").open("a") as handle:
+        handle.write('{"step": 3, "epo')
+    assert len(read_log(tmp_path)) == 2
+
+
+def test_transition_matrix_annotates_up_to_twenty_classes() -> None:
+    assert len(transition_matrix_figure(np.eye(20), None).axes[0].texts) == 20
+    assert len(transition_matrix_figure(np.eye(21), None).axes[0].texts) == 0
+    assert len(transition_matrix_figure(np.eye(100), None).axes[0].get_xticks()) == 10
+
+
+def test_transition_matrix_labels_do_not_overlap_when_names_are_long() -> None:
+    names = [f"a rather long class name {k}" for k in range(20)]
+    figure = transition_matrix_figure(np.eye(20), np.eye(20), names)
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(left.x1 <= right.x0 + 1 for left, right in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    ("asked", "realised", "names", "sentence"),
+    [
+        (None, None, None, "give at least one"),
+        (np.ones((2, 3)), None, None, "must be square"),
+        (np.eye(2), np.eye(3), None, "different sizes"),
+        (np.eye(3), None, ["a", "b"], "2 class names"),
+    ],
+)
+def test_transition_matrix_refuses_what_cannot_be_drawn(
+    tmp_path: Path, asked: Any, realised: Any, names: Any, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        plot_transition_matrix(asked, realised, names, tmp_path / "matrix")
+    assert not list(tmp_path.iterdir())
+
+
+def test_confidence_histogram_counts_both_groups() -> None:
+    histogram = confidence_histogram([0.0, 1.0, 0.51], [True, False, False], bins=2)
+    assert histogram == {"edges": [0.0, 0.5, 1.0], "clean": [0, 2], "wrong": [1, 0]}
+
+
+def test_confidence_histogram_shows_shares_of_each_group() -> None:
+    figure = confidence_histogram_figure({"edges": [0.0, 0.5, 1.0], "clean": [1, 3], "wrong": [10, 0]})
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == [25.0, 75.0, 100.0, 0.0]
+
+
+def test_confidence_histogram_refuses_shapes_that_disagree() -> None:
+    with pytest.raises(ValueError, match="must agree"):
+        confidence_histogram([0.1, 0.2], [True])
