@@ -1,0 +1,113 @@
+"""Callbacks of the Trainer: the log file and the clock."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class LogFileCallback(TrainerCallback):
+    """Appends each logged step or evaluation to `log.jsonl`, one JSON object a line.
+
+    On resume the lines after the checkpoint's step are dropped first, so that no step stands there twice.
+    """
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if not state.is_world_process_zero:
+            return
+        path = Path(args.output_dir) / "log.jsonl"
+        kept = [line for line in _complete_lines(path) if line.get("step", 0) <= state.global_step]
+        kept = [] if state.global_step == 0 else kept
+        temporary = path.with_suffix(".jsonl.tmp")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        temporary.replace(path)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero or logs is None:
+            return
+        line = {"step": state.global_step, **{key: _jsonable(value) for key, value in logs.items()}}
+        with (Path(args.output_dir) / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+
+def _complete_lines(path: Path) -> list[dict[str, Any]]:
+    """Lines of a log that parse; a line cut off by a kill is left out."""
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def _jsonable(value: Any) -> Any:
+    """Numbers as JSON takes them: non-finite ones become null."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class ThroughputCallback(TrainerCallback):
+    """Measures seconds spent in training steps, data work included, and the share of it spent waiting for data.
+
+    Evaluation, saving and the first `warmup_steps` steps are left out.
+    """
+
+    def __init__(self, warmup_steps: int = 10) -> None:
+        self.warmup_steps = warmup_steps
+        self.waited = 0.0
+        self.seconds = 0.0
+        self.steps = 0
+        self._seen = 0
+        self._resumed_at: float | None = None
+        self._waited_before = 0.0
+        self._waited_total = 0.0
+
+    @property
+    def wait_share(self) -> float:
+        """Seconds spent waiting for data over seconds of training, in [0, 1]; 0 before anything was measured."""
+        return self._waited_total / self.seconds if self.seconds else 0.0
+
+    def images_per_second(self, global_batch_size: int) -> float | None:
+        """Training images a second, or None where the run was too short to measure."""
+        return self.steps * global_batch_size / self.seconds if self.seconds else None
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self._restart()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        now = time.perf_counter()
+        self._seen += 1
+        if self._resumed_at is not None and self._seen > self.warmup_steps:
+            self.seconds += now - self._resumed_at
+            self._waited_total += self.waited - self._waited_before
+            self.steps += 1
+        self._resumed_at, self._waited_before = now, self.waited
+
+    def on_evaluate(self, *_: Any, **__: Any) -> None:
+        self._restart()
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        self._restart()
+
+    def on_log(self, *_: Any, **__: Any) -> None:
+        self._restart()
+
+    def _restart(self) -> None:
+        self._resumed_at, self._waited_before = time.perf_counter(), self.waited

@@ -1,0 +1,85 @@
+"""From a model's outputs to a robust loss: class axis, plug for the stock `Trainer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jal_hf.losses import RobustLoss, create_loss
+
+
+def resolve_loss(loss: RobustLoss | str) -> RobustLoss:
+    """A loss by object or registry name (with its default parameters)."""
+    if isinstance(loss, str):
+        return create_loss(loss)
+    if not isinstance(loss, RobustLoss):
+        raise TypeError(f"loss must be a RobustLoss or a registered name, got {type(loss).__name__}.")
+    return loss
+
+
+def logits_of(outputs: Any) -> Tensor:
+    """The logits in what a model returned: a tensor, a mapping or object with `logits`, or a tuple led by them."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    if isinstance(outputs, Mapping):
+        if "logits" not in outputs:
+            raise ValueError(f"The model's output has no 'logits', only: {', '.join(map(str, outputs))}.")
+        return outputs["logits"]  # type: ignore[no-any-return]
+    if hasattr(outputs, "logits"):
+        return outputs.logits  # type: ignore[no-any-return]
+    return outputs[0]  # type: ignore[no-any-return]
+
+
+def classes_second(logits: Tensor, labels: Tensor) -> Tensor:
+    """Put the class axis where the losses expect it, (N, K, d1, ...).
+
+    transformers' token classifiers give (N, T, K) for labels (N, T); every other layout is already right.
+    """
+    if labels.dim() == 2 and logits.dim() == 3 and logits.shape[:2] == labels.shape and not labels.is_floating_point():
+        return logits.transpose(1, 2)
+    return logits
+
+
+def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
+    """Plug a robust loss into the stock `transformers.Trainer`.
+
+    The returned function divides the summed loss by `num_items_in_batch`, which the Trainer counts over all
+    accumulation steps and devices, so the gradient doesn't depend on how the batch is split.
+
+    Args:
+        loss: Loss object or registry name; its reduction is ignored, the mean is always taken.
+
+    Raises:
+        ValueError: The loss has class weights or skips another label than -100. The stock Trainer counts labels
+            other than -100 with weight one; `JALTrainer` counts as the loss does.
+
+    Example:
+        >>> from jal_hf import as_compute_loss_func
+        >>> compute_loss_func = as_compute_loss_func("jal-ce")
+    """
+    criterion = resolve_loss(loss)
+    if getattr(criterion, "weight", None) is not None:
+        raise ValueError("The stock Trainer cannot average a loss with class weights; use JALTrainer for it.")
+    if criterion.ignore_index != -100:
+        raise ValueError(
+            f"The stock Trainer counts labels other than -100, but the loss ignores {criterion.ignore_index}; "
+            "use JALTrainer, or ignore_index=-100."
+        )
+
+    def compute_loss(outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+        if labels is None:
+            raise ValueError("The batch has no 'labels', so no loss can be computed; check the data collator.")
+        total, count = criterion.total(classes_second(logits_of(outputs), labels), labels)
+        return total / _at_least_one(count if num_items_in_batch is None else num_items_in_batch)
+
+    return compute_loss
+
+
+def _at_least_one(count: Tensor | int | float) -> Tensor | float:
+    """A batch without any counted label has total 0; dividing by 1 keeps it 0 instead of NaN."""
+    if isinstance(count, Tensor):
+        return torch.where(count == 0, torch.ones_like(count), count)
+    return float(count) if count else 1.0

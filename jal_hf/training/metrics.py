@@ -1,0 +1,96 @@
+"""Accuracy as an `evaluate.Metric` that ships with the package: nothing is downloaded, nothing remote is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+from numpy.typing import NDArray
+from transformers import EvalPrediction
+
+_DESCRIPTION = """\
+Top-1 and top-5 accuracy of logits. With `clean_references` beside noisy `references` it also gives, on a training
+set, the share of clean labels recovered and the share of wrong labels memorised.
+"""
+_INPUTS = """\
+predictions: logits or probabilities, (N, K) floats.
+references: given labels, (N,) integers in [0, K); rows equal to -100 are skipped.
+clean_references: true labels, (N,), optional.
+"""
+
+
+class ImageClassificationMetric(evaluate.Metric):  # type: ignore[misc]
+    """Accuracy figures as fractions in [0, 1].
+
+    Keys: `accuracy`; `top5_accuracy` (only when K > 5); with `clean_references` also `clean_accuracy` (prediction
+    equals the true label, over all rows) and `memorized_rate` (prediction equals the given label, over the rows
+    whose given label is wrong; 0 when there are none).
+
+    Example:
+        >>> from jal_hf import ImageClassificationMetric
+        >>> metric = ImageClassificationMetric()
+        >>> metric.compute(predictions=[[0.9, 0.1], [0.2, 0.8]], references=[0, 0])
+        {'accuracy': 0.5}
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"keep_in_memory": True, **kwargs})
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation="",
+            inputs_description=_INPUTS,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.Sequence(datasets.Value("float32")),
+                    "references": datasets.Value("int64"),
+                }
+            ),
+        )
+
+    def _compute(
+        self, predictions: Any, references: Any, clean_references: Any | None = None, **_: Any
+    ) -> dict[str, float]:
+        clean = None if clean_references is None else np.asarray(clean_references)
+        return classification_metrics(np.asarray(predictions), np.asarray(references), clean)
+
+
+def classification_metrics(
+    logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], clean: NDArray[np.integer[Any]] | None = None
+) -> dict[str, float]:
+    """The metric's figures from arrays: logits (N, K), labels (N,) and true labels (N,) or None.
+
+    Raises:
+        ValueError: Shapes that don't fit, or no row left to count.
+    """
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(f"Expected logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}.")
+    counted = labels != -100
+    if not counted.any():
+        raise ValueError("There is no labelled row to score.")
+    logits, labels = logits[counted], labels[counted]
+    predicted = logits.argmax(axis=1)
+    figures = {"accuracy": float((predicted == labels).mean())}
+    if logits.shape[1] > 5:
+        best_five = np.argpartition(-logits, 5, axis=1)[:, :5]
+        figures["top5_accuracy"] = float((best_five == labels[:, None]).any(axis=1).mean())
+    if clean is not None:
+        clean = clean[counted]
+        wrong = labels != clean
+        figures["clean_accuracy"] = float((predicted == clean).mean())
+        figures["memorized_rate"] = float((predicted == labels)[wrong].mean()) if wrong.any() else 0.0
+    return figures
+
+
+def compute_metrics_with(metric: ImageClassificationMetric) -> Callable[[EvalPrediction], dict[str, float]]:
+    """The Trainer's `compute_metrics` for a metric object."""
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+        return dict(metric.compute(predictions=logits, references=prediction.label_ids))
+
+    return compute_metrics

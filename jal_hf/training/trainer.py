@@ -1,0 +1,197 @@
+"""The Trainer: a robust loss through `compute_loss`, exact under accumulation and on many devices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback
+
+from jal_hf.losses import RobustLoss, create_loss
+from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
+from jal_hf.training.criterion import _at_least_one, classes_second, logits_of, resolve_loss
+from jal_hf.training.inputs import BATCH_EXTRAS, as_training_dataset, collate_batch
+from jal_hf.training.metrics import ImageClassificationMetric, compute_metrics_with
+from jal_hf.training.penalty import l1_penalty
+from jal_hf.training.schedules import epoch_scheduler
+
+
+class JALTrainer(Trainer):
+    """`transformers.Trainer` with a robust loss.
+
+    The gradient of a step is that of the mean loss over the *global* batch, however it is split over accumulation
+    steps and devices: each micro-batch contributes its summed loss over the number of counted labels of the whole
+    step. The L1 penalty enters once a step, in training only, before clipping.
+
+    Args:
+        loss: Loss object, registry name, or None for `args.loss` with `args.loss_args` and `args.preset`.
+        train_dataset, eval_dataset: As in the parent, giving `pixel_values` (or a tokenizer's fields) and `labels`;
+            `clean_label` and `index` may be there and never reach the model. A `datasets.Dataset` with an image
+            column is preprocessed as the model's `pretrained_cfg` says.
+        validation_dataset: A further split that is evaluated beside `eval_dataset`, its figures named
+            `validation_...`; for noisy validation data.
+
+    Raises:
+        ValueError: Arguments that cannot work together.
+
+    Example:
+        trainer = JALTrainer(model=model, args=args, train_dataset=noisy["train"], loss="jal-ce")
+    """
+
+    # The loss is normalised over the whole accumulated batch here, so training_step must not divide it again.
+    loss_is_scaled_for_ga = True
+
+    args: JALTrainingArguments
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        args: JALTrainingArguments | None = None,
+        *,
+        loss: RobustLoss | str | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        validation_dataset: Any = None,
+        data_collator: Any = None,
+        compute_metrics: Any = None,
+        callbacks: list[TrainerCallback] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        args = args if args is not None else JALTrainingArguments(output_dir="runs/jal")
+        if not isinstance(args, JALTrainingArguments):
+            raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
+        if loss is None:
+            loss = create_loss(args.loss, preset=args.preset, **(args.loss_args or {}))  # type: ignore[arg-type]
+        self.criterion = resolve_loss(loss)
+        self.throughput = ThroughputCallback()
+        self.validation_dataset = as_training_dataset(validation_dataset, model, train=False, seed=args.seed)
+        self._last_step: tuple[Tensor, Tensor] | None = None
+        own: list[TrainerCallback] = [self.throughput, LogFileCallback()]
+        if args.push_to_hub:
+            own += [entry.load()() for entry in entry_points(group="jal_hf.callbacks")]
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=as_training_dataset(train_dataset, model, train=True, seed=args.seed),
+            eval_dataset=as_training_dataset(eval_dataset, model, train=False, seed=args.seed),
+            data_collator=data_collator if data_collator is not None else self._default_collator(kwargs),
+            compute_metrics=compute_metrics or compute_metrics_with(ImageClassificationMetric()),
+            callbacks=own + (callbacks or []),
+            **kwargs,
+        )
+        # Before loss_is_scaled_for_ga existed, this was what told training_step that the loss is already scaled.
+        self.model_accepts_loss_kwargs = True
+        if args.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        if args.sync_batchnorm:
+            self.model = self.model_wrapped = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+
+    @staticmethod
+    def _default_collator(kwargs: dict[str, Any]) -> Any:
+        return None if kwargs.get("processing_class") is not None else collate_batch
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The robust loss of one micro-batch, scaled so that a step's micro-batches add up to the global mean.
+
+        In evaluation it is the plain mean over the batch, without the L1 penalty.
+        """
+        labels = inputs.get("labels")
+        if labels is None:
+            raise ValueError(f"The batch has no 'labels', only: {', '.join(inputs)}. Check the data collator.")
+        features = {key: value for key, value in inputs.items() if key != "labels" and key not in BATCH_EXTRAS}
+        if self.args.channels_last and "pixel_values" in features:
+            features["pixel_values"] = features["pixel_values"].contiguous(memory_format=torch.channels_last)
+        outputs = model(**features) if "pixel_values" not in features else model(features.pop("pixel_values"), **features)
+        logits = classes_second(logits_of(outputs), labels)
+        total, normaliser = self.criterion.total(logits, labels, inputs.get("sample_weight"))
+        if model.training:
+            self._last_step = (logits.detach(), labels)
+            share = normaliser if num_items_in_batch is None else num_items_in_batch
+            loss = total / _at_least_one(share) * self._gradient_averaging(num_items_in_batch)
+            if self.args.l1_weight_decay and self.accelerator.sync_gradients:
+                loss = loss + self.args.l1_weight_decay * l1_penalty(model)
+        else:
+            loss = total / _at_least_one(normaliser)
+        if not return_outputs:
+            return loss
+        return loss, outputs if isinstance(outputs, dict) else {"logits": logits}
+
+    def _gradient_averaging(self, num_items_in_batch: Tensor | int | None) -> int:
+        """DDP and FSDP average gradients over processes; a share of a global sum must be added instead."""
+        return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | None]:
+        """As the parent's, but labels are counted as the loss counts them: its ignore_index and its weights."""
+        started = time.perf_counter()
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self.throughput.waited += time.perf_counter() - started
+        if not batches or "labels" not in batches[0]:
+            return batches, None
+        count = sum(
+            self.criterion.normaliser(batch["labels"], batch.get("sample_weight")).to(device) for batch in batches
+        )
+        if self.args.world_size > 1:
+            count = self.accelerator.gather(count).sum()
+        return batches, count
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """All parameters, as the papers decay them, unless `decay_all_parameters` is off."""
+        if self.args.decay_all_parameters:
+            return [name for name, _ in model.named_parameters()]
+        return list(super().get_decay_parameter_names(model))
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """The parent's schedules, and those that step once an epoch."""
+        if self.args.epoch_schedule is None or self.lr_scheduler is not None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        epochs = float(self.args.num_train_epochs)
+        steps_per_epoch = max(1, round(num_training_steps / epochs))
+        if self.args.max_steps > 0 and hasattr(self.train_dataset, "__len__"):
+            global_batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            steps_per_epoch = max(1, -(-len(self.train_dataset) // global_batch))
+            epochs = num_training_steps / steps_per_epoch
+        self.lr_scheduler = epoch_scheduler(
+            optimizer if optimizer is not None else self.optimizer,
+            self.args.epoch_schedule,
+            steps_per_epoch,
+            epochs,
+            dict(self.args.lr_scheduler_kwargs or {}),
+        )
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """As the parent's; where there is a validation split and no other dataset is asked for, that one too."""
+        metrics = dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
+        if eval_dataset is None and self.validation_dataset is not None and metric_key_prefix == "eval":
+            metrics |= super().evaluate(self.validation_dataset, ignore_keys, "validation")
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the parent's, with the loss's components of the last micro-batch beside a training loss."""
+        if "loss" in logs and self._last_step is not None:
+            for name, value in self.criterion.components(*self._last_step).items():
+                logs[f"loss_{name}"] = float(value)
+            logs["data_wait_share"] = self.throughput.wait_share
+        super().log(logs, start_time)
+
+    @property
+    def log_file(self) -> Path:
+        """The run's `log.jsonl`."""
+        return Path(self.args.output_dir) / "log.jsonl"
