@@ -1,0 +1,83 @@
+"""`jal-hf`: one program, one small file a command."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "train one robust classifier",
+    "compare": "train a grid of losses, noises and seeds, and tabulate it as the papers do",
+    "losses": "list the losses, or explain one",
+    "noise": "write or push a noisy copy of a dataset",
+    "check": "is a loss asymmetric under a noise, by how much, and the smallest safe a",
+    "audit": "rank the training examples whose labels look wrong",
+    "advise": "which loss suits a dataset and its noise, and why",
+    "tune": "search loss parameters and learning rate on a noisy validation split",
+    "plot": "draw a run's plots again",
+    "card": "render a run's model card again",
+    "push": "push a run's checkpoint and card to the Hub",
+}
+
+EXIT_BAD_INPUT = 2
+
+
+def usage() -> str:
+    """The text of `jal-hf --help`."""
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in available().items())
+    return (
+        "usage: jal-hf COMMAND [ARGUMENTS]\n\n"
+        "Train classifiers that survive wrong labels.\n\n"
+        f"commands:\n{rows}\n\n"
+        "`jal-hf COMMAND --help` explains a command. Start with `jal-hf train`."
+    )
+
+
+def available() -> dict[str, str]:
+    """The commands whose file is in this installation."""
+    folder = os.path.dirname(__file__)
+    return {name: text for name, text in COMMANDS.items() if os.path.exists(os.path.join(folder, f"{name}.py"))}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command and return the exit code: 0 done, 2 bad input."""
+    words = list(argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        from jal_hf import __version__
+
+        print(f"jal_hf {__version__}")
+        return 0
+    command, rest = words[0], words[1:]
+    if command not in available():
+        near = difflib.get_close_matches(command, available(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return _fail(f"Unknown command {command!r}.{hint} There are: {', '.join(available())}.")
+    try:
+        module = importlib.import_module(f"jal_hf.cli.{command}")
+        if hasattr(module, "main"):
+            return int(module.main(rest))
+        parser = argparse.ArgumentParser(prog=f"jal-hf {command}", description=module.HELP)
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(rest)))
+    except (ValueError, TypeError, FileNotFoundError, FileExistsError, NotADirectoryError, ImportError) as error:
+        if os.environ.get("JAL_HF_DEBUG"):
+            raise
+        return _fail(str(error))
+
+
+def _fail(sentence: str) -> int:
+    print(f"jal-hf: error: {sentence}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+
+
+def entry() -> None:
+    """The console script."""
+    raise SystemExit(main(sys.argv[1:]))

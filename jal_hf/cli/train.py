@@ -1,0 +1,73 @@
+"""`jal-hf train`: one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jal_hf.training.run import RunResult, run_training
+from jal_hf.training.settings import RunSettings, parse_settings
+
+HELP = "train one robust classifier"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train, draw the plots, write the card, and print a table of what came out."""
+    settings = parse_settings(argv)
+    result = finish(settings)
+    if result.trainer.is_world_process_zero():
+        print(summary(result.record, result.folder))
+    return 0
+
+
+def finish(settings: RunSettings, data: Any = None) -> RunResult:
+    """Train and complete the run's folder with plots and card, and push it where that was asked."""
+    from jal_hf.analysis import plot_run
+    from jal_hf.hub import write_card
+
+    result = run_training(settings, data)
+    if result.trainer.is_world_process_zero():
+        plot_run(result.folder)
+        write_card(result.folder)
+    return result
+
+
+def summary(record: dict[str, Any], folder: Any) -> str:
+    """The closing table: what was trained on what, and how well."""
+    noise, metrics, training = record["noise"] or {}, record["metrics"], record["training"]
+    last, best, train = metrics["last"] or {}, metrics["best"] or {}, metrics["train"] or {}
+    loss = record["loss"]
+    parameters = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in _short(loss["params"]))
+    rows = [
+        ("loss", f"{loss['name']}({parameters})"),
+        ("noise", _noise(noise)),
+        ("test accuracy, last epoch", _percent(last.get("accuracy"))),
+        ("test accuracy, best epoch", f"{_percent(best.get('accuracy'))}  (epoch {best.get('epoch', 0):g})" if best else "-"),
+        ("test top-5 accuracy", _percent(last.get("top5_accuracy"))),
+        ("noisy validation accuracy", _percent(last.get("validation_accuracy"))),
+        ("training labels: clean recovered", _percent(train.get("clean_accuracy"))),
+        ("training labels: wrong memorised", _percent(train.get("memorized_rate"))),
+        ("time", f"{training['seconds']:.0f} s, {training['images_per_second'] or 0:.0f} images/s, {training['precision']}"),
+        ("waiting for data", _percent(training["data_wait_share"])),
+    ]
+    rows = [(name, text) for name, text in rows if text != "-"]
+    width = max(len(name) for name, _ in rows)
+    body = "\n".join(f"  {name:<{width}}  {text}" for name, text in rows)
+    warnings = "".join(f"\n  warning: {text}" for text in record["dataset"]["warnings"])
+    return f"\n{record['recipe']}: {record['model']['name']} on {record['dataset']['name']}\n{body}{warnings}\n  everything is in {folder}"
+
+
+def _short(params: dict[str, Any]) -> list[tuple[str, Any]]:
+    plain = ("reduction", "ignore_index", "weight")
+    return [(name, value) for name, value in params.items() if name not in plain and not isinstance(value, dict)]
+
+
+def _noise(noise: dict[str, Any]) -> str:
+    if not noise:
+        return "-"
+    asked, realised = noise.get("asked_rate"), noise.get("realised_rate")
+    return f"{noise['spec']}, asked {_percent(asked)}, realised {_percent(realised)}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
