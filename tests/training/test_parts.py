@@ -1,0 +1,187 @@
+"""Schedules, hardware detection, metrics, folders and logs."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from jal_hf import ImageClassificationMetric
+from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
+from jal_hf.training.criterion import classes_second, logits_of
+from jal_hf.training.diagnostics import confidence_histogram
+from jal_hf.training.folder import prepare_folder
+from jal_hf.training.hardware import cpu_flags, detect_hardware
+from jal_hf.training.metrics import classification_metrics
+from jal_hf.training.record import epoch_figures, read_record, write_record
+from jal_hf.training.schedules import epoch_factor, epoch_scheduler
+
+
+def test_cosine_epoch_equals_torch_stepped_once_an_epoch() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    ours = torch.optim.SGD([parameter], lr=0.1)
+    theirs = torch.optim.SGD([parameter], lr=0.1)
+    schedule = epoch_scheduler(ours, "cosine_epoch", 3, 7, {})
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, T_max=7)
+    for _ in range(7):
+        for _ in range(3):
+            assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
+            ours.step()
+            schedule.step()
+        theirs.step()
+        reference.step()
+
+
+def test_step_and_exponential_epoch_follow_their_options() -> None:
+    step = epoch_factor("step_epoch", 10, {"milestones": [5], "gamma": 0.1})
+    assert [step(epoch) for epoch in (0, 4, 5, 9)] == pytest.approx([1, 1, 0.1, 0.1])
+    assert epoch_factor("exponential_epoch", 10, {"gamma": 0.97})(3) == pytest.approx(0.97**3)
+
+
+def test_epoch_schedule_refuses_unknown_options() -> None:
+    with pytest.raises(ValueError, match="does not take power"):
+        epoch_factor("step_epoch", 10, {"power": 2})
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [({"avx2"}, "fp32"), ({"avx512f"}, "fp32"), ({"amx_bf16"}, "bf16"), ({"avx512_bf16"}, "bf16"), (set(), "fp32")],
+)
+def test_hardware_chooses_bf16_only_where_the_cpu_computes_in_it(flags: set[str], precision: str) -> None:
+    found = detect_hardware(use_cpu=True, flags=frozenset(flags))
+    assert found.precision == precision
+    assert "bfloat16" in found.reason
+
+
+def test_cpu_flags_are_read_from_the_kernels_file(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("model name\t: X\nflags\t\t: fpu amx_bf16 avx2\n")
+    assert cpu_flags(tmp_path / "cpuinfo") == {"fpu", "amx_bf16", "avx2"}
+    assert cpu_flags(tmp_path / "absent") == frozenset()
+
+
+def test_metric_counts_recovered_and_memorised_labels() -> None:
+    logits = np.eye(3)[[0, 1, 2, 1]]
+    given, clean = np.array([0, 1, 0, 1]), np.array([0, 1, 2, 2])
+    figures = classification_metrics(logits, given, clean)
+    assert figures == {"accuracy": 0.75, "clean_accuracy": 0.75, "memorized_rate": 0.5}
+
+
+def test_metric_top5_counts_the_label_among_the_five_largest() -> None:
+    logits = np.tile(np.arange(8.0), (3, 1))
+    figures = classification_metrics(logits, np.array([7, 3, 2]))
+    assert figures["accuracy"] == pytest.approx(1 / 3)
+    assert figures["top5_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_metric_skips_ignored_rows_and_refuses_none_left() -> None:
+    assert classification_metrics(np.eye(2), np.array([0, -100]))["accuracy"] == 1.0
+    with pytest.raises(ValueError, match="no labelled row"):
+        classification_metrics(np.eye(2), np.array([-100, -100]))
+
+
+def test_metric_is_an_evaluate_metric_that_needs_no_network() -> None:
+    metric = ImageClassificationMetric()
+    assert metric.compute(predictions=np.eye(3), references=[0, 1, 0]) == {"accuracy": pytest.approx(2 / 3)}
+    metric.add_batch(predictions=[[0.0, 1.0]], references=[1])
+    metric.add_batch(predictions=[[0.0, 1.0]], references=[0])
+    assert metric.compute()["accuracy"] == 0.5
+
+
+def test_logits_are_found_in_every_form_of_output() -> None:
+    logits = torch.zeros(2, 3)
+    for outputs in (logits, {"logits": logits}, (logits,)):
+        assert logits_of(outputs) is logits
+    with pytest.raises(ValueError, match="no 'logits'"):
+        logits_of({"scores": logits})
+
+
+def test_token_logits_get_their_class_axis_second() -> None:
+    assert classes_second(torch.zeros(2, 5, 3), torch.zeros(2, 5, dtype=torch.long)).shape == (2, 3, 5)
+    assert classes_second(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long)).shape == (2, 3, 4, 4)
+
+
+def test_confidence_histogram_separates_right_from_wrong_labels() -> None:
+    probabilities = np.array([[0.95, 0.05], [0.9, 0.1], [0.02, 0.98]])
+    histogram = confidence_histogram(probabilities, np.array([0, 1, 1]), np.array([0, 0, 1]), bins=10)
+    assert sum(histogram["clean"]) == 2
+    assert histogram["wrong"][1] == 1  # p(given) = 0.1 opens the second bin
+
+
+def test_folder_refuses_a_finished_run_and_takes_it_with_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "keep.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        prepare_folder(tmp_path, overwrite=False, resume=None)
+    assert prepare_folder(tmp_path, overwrite=True, resume=None) is None
+    assert not (tmp_path / "run.json").exists()
+    assert (tmp_path / "keep.txt").exists()
+
+
+def test_folder_refuses_an_unfinished_run_and_resumes_it_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-5").mkdir()
+    (tmp_path / "checkpoint-12").mkdir()
+    with pytest.raises(FileExistsError, match="--resume auto"):
+        prepare_folder(tmp_path, overwrite=False, resume=None)
+    assert prepare_folder(tmp_path, overwrite=False, resume="auto") == str(tmp_path / "checkpoint-12")
+    with pytest.raises(FileNotFoundError, match="checkpoint-7"):
+        prepare_folder(tmp_path, overwrite=False, resume=str(tmp_path / "checkpoint-7"))
+
+
+def test_folder_refuses_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        prepare_folder(tmp_path / "out", overwrite=False, resume=None)
+
+
+def test_log_file_drops_steps_after_the_checkpoint_and_cut_lines(tmp_path: Path) -> None:
+    lines = [json.dumps({"step": step, "loss": 1.0}) for step in (1, 2, 3, 4)]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines) + '\n{"step": 5, "lo')
+    args = TrainingArguments(output_dir=str(tmp_path), report_to="none", use_cpu=True)
+    state = TrainerState(global_step=2, is_world_process_zero=True)
+    callback = LogFileCallback()
+    callback.on_train_begin(args, state, TrainerControl())
+    state.global_step = 3
+    callback.on_log(args, state, TrainerControl(), {"loss": math.nan})
+    read = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in read] == [1, 2, 3]
+    assert read[-1]["loss"] is None
+
+
+def test_throughput_leaves_out_evaluation_and_warmup(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 5.0, 6.0, 100.0, 101.0])
+    monkeypatch.setattr("jal_hf.training.callbacks.time.perf_counter", lambda: next(clock))
+    callback = ThroughputCallback(warmup_steps=1)
+    callback.on_train_begin()  # 0
+    callback.on_step_end()  # 5: warm-up
+    callback.on_step_end()  # 6: one second
+    callback.on_evaluate()  # 100
+    callback.on_step_end()  # 101: one second
+    assert callback.seconds == pytest.approx(2.0)
+    assert callback.images_per_second(32) == pytest.approx(32.0)
+
+
+def test_record_names_last_and_best_epoch() -> None:
+    log = [
+        {"step": 1, "epoch": 1.0, "eval_accuracy": 0.9, "eval_loss": 1.0},
+        {"step": 2, "epoch": 2.0, "eval_accuracy": 0.7, "eval_loss": 2.0},
+    ]
+    last, best = epoch_figures(log)
+    assert last["accuracy"] == 0.7
+    assert best == {"accuracy": 0.9, "epoch": 1.0}
+    with pytest.raises(ValueError, match="no evaluation"):
+        epoch_figures([{"step": 1, "loss": 1.0}])
+
+
+def test_record_is_written_whole_and_read_back(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no finished run"):
+        read_record(tmp_path)
+    write_record({"schema": 1, "seed": 0}, tmp_path)
+    assert read_record(tmp_path) == {"schema": 1, "seed": 0}
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    with pytest.raises(ValueError, match="Out of range"):
+        write_record({"schema": 1, "x": math.nan}, tmp_path)

@@ -1,0 +1,193 @@
+"""JALTrainer: exact gradients however a batch is split, penalty once a step, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments, set_seed
+
+from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss
+from tests.training.helpers import CLASSES, MODELS, Examples, timm_model
+
+
+def arguments(folder: Path, **changes: Any) -> JALTrainingArguments:
+    settings = {
+        "output_dir": str(folder),
+        "optim": "sgd",
+        "learning_rate": 0.05,
+        "lr_scheduler_type": "constant",
+        "max_grad_norm": 0.0,
+        "max_steps": 2,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "precision": "fp32",
+        "use_cpu": True,
+        "train_sampling_strategy": "sequential",
+    }
+    return JALTrainingArguments(**{**settings, **changes})
+
+
+def trained_weights(
+    make_model: Any, folder: Path, batch: int, steps: int, *, loss: str = "jal-ce", ignored: tuple[int, ...] = (), **changes: Any
+) -> dict[str, Tensor]:
+    set_seed(0)
+    model = make_model()
+    args = arguments(folder, per_device_train_batch_size=batch, gradient_accumulation_steps=steps, **changes)
+    trainer = JALTrainer(model=model, args=args, train_dataset=Examples(ignored=ignored), loss=loss)
+    trainer.train()
+    return {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+
+
+def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
+    for name, value in left.items():
+        torch.testing.assert_close(value, right[name], rtol=1e-4, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@pytest.mark.parametrize("make_model", MODELS.values(), ids=MODELS.keys())
+@pytest.mark.parametrize("loss", ["jal-ce", "gce"])
+def test_trainer_gradient_does_not_depend_on_accumulation(make_model: Any, loss: str, tmp_path: Path) -> None:
+    whole = trained_weights(make_model, tmp_path / "a", 12, 1, loss=loss)
+    split = trained_weights(make_model, tmp_path / "b", 3, 4, loss=loss)
+    assert_same(whole, split)
+
+
+def test_trainer_gradient_does_not_depend_on_accumulation_when_labels_are_ignored(tmp_path: Path) -> None:
+    # All labels of the first micro-batch and some of the others are ignored: a mean of means would be off.
+    whole = trained_weights(timm_model, tmp_path / "a", 12, 1, ignored=(0, 1, 2, 5, 13))
+    split = trained_weights(timm_model, tmp_path / "b", 3, 4, ignored=(0, 1, 2, 5, 13))
+    assert_same(whole, split)
+
+
+def test_trainer_gradient_does_not_depend_on_accumulation_when_the_last_step_is_short(tmp_path: Path) -> None:
+    whole = trained_weights(timm_model, tmp_path / "a", 16, 1)
+    split = trained_weights(timm_model, tmp_path / "b", 4, 4)
+    assert_same(whole, split)
+
+
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_trainer_adds_the_l1_penalty_once_a_step(accumulation: int, tmp_path: Path) -> None:
+    decay, rate = 0.01, 0.05
+    plain = trained_weights(timm_model, tmp_path / "a", 12 // accumulation, accumulation, max_steps=1)
+    decayed = trained_weights(
+        timm_model, tmp_path / "b", 12 // accumulation, accumulation, max_steps=1, l1_weight_decay=decay
+    )
+    set_seed(0)
+    start = dict(timm_model().named_parameters())
+    for name, value in plain.items():
+        expected = value - rate * decay * start[name].detach().sign()
+        torch.testing.assert_close(decayed[name], expected, rtol=0, atol=2e-6)
+
+
+def test_trainer_adds_the_l1_penalty_before_clipping_and_never_in_evaluation(tmp_path: Path) -> None:
+    set_seed(0)
+    args = arguments(tmp_path, l1_weight_decay=100.0, max_grad_norm=1.0, max_steps=1, learning_rate=1.0)
+    trainer = JALTrainer(model=timm_model(), args=args, train_dataset=Examples(), eval_dataset=Examples(), loss="mae")
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    assert trainer.evaluate()["eval_loss"] <= 2.0  # mae is at most 2; with the penalty it would be in the thousands
+    trainer.train()
+    moved = torch.cat([(a - b).flatten() for a, b in zip(trainer.model.parameters(), before, strict=True)])
+    assert moved.norm().item() == pytest.approx(1.0, rel=1e-3)
+
+
+def test_trainer_decays_all_parameters_unless_told_otherwise(tmp_path: Path) -> None:
+    trainer = JALTrainer(model=timm_model(), args=arguments(tmp_path), train_dataset=Examples(), loss="ce")
+    everything = {name for name, _ in trainer.model.named_parameters()}
+    assert set(trainer.get_decay_parameter_names(trainer.model)) == everything
+    trainer.args.decay_all_parameters = False
+    assert set(trainer.get_decay_parameter_names(trainer.model)) < everything
+
+
+def test_trainer_accepts_a_plain_module(tmp_path: Path) -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(3 * 16 * 16, CLASSES)
+
+        def forward(self, pixel_values: Tensor) -> Tensor:
+            return self.head(pixel_values.flatten(1))
+
+    trainer = JALTrainer(
+        model=Plain(), args=arguments(tmp_path), train_dataset=Examples(), eval_dataset=Examples(), loss="agce"
+    )
+    trainer.train()
+    assert 0.0 <= trainer.evaluate()["eval_accuracy"] <= 1.0
+
+
+@pytest.mark.parametrize("make_model", MODELS.values(), ids=MODELS.keys())
+def test_stock_trainer_with_compute_loss_func_is_exact_under_accumulation(make_model: Any, tmp_path: Path) -> None:
+    def weights(batch: int, steps: int) -> dict[str, Tensor]:
+        set_seed(0)
+        args = TrainingArguments(
+            output_dir=str(tmp_path),
+            optim="sgd",
+            learning_rate=0.05,
+            lr_scheduler_type="constant",
+            max_grad_norm=0.0,
+            max_steps=1,
+            per_device_train_batch_size=batch,
+            gradient_accumulation_steps=steps,
+            save_strategy="no",
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=True,
+            train_sampling_strategy="sequential",
+        )
+        trainer = Trainer(
+            model=make_model(),
+            args=args,
+            train_dataset=Examples(),
+            compute_loss_func=as_compute_loss_func(create_loss("jal-ce")),
+        )
+        trainer.train()
+        return {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+
+    assert_same(weights(12, 1), weights(3, 4))
+
+
+def test_compute_loss_func_refuses_what_the_stock_trainer_cannot_average() -> None:
+    with pytest.raises(ValueError, match="class weights"):
+        as_compute_loss_func(create_loss("ce", weight=torch.ones(3)))
+    with pytest.raises(ValueError, match="ignores 7"):
+        as_compute_loss_func(create_loss("ce", ignore_index=7))
+
+
+def test_arguments_refuse_label_smoothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="label_smoothing_factor"):
+        JALTrainingArguments(output_dir=str(tmp_path), label_smoothing_factor=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"l1_weight_decay": -1.0}, "at least 0"),
+        ({"precision": "int8"}, "auto, fp32, bf16, fp16"),
+        ({"on_nonfinite": "ignore"}, "'stop' or 'skip'"),
+        ({"loss_args": "{a: 1"}, "JSON object"),
+        ({"loss_args": "[1]"}, "JSON object"),
+    ],
+)
+def test_arguments_refuse_values_outside_their_range(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        JALTrainingArguments(output_dir=str(tmp_path), **changes)
+
+
+def test_trainer_refuses_a_batch_without_labels(tmp_path: Path) -> None:
+    trainer = JALTrainer(model=timm_model(), args=arguments(tmp_path), train_dataset=Examples(), loss="ce")
+    with pytest.raises(ValueError, match="no 'labels'"):
+        trainer.compute_loss(trainer.model, {"pixel_values": torch.zeros(1, 3, 16, 16)})
+
+
+def test_trainer_logs_components_to_the_log_file(tmp_path: Path) -> None:
+    import json
+
+    args = arguments(tmp_path, logging_steps=1)
+    JALTrainer(model=timm_model(), args=args, train_dataset=Examples(), loss="jal-ce").train()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2]
+    assert all(any(key.startswith("loss_") for key in line) for line in steps)
