@@ -1,0 +1,55 @@
+"""Small pictures as data URIs, so that a page carries its images inside itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+SIDE = 64
+
+
+def as_picture(image: Image.Image | npt.NDArray[np.uint8]) -> Image.Image:
+    """A PIL image of an image or of an array (H, W), (H, W, 1) or (H, W, 3) of uint8."""
+    if isinstance(image, Image.Image):
+        return image
+    array = np.asarray(image, dtype=np.uint8)
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return Image.fromarray(array)
+
+
+def thumbnail_uri(image: Image.Image | npt.NDArray[np.uint8], side: int = SIDE) -> str:
+    """A `data:` URI of the image, at most `side` pixels on its longer edge; never enlarged.
+
+    Tiny images keep every pixel as PNG; what had to be shrunk is stored as JPEG, five times smaller.
+    """
+    picture = as_picture(image)
+    picture = picture.convert("L" if picture.mode in {"1", "L", "I", "F", "I;16"} else "RGB")
+    shrunk = max(picture.size) > side
+    if shrunk:
+        picture.thumbnail((side, side))
+    buffer = io.BytesIO()
+    if shrunk:
+        picture.save(buffer, format="JPEG", quality=75)
+    else:
+        picture.save(buffer, format="PNG", optimize=True)
+    kind = "jpeg" if shrunk else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def thumbnail_uris(images: Iterable[Image.Image | npt.NDArray[np.uint8]], limit: int) -> list[str]:
+    """URIs of the first images, as many as fit in `limit` characters together."""
+    uris: list[str] = []
+    spent = 0
+    for image in images:
+        uri = thumbnail_uri(image)
+        spent += len(uri)
+        if spent > limit:
+            break
+        uris.append(uri)
+    return uris
