@@ -1,0 +1,115 @@
+"""The protocol every label noise follows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jal_hf.noise.keyed import UInt64, check_seed, row_keys
+
+Labels = NDArray[np.int64]
+Matrix = NDArray[np.float64]
+
+MODES = ("exact", "iid")
+
+
+class LabelNoise(ABC):
+    """A way of getting labels wrong.
+
+    Attributes:
+        kind: Name in the spec.
+        rate: The rate asked for, a fraction in [0, 1).
+        mode: `exact` (counts are met to the row), `iid` (each row on its own) or `fixed` (labels of a file).
+        num_classes: K, or None where the kind does not need it.
+        class_names: Names of the classes, or None.
+        spec: A string from which `create_noise` builds the same noise again.
+    """
+
+    kind: ClassVar[str]
+    needs_features: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        rate: float,
+        mode: str,
+        num_classes: int | None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        self.rate = rate
+        self.mode = mode
+        self.num_classes = num_classes
+        self.class_names = None if class_names is None else tuple(class_names)
+
+    @property
+    @abstractmethod
+    def spec(self) -> str:
+        """The canonical spec."""
+
+    @property
+    def row_wise(self) -> bool:
+        """True when the label of a row depends on that row alone, so that a stream can be corrupted."""
+        return self.mode != "exact"
+
+    def corrupt(
+        self, labels: Any, seed: SupportsIndex = 0, index: Any = None, features: Any = None
+    ) -> Labels:
+        """Return the noisy labels; the clean ones are left as they are.
+
+        Args:
+            labels: Clean labels, N integers in [0, K).
+            seed: Names the draw; the same seed gives the same labels.
+            index: What keys each row's draw, N integers or strings; default 0 .. N-1.
+            features: For instance-dependent kinds, an (N, D) array of the rows' normalised features, or a
+                function that takes an array of M row positions and returns their (M, D) features.
+
+        Returns:
+            (N,) int64.
+
+        Raises:
+            ValueError: Labels lie outside [0, K), or lengths differ.
+            TypeError: Labels or index are not of an integer kind.
+        """
+        clean = check_labels(labels, self.num_classes)
+        return self._draw(clean, row_keys(index, len(clean)), check_seed(seed), features)
+
+    @abstractmethod
+    def _draw(self, labels: Labels, keys: UInt64, seed: int, features: Any) -> Labels:
+        """Return a fresh (N,) int64 array; arguments are already checked."""
+
+    def transition_matrix(self) -> Matrix | None:
+        """The asked (K, K) matrix, row = clean class, rows sum to 1; None when it depends on the instance."""
+        return None
+
+    def __repr__(self) -> str:
+        return f"create_noise({self.spec!r}, num_classes={self.num_classes})"
+
+
+def check_labels(labels: Any, num_classes: int | None) -> Labels:
+    """Return labels as a fresh (N,) int64 array, or say which rows are wrong."""
+    values = np.asarray(labels)
+    if values.ndim != 1:
+        raise ValueError(f"Labels have shape {values.shape}; give one label for each row, shape (N,).")
+    if len(values) == 0:
+        return np.zeros(0, dtype=np.int64)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"Labels are of type {values.dtype}; give integers (class ids), one for each row.")
+    wrong = (values < 0) if num_classes is None else (values < 0) | (values >= num_classes)
+    if wrong.any():
+        rows = np.flatnonzero(wrong)
+        bound = "at least 0" if num_classes is None else f"in [0, {num_classes})"
+        shown = ", ".join(f"row {row} holds {values[row]}" for row in rows[:5].tolist())
+        raise ValueError(f"{len(rows)} labels are out of range: {shown}; labels must be {bound}.")
+    return values.astype(np.int64)
+
+
+def check_rate(rate: float, kind: str) -> float:
+    """Return the rate when it lies in [0, 1)."""
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(
+            f"The noise rate of {kind} is {rate}; it must be at least 0 and below 1 (0.4 means 40 % of the labels)."
+        )
+    return rate

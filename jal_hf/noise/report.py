@@ -1,0 +1,110 @@
+"""What was asked of the noise and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from jal_hf.noise.base import LabelNoise, Matrix, check_labels
+
+
+@dataclass(frozen=True)
+class NoiseReport:
+    """One draw of label noise, asked and realised. Rates are fractions in [0, 1].
+
+    Attributes:
+        spec: Canonical spec of the noise.
+        kind: Its kind.
+        seed: Seed of the draw.
+        mode: `exact`, `iid` or `fixed` (labels from a file).
+        asked_rate: The rate of the spec; for matrix and file kinds, what they ask of these rows.
+        expected_rate: Share of wrong labels the noise asks for over all rows. It differs from `asked_rate`
+            where the rate concerns some classes only (asymmetric) or the true class may be drawn again.
+        realised_rate: Share of labels that are wrong.
+        transition_matrix: Asked matrix, row = clean class; None when the noise depends on the instance.
+        realised_matrix: Realised matrix; the row of a class that never occurs is zero.
+        labels_sha256: SHA-256 of the noisy labels as little-endian int64 in the order of the dataset.
+        rows: Number of labels.
+    """
+
+    spec: str
+    kind: str
+    seed: int
+    mode: str
+    asked_rate: float
+    expected_rate: float
+    realised_rate: float
+    transition_matrix: list[list[float]] | None
+    realised_matrix: list[list[float]]
+    labels_sha256: str
+    rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        text = f"noise {self.spec} ({self.mode}, seed {self.seed}): asked {self.asked_rate:.2%}"
+        if abs(self.expected_rate - self.asked_rate) > 5e-5:
+            text += f" ({self.expected_rate:.2%} of all rows)"
+        wrong = round(self.realised_rate * self.rows)
+        return f"{text}, realised {self.realised_rate:.3%} ({wrong:,} of {self.rows:,} labels are wrong)"
+
+
+def labels_sha256(labels: Any) -> str:
+    """SHA-256, in hex, of the labels as little-endian int64."""
+    return hashlib.sha256(np.ascontiguousarray(labels, dtype="<i8").tobytes()).hexdigest()
+
+
+def confusion_counts(clean: Any, noisy: Any, num_classes: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """How often clean class i is labelled j: (K, K) int64."""
+    flat = np.asarray(clean, dtype=np.int64) * num_classes + np.asarray(noisy, dtype=np.int64)
+    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def noise_report(clean: Any, noisy: Any, noise: LabelNoise, seed: int = 0) -> NoiseReport:
+    """Compare clean and noisy labels, in the order of the dataset.
+
+    Args:
+        clean: N integers, the labels before the noise.
+        noisy: N integers, the labels after it.
+        noise: What made them.
+        seed: The seed of the draw.
+
+    Raises:
+        ValueError: The lengths differ, or a label is out of range.
+    """
+    before, after = check_labels(clean, noise.num_classes), check_labels(noisy, noise.num_classes)
+    if len(before) != len(after):
+        raise ValueError(
+            f"There are {len(before)} clean labels and {len(after)} noisy ones; give one for each row."
+        )
+    num_classes = noise.num_classes or int(max(before.max(initial=0), after.max(initial=0))) + 1
+    counts = confusion_counts(before, after, num_classes)
+    realised = float(np.mean(before != after)) if len(before) else 0.0
+    asked_matrix = noise.transition_matrix()
+    expected = _expected_rate(noise, asked_matrix, counts.sum(axis=1))
+    return NoiseReport(
+        spec=noise.spec,
+        kind=noise.kind,
+        seed=int(seed),
+        mode=noise.mode,
+        asked_rate=expected if noise.kind == "matrix" else float(noise.rate),
+        expected_rate=expected,
+        realised_rate=realised,
+        transition_matrix=None if asked_matrix is None else asked_matrix.tolist(),
+        realised_matrix=(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).tolist(),
+        labels_sha256=labels_sha256(after),
+        rows=len(before),
+    )
+
+
+def _expected_rate(noise: LabelNoise, matrix: Matrix | None, class_counts: Any) -> float:
+    if matrix is None or class_counts.sum() == 0:
+        return float(noise.rate)
+    # Sum of the wrong entries, not 1 - diagonal: a rate of 0.3 stays 0.3.
+    wrong = matrix.sum(axis=1) - np.diag(matrix)
+    return round(float((wrong * class_counts).sum() / class_counts.sum()), 12)
