@@ -1,0 +1,101 @@
+"""`create_model`: any timm network, or a checkpoint, as a transformers image classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jal_hf.models import networks
+from jal_hf.models.labels import resolve_class_names
+from jal_hf.models.preprocessing import Statistic, resolve_preprocessing
+from jal_hf.models.probe import check_image_size
+from jal_hf.models.sources import Checkpoint, is_checkpoint_name, locate_checkpoint
+from jal_hf.models.timm_networks import build_timm_network, check_timm_name, default_preprocessing
+from jal_hf.models.wrapper import wrap_timm
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def create_model(
+    name: str,
+    *,
+    num_labels: int,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+    in_chans: int | None = None,
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
+    interpolation: str | None = None,
+    crop_pct: float | None = None,
+    pretrained: bool = False,
+    **kwargs: Any,
+) -> PreTrainedModel:
+    """Build an image classifier for transformers, with the run's preprocessing inside its config.
+
+    Args:
+        name: a timm name (`resnet18`, `jal_cnn8`), `hf-hub:OWNER/REPO[@REVISION]`, `local-dir:FOLDER`, the
+            path of a folder, or `transformers:FOLDER_OR_REPO` for a transformers ResNet, ViT and the like.
+        num_labels: K. A checkpoint's classifier of another size is replaced by a fresh one.
+        class_names: K names, for `id2label`; else those of the checkpoint, else LABEL_0 onwards.
+        image_size: side of the square input in pixels; None keeps the network's own.
+        in_chans: 1 or 3 channels; None keeps the network's own. Give a network other than the papers' 3,
+            also
+            for grey images: `pipeline` opens every image as RGB.
+        mean: of pixels in [0, 1], a number or one a channel; None keeps the network's own.
+        std: likewise.
+        interpolation: of the resize before evaluation, such as `bilinear`.
+        crop_pct: share of the resized image that the centre crop keeps; None means 1 below 96 pixels.
+        pretrained: load timm's published weights, from the cache or the Hub.
+        **kwargs: further arguments of timm's network, such as `drop_rate`.
+
+    Returns:
+        A `TimmWrapperForImageClassification`, or the model of transformers that the checkpoint holds.
+
+    Raises:
+        ValueError: for an unknown name, an impossible size, or names that do not fit `num_labels`.
+        FileNotFoundError: when a checkpoint or pretrained weights are not to be had.
+    """
+    if is_checkpoint_name(name):
+        checkpoint = locate_checkpoint(name)
+        if not checkpoint.is_timm:
+            from jal_hf.models.transformers_models import load_transformers_model
+
+            return load_transformers_model(
+                checkpoint, num_labels, class_names, image_size, in_chans, mean, std, **kwargs
+            )
+    else:
+        checkpoint = None
+        check_timm_name(name, pretrained)
+    names = resolve_class_names(num_labels, class_names or _names_of(checkpoint, num_labels))
+    defaults = checkpoint.pretrained_cfg if checkpoint else default_preprocessing(name)
+    saved_args = checkpoint.model_args if checkpoint else {}
+    channels = in_chans or saved_args.get("in_chans") or next(iter(defaults["input_size"]))
+    preprocessing = resolve_preprocessing(
+        defaults, image_size=image_size, in_chans=channels, mean=mean, std=std,
+        interpolation=interpolation, crop_pct=crop_pct,
+    )  # fmt: skip
+    model_args = {**saved_args, **kwargs, "in_chans": channels}
+    if defaults.get("fixed_input_size"):
+        model_args["img_size"] = list(preprocessing.input_size[1:])
+    network: Any = build_timm_network(
+        checkpoint.timm_name if checkpoint else name, bool(checkpoint) or pretrained, num_labels, model_args
+    )
+    network.pretrained_cfg = {**network.pretrained_cfg, **preprocessing.to_dict()}
+    check_image_size(network, preprocessing.input_size, name)
+    return wrap_timm(network, class_names=names, model_args=model_args)
+
+
+def default_in_chans(name: str, image_channels: int) -> int:
+    """Input channels a network should be built with for images of `image_channels`.
+
+    The papers' networks take grey images as they are and turn an RGB copy back into grey, so their
+    checkpoints work in `pipeline`, which opens every image as RGB. Any other network gets 3 channels, a grey
+    image repeated three times.
+    """
+    return 1 if image_channels == 1 and name in networks.__all__ else 3
+
+
+def _names_of(checkpoint: Checkpoint | None, num_labels: int) -> Sequence[str] | None:
+    names = checkpoint.class_names if checkpoint else None
+    return names if names is not None and len(names) == num_labels else None
