@@ -73,12 +73,25 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
         if labels is None:
             raise ValueError("The batch has no 'labels', so no loss can be computed; check the data collator.")
         total, count = criterion.total(classes_second(logits_of(outputs), labels), labels)
-        return total / _at_least_one(count if num_items_in_batch is None else num_items_in_batch)
+        return total / at_least_one(count if num_items_in_batch is None else num_items_in_batch)
 
     return compute_loss
 
 
-def _at_least_one(count: Tensor | int | float) -> Tensor | float:
+def label_count(loss: RobustLoss, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    """What a mean of this loss over these labels divides by, without the logits: the sum of the rows' weights."""
+    if labels.is_floating_point():
+        weights = torch.ones(labels.shape[:1] + labels.shape[2:], device=labels.device)
+    else:
+        weights = (labels != loss.ignore_index).float()
+        if loss.weight is not None:
+            weights = weights * loss.weight.to(labels.device)[labels.clamp(0, len(loss.weight) - 1)]
+    if sample_weight is not None:
+        weights = weights * sample_weight.reshape(sample_weight.shape + (1,) * (weights.dim() - sample_weight.dim()))
+    return weights.sum()
+
+
+def at_least_one(count: Tensor | int | float) -> Tensor | float:
     """A batch without any counted label has total 0; dividing by 1 keeps it 0 instead of NaN."""
     if isinstance(count, Tensor):
         return torch.where(count == 0, torch.ones_like(count), count)

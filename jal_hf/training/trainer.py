@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerCallback
 from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
-from jal_hf.training.criterion import _at_least_one, classes_second, logits_of, resolve_loss
+from jal_hf.training.criterion import at_least_one, classes_second, label_count, logits_of, resolve_loss
 from jal_hf.training.inputs import BATCH_EXTRAS, as_training_dataset, collate_batch
 from jal_hf.training.metrics import ImageClassificationMetric, compute_metrics_with
 from jal_hf.training.penalty import l1_penalty
@@ -119,11 +119,11 @@ class JALTrainer(Trainer):
         if model.training:
             self._last_step = (logits.detach(), labels)
             share = normaliser if num_items_in_batch is None else num_items_in_batch
-            loss = total / _at_least_one(share) * self._gradient_averaging(num_items_in_batch)
+            loss = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
             if self.args.l1_weight_decay and self.accelerator.sync_gradients:
                 loss = loss + self.args.l1_weight_decay * l1_penalty(model)
         else:
-            loss = total / _at_least_one(normaliser)
+            loss = total / at_least_one(normaliser)
         if not return_outputs:
             return loss
         return loss, outputs if isinstance(outputs, dict) else {"logits": logits}
@@ -142,7 +142,7 @@ class JALTrainer(Trainer):
         if not batches or "labels" not in batches[0]:
             return batches, None
         count = sum(
-            self.criterion.normaliser(batch["labels"], batch.get("sample_weight")).to(device) for batch in batches
+            label_count(self.criterion, batch["labels"], batch.get("sample_weight")).to(device) for batch in batches
         )
         if self.args.world_size > 1:
             count = self.accelerator.gather(count).sum()
