@@ -1,0 +1,217 @@
+"""The base of every loss: shapes, dtypes, ignored rows, weights and reduction, handled once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from jal_hf.losses.inputs import all_labels_valid, flatten_logits, flatten_sample_weight, is_soft
+from jal_hf.losses.parameters import require_choice
+from jal_hf.losses.scores import Scores
+
+REDUCTIONS = ("mean", "sum", "none")
+COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
+
+
+class RobustLoss(nn.Module):
+    """A classification loss on logits. A subclass writes `equation`, the loss of each sample, and no more.
+
+    Args:
+        weight: K per-class weights; a mean then divides by the sum of the weights, as `F.cross_entropy` does.
+        reduction: `mean`, `sum`, or `none` for the target's shape.
+        ignore_index: labels of this value count nothing, neither in the sum nor in the mean's divisor.
+
+    Shape:
+        logits (N, K) or (N, K, d1, ...); target (N) or (N, d1, ...) class indices, or, where the formula is
+        linear in the label, class probabilities of the logits' shape. Half precision is taken to float32.
+    """
+
+    name: ClassVar[str] = ""
+    linear_in_label: ClassVar[bool] = True
+    preset_reason: str | None = None
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        weight: Tensor | Sequence[float] | None = None,
+        reduction: str = "mean",
+        ignore_index: int = -100,
+    ) -> None:
+        super().__init__()
+        self.reduction = require_choice(self.label, "reduction", reduction, REDUCTIONS)
+        if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
+            raise TypeError(f"{self.label}: ignore_index must be an integer, but {ignore_index!r} was given.")
+        self.ignore_index = ignore_index
+        if weight is not None:
+            weight = torch.as_tensor(weight, dtype=torch.get_default_dtype()).detach().clone()
+            if weight.dim() != 1 or not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()):
+                raise ValueError(
+                    f"{self.label}: weight must be a list of K finite numbers of at least 0, one per class, "
+                    f"but a tensor of shape {tuple(weight.shape)} was given."
+                )
+        # Not part of a checkpoint, but it follows .to(device).
+        self.register_buffer("weight", weight, persistent=False)
+
+    @property
+    def label(self) -> str:
+        """The registry name, as error messages give it."""
+        return self.name or type(self).__name__
+
+    def equation(self, scores: Scores) -> Tensor:
+        """The loss of each sample as a column (N, 1), or (N, K) for every label when `scores` has none."""
+        raise TypeError(f"{type(self).__name__} must define `equation`, the loss of each sample.")
+
+    def fused(self, logits: Tensor, labels: Tensor) -> Tensor | None:
+        """The losses (N,) by a closed-form kernel, or None where this loss has none for these inputs."""
+        return None
+
+    def floor(self, num_classes: int) -> float:
+        """The smallest value the loss can take for one sample of K classes (0 where none is known)."""
+        return 0.0
+
+    def forward(self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The reduced loss: a scalar, or the target's shape for reduction `none`.
+
+        A mean is weighted by `sample_weight` and by the class weights; an all-ignored batch gives zero.
+
+        Raises:
+            TypeError, ValueError: inputs that do not fit; a label outside [0, K) on CPU; soft targets where
+                the formula is not linear in the label.
+        """
+        losses, weights, shape = self._per_sample(logits, target, sample_weight)
+        if self.reduction == "none":
+            return (losses if weights is None else losses * weights).reshape(shape)
+        if weights is None:
+            return losses.mean() if self.reduction == "mean" else losses.sum()
+        total = (losses * weights).sum()
+        return total / _at_least_something(weights.sum()) if self.reduction == "mean" else total
+
+    def total(
+        self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(weighted sum of the losses, normaliser): mean = sum / normaliser, whatever `reduction` says.
+
+        Sums and normalisers of parts of a batch add up to those of the whole, so the mean over accumulation
+        steps or devices is exact. The normaliser is 0 when every row is ignored.
+        """
+        losses, weights, _ = self._per_sample(logits, target, sample_weight)
+        if weights is None:
+            return losses.sum(), losses.new_tensor(float(losses.shape[0]))
+        return (losses * weights).sum(), weights.sum()
+
+    def class_losses(self, logits: Tensor) -> Tensor:
+        """The loss for every possible label: (N, K) logits give (N, K), column k being L(logits, k)."""
+        with _autocast_off(logits):
+            return self.equation(Scores(flatten_logits(logits), None))
+
+    @torch.no_grad()
+    def components(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Mean values for logging, without gradient: `loss`, and `loss_excess` above the floor if there is one."""
+        total, normaliser = self.total(logits, target)
+        value = total / _at_least_something(normaliser)
+        parts = {"loss": value}
+        floor = self.floor(logits.shape[1])
+        if floor:
+            parts["loss_excess"] = value - floor
+        return parts
+
+    def parameters_given(self) -> dict[str, Any]:
+        """The loss's own parameters and their values, by the names its constructor takes."""
+        return {name: getattr(self, name) for name in parameter_names(type(self))}
+
+    def config(self) -> dict[str, Any]:
+        """Everything `create_loss(**config)` needs to build this loss again, ready for JSON."""
+        return {"name": self.name, **self.parameters_given(), **self._common_config()}
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{key}={value!r}" for key, value in self.config().items())
+
+    def _common_config(self) -> dict[str, Any]:
+        common: dict[str, Any] = {"reduction": self.reduction, "ignore_index": self.ignore_index}
+        if self.weight is not None:
+            common["weight"] = self.weight.tolist()
+        return common
+
+    def _per_sample(
+        self, logits: Tensor, target: Tensor, sample_weight: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, torch.Size]:
+        """Losses (M,) of the flattened rows, their weights (None: all 1), and the target's shape."""
+        soft = is_soft(logits, target)
+        rows = flatten_logits(logits)
+        if self.weight is not None and self.weight.shape[0] != rows.shape[1]:
+            raise ValueError(
+                f"{self.label}: weight has {self.weight.shape[0]} entries, but the logits have "
+                f"{rows.shape[1]} classes."
+            )
+        with _autocast_off(logits):
+            if soft:
+                shape = torch.Size((logits.shape[0], *logits.shape[2:]))
+                losses, weights = self._soft_losses(rows, flatten_logits(target)), None
+                if rows.shape[0] == 0:
+                    weights = losses.new_ones(0)
+            else:
+                shape = target.shape
+                losses, weights = self._hard_losses(rows, target.reshape(-1).long())
+            if sample_weight is not None:
+                given = flatten_sample_weight(sample_weight, shape, losses)
+                weights = given if weights is None else weights * given
+        return losses, weights, shape
+
+    def _hard_losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        counted: Tensor | None = None
+        if not all_labels_valid(labels, logits.shape[1], self.ignore_index):
+            counted = labels != self.ignore_index
+            labels = torch.where(counted, labels, torch.zeros_like(labels))
+        losses = self.fused(logits, labels)
+        if losses is None:
+            losses = self.equation(Scores(logits, labels)).squeeze(1)
+        weights: Tensor | None = None
+        if counted is not None:
+            losses = torch.where(counted, losses, torch.zeros_like(losses))
+            weights = counted.to(losses.dtype)
+        if self.weight is not None:
+            class_weights = self.weight.to(losses.dtype)[labels]
+            weights = class_weights if weights is None else weights * class_weights
+        return losses, weights
+
+    def _soft_losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        if not self.linear_in_label:
+            raise ValueError(
+                f"{self.label} is not linear in the label, so soft targets have no agreed meaning for it. "
+                "Give class indices; for mixed labels, mix the losses of the two labels."
+            )
+        per_class = self.equation(Scores(logits, None))
+        if self.weight is not None:
+            per_class = per_class * self.weight.to(per_class.dtype)
+        return (per_class * target.to(per_class.dtype)).sum(1)
+
+
+@cache
+def parameter_names(cls: type[RobustLoss]) -> tuple[str, ...]:
+    """The names of a loss class's own constructor parameters, without the common ones."""
+    signature = inspect.signature(cls.__init__)
+    return tuple(
+        name
+        for name, parameter in signature.parameters.items()
+        if name not in ("self", *COMMON_PARAMETERS)
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    )
+
+
+def _autocast_off(logits: Tensor) -> Any:
+    device = logits.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
+def _at_least_something(normaliser: Tensor) -> Tensor:
+    """The normaliser, or 1 where it is 0: a batch without counted rows then has a mean of 0, not NaN."""
+    return torch.where(normaliser == 0, torch.ones_like(normaliser), normaliser)

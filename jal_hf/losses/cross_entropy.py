@@ -1,0 +1,40 @@
+"""Cross entropy and its normalised form."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.citations import CROSS_ENTROPY, NORMALIZED
+from jal_hf.losses.registry import register_loss
+from jal_hf.losses.scores import Scores
+
+
+@register_loss(
+    "ce",
+    summary="cross entropy, the loss everything else is compared with",
+    formula="-log p_y",
+    citation=CROSS_ENTROPY,
+    active=True,
+)
+class CrossEntropyLoss(RobustLoss):
+    """CE."""
+
+    def equation(self, scores: Scores) -> Tensor:
+        return -scores.label(scores.log_p)
+
+
+@register_loss(
+    "nce",
+    summary="normalised cross entropy",
+    formula="log p_y / sum_k log p_k",
+    citation=NORMALIZED,
+    active=True,
+    symmetric=True,
+    asymmetric=True,
+)
+class NormalizedCrossEntropyLoss(RobustLoss):
+    """NCE."""
+
+    def equation(self, scores: Scores) -> Tensor:
+        return scores.label(scores.log_p) / scores.log_p.sum(1, keepdim=True)

@@ -1,0 +1,61 @@
+"""Cross entropy and focal loss of the epsilon-softmax, which pulls the prediction to its own argmax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.citations import EPSILON_SOFTMAX
+from jal_hf.losses.focal import focal_factor
+from jal_hf.losses.parameters import require_number
+from jal_hf.losses.registry import register_loss
+from jal_hf.losses.scores import Scores
+
+
+def epsilon_softmax_label(scores: Scores, m: float, eps: float) -> Tensor:
+    """p^_y = (p_y + m [y = argmax p]) / (m + 1), clamped at eps."""
+    hit = scores.label_index == scores.logits.argmax(1, keepdim=True)
+    return ((scores.label_p + m * hit) / (m + 1.0)).clamp_min(eps)
+
+
+@register_loss(
+    "ece",
+    summary="cross entropy of the epsilon-softmax",
+    formula="-log p^_y, p^ = (p + m onehot(argmax p)) / (m + 1), clamped at eps",
+    citation=EPSILON_SOFTMAX,
+    active=True,
+)
+class EpsilonCrossEntropyLoss(RobustLoss):
+    """ECE."""
+
+    def __init__(self, m: float = 1e5, eps: float = 1e-8, **common: Any) -> None:
+        super().__init__(**common)
+        self.m = require_number(self.label, "m", m, at_least=0.0)
+        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+
+    def equation(self, scores: Scores) -> Tensor:
+        return -epsilon_softmax_label(scores, self.m, self.eps).log()
+
+
+@register_loss(
+    "efl",
+    summary="focal loss of the epsilon-softmax",
+    formula="-(1 - p^_y)^gamma log p^_y, the factor without gradient, p^ as in ece",
+    citation=EPSILON_SOFTMAX,
+    active=True,
+    has_detached_factors=True,
+)
+class EpsilonFocalLoss(RobustLoss):
+    """EFL."""
+
+    def __init__(self, m: float = 1e5, gamma: float = 0.1, eps: float = 1e-8, **common: Any) -> None:
+        super().__init__(**common)
+        self.m = require_number(self.label, "m", m, at_least=0.0)
+        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+
+    def equation(self, scores: Scores) -> Tensor:
+        p = epsilon_softmax_label(scores, self.m, self.eps)
+        return -focal_factor(p, self.gamma) * p.log()

@@ -1,0 +1,62 @@
+"""The focal loss and its normalised form; their modulating factors carry no gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.citations import FOCAL, NORMALIZED
+from jal_hf.losses.parameters import require_number
+from jal_hf.losses.registry import register_loss
+from jal_hf.losses.scores import Scores
+
+
+def focal_factor(p: Tensor, gamma: float) -> Tensor:
+    """(1 - p)^gamma without gradient; a rounding excess of p over 1 counts as 1."""
+    rest = (1.0 - p.detach()).clamp_min(0.0)
+    if gamma == 0.5:
+        return rest.sqrt()
+    return rest if gamma == 1.0 else rest.pow(gamma)
+
+
+@register_loss(
+    "fl",
+    summary="cross entropy that turns down samples already well classified",
+    formula="-(1 - p_y)^gamma log p_y, the factor (1 - p_y)^gamma without gradient",
+    citation=FOCAL,
+    active=True,
+    has_detached_factors=True,
+)
+class FocalLoss(RobustLoss):
+    """FL."""
+
+    def __init__(self, gamma: float = 0.5, **common: Any) -> None:
+        super().__init__(**common)
+        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+
+    def equation(self, scores: Scores) -> Tensor:
+        return -focal_factor(scores.label_p, self.gamma) * scores.label(scores.log_p)
+
+
+@register_loss(
+    "nfl",
+    summary="normalised focal loss",
+    formula="FL(y) / sum_k FL(k), the focal factors without gradient in both",
+    citation=NORMALIZED,
+    active=True,
+    symmetric=True,
+    asymmetric=True,
+    has_detached_factors=True,
+)
+class NormalizedFocalLoss(RobustLoss):
+    """NFL."""
+
+    def __init__(self, gamma: float = 0.5, **common: Any) -> None:
+        super().__init__(**common)
+        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+
+    def equation(self, scores: Scores) -> Tensor:
+        focal = focal_factor(scores.p, self.gamma) * scores.log_p
+        return scores.label(focal) / focal.sum(1, keepdim=True)

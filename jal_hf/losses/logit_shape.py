@@ -1,0 +1,72 @@
+"""Losses that reshape the logits first: clipped cross entropy, and the distributionally robust LDR."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.citations import LDR, LOGIT_CLIP
+from jal_hf.losses.parameters import require_choice, require_number
+from jal_hf.losses.registry import register_loss
+from jal_hf.losses.scores import Scores
+
+
+@register_loss(
+    "ce+lc",
+    summary="cross entropy of logits clipped in norm",
+    formula="-log softmax(z min(1, delta / ||z||))_y (mode paper); mode official: see the class",
+    citation=LOGIT_CLIP,
+    active=True,
+)
+class ClippedCrossEntropyLoss(RobustLoss):
+    """CE+LC."""
+
+    def __init__(self, delta: float = 2.5, mode: str = "official", eps: float = 1e-8, **common: Any) -> None:
+        super().__init__(**common)
+        self.delta = require_number(self.label, "delta", delta, above=0.0)
+        self.mode = require_choice(self.label, "mode", mode, ("official", "paper"))
+        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+
+    def equation(self, scores: Scores) -> Tensor:
+        norm = torch.linalg.vector_norm(scores.logits, dim=1, keepdim=True)
+        if self.mode == "paper":
+            clipped = scores.logits * (self.delta / norm.clamp_min(self.delta))
+            return -scores.label(torch.log_softmax(clipped, dim=1))
+        norm = norm + self.eps
+        scale = torch.where(norm > 1.0 / self.delta, self.delta / norm, torch.ones_like(norm))
+        log_p = torch.log_softmax(scores.logits * scale, dim=1)
+        return -scores.label(log_p).clamp_min(math.log(self.eps))
+
+
+@register_loss(
+    "ldr",
+    summary="label-distributionally robust loss with KL regularisation",
+    formula="lam log((1/K) sum_k exp((s_k - s_y + threshold [k != y]) / lam)), s = softplus(z) / mean softplus(z)",
+    citation=LDR,
+)
+class LabelDistributionallyRobustLoss(RobustLoss):
+    """LDR."""
+
+    linear_in_label = False
+
+    def __init__(self, threshold: float = 0.1, lam: float = 10.0, **common: Any) -> None:
+        super().__init__(**common)
+        self.threshold = require_number(self.label, "threshold", threshold, at_least=0.0)
+        self.lam = require_number(self.label, "lam", lam, above=0.0)
+
+    def equation(self, scores: Scores) -> Tensor:
+        softened = F.softplus(scores.logits)
+        mean = softened.mean(1, keepdim=True).clamp_min(torch.finfo(softened.dtype).tiny)
+        s = (softened / mean + self.threshold) / self.lam
+        total = torch.logsumexp(s, dim=1, keepdim=True)
+        # The sum counts the label with its threshold; take that out again, relative to the sum.
+        gap = scores.label(s) - total
+        surplus = math.expm1(-self.threshold / self.lam)
+        return self.lam * (
+            (gap.exp() * surplus).log1p() - gap + (self.threshold / self.lam - math.log(scores.num_classes))
+        )

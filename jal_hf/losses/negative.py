@@ -1,0 +1,63 @@
+"""Losses of the complementary kind: the normalised negative losses of ANL, and negative learning."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.citations import ANL
+from jal_hf.losses.focal import focal_factor
+from jal_hf.losses.parameters import require_number
+from jal_hf.losses.registry import register_loss
+from jal_hf.losses.scores import Scores
+
+
+@register_loss(
+    "nnce",
+    summary="normalised negative cross entropy, the passive half of ANL-CE",
+    formula="1 - (A + log p_y) / sum_k (A + log p_k), p at least eps, A = -log eps",
+    citation=ANL,
+    passive=True,
+    symmetric=True,
+    asymmetric=True,
+)
+class NormalizedNegativeCrossEntropyLoss(RobustLoss):
+    """NNCE."""
+
+    def __init__(self, eps: float = 1e-8, **common: Any) -> None:
+        super().__init__(**common)
+        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+
+    def equation(self, scores: Scores) -> Tensor:
+        height = -math.log(self.eps)
+        negative = scores.log_p.clamp_min(-height) + height
+        return 1.0 - scores.label(negative) / negative.sum(1, keepdim=True)
+
+
+@register_loss(
+    "nnfl",
+    summary="normalised negative focal loss, the passive half of ANL-FL",
+    formula="1 - (A - FL_y) / (K A - sum_k FL_k), A = -(1 - eps)^gamma log eps, focal factors without gradient",
+    citation=ANL,
+    passive=True,
+    symmetric=True,
+    asymmetric=True,
+    has_detached_factors=True,
+)
+class NormalizedNegativeFocalLoss(RobustLoss):
+    """NNFL."""
+
+    def __init__(self, gamma: float = 0.5, eps: float = 1e-8, **common: Any) -> None:
+        super().__init__(**common)
+        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+
+    def equation(self, scores: Scores) -> Tensor:
+        log_eps = math.log(self.eps)
+        height = -((1.0 - self.eps) ** self.gamma) * log_eps
+        log_p = scores.log_p.clamp_min(log_eps)
+        negative = focal_factor(scores.p.clamp_min(self.eps), self.gamma) * log_p + height
+        return 1.0 - scores.label(negative) / negative.sum(1, keepdim=True)

@@ -1,0 +1,61 @@
+"""Checks of a loss's parameters: one sentence each, raised when the loss is built."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+
+
+def require_number(
+    loss: str,
+    name: str,
+    value: float,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """The value as a float, when it is a finite number within the bounds.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: not finite, or outside the bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{loss}: {name} must be a number, but {value!r} ({type(value).__name__}) was given.")
+    bounds = [
+        text
+        for text, bound in (("at least", at_least), ("greater than", above), ("less than", below))
+        if bound is not None
+        for text in (f"{text} {bound:g}",)
+    ]
+    inside = (
+        math.isfinite(value)
+        and (at_least is None or value >= at_least)
+        and (above is None or value > above)
+        and (below is None or value < below)
+    )
+    if not inside:
+        allowed = " and ".join(bounds) or "finite"
+        raise ValueError(f"{loss}: {name} must be {allowed}, but {value!r} was given.")
+    return float(value)
+
+
+def require_choice(loss: str, name: str, value: str, choices: Iterable[str]) -> str:
+    """The value, when it is one of the choices; else a ValueError that names the nearest one."""
+    allowed = list(choices)
+    if value not in allowed:
+        raise ValueError(
+            f"{loss}: {name} must be one of {', '.join(allowed)}, but {value!r} was given."
+            f"{did_you_mean(str(value), allowed)}"
+        )
+    return value
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the nearest known names, or an empty string."""
+    near = difflib.get_close_matches(given.lower(), list(known), n=3, cutoff=0.5)
+    if not near:
+        return ""
+    return " Did you mean " + " or ".join(repr(name) for name in near) + "?"

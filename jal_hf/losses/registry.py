@@ -1,0 +1,134 @@
+"""One frozen record per loss, and `create_loss`, which builds any of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from jal_hf.losses.base import COMMON_PARAMETERS, RobustLoss, parameter_names
+from jal_hf.losses.parameters import did_you_mean
+
+
+@dataclass(frozen=True)
+class LossInfo:
+    """What is known of a loss; tables, help texts and cards are made from it.
+
+    `active`, `passive`: whether only the label's own term of the loss is non-zero, or other classes' terms
+    too (Ma et al., 2020). `symmetric`: the loss summed over all labels is a constant. `asymmetric`: for some
+    of its parameters the minimiser of the weighted loss is the class of the largest weight (symmetric losses
+    included). `has_detached_factors`: part of the formula gets no gradient, as in the authors' codes.
+    `closed_form`: forward and gradient are computed together by one autograd function.
+    """
+
+    name: str
+    cls: type[RobustLoss] | None
+    summary: str
+    formula: str
+    citation: str
+    active: bool = False
+    passive: bool = False
+    symmetric: bool = False
+    asymmetric: bool = False
+    has_detached_factors: bool = False
+    closed_form: bool = False
+    linear_in_label: bool = True
+    random: bool = False
+    parts: tuple[str, str] | None = None
+    part_parameters: Mapping[str, Any] = field(default_factory=dict)
+    default_parameters: Mapping[str, Any] = field(default_factory=dict)
+    reported_only: bool = False
+    reason: str = ""
+
+    @property
+    def kind(self) -> str:
+        """`active`, `passive`, `active + passive`, or `-` where the loss does not split by classes."""
+        names = [name for name, held in (("active", self.active), ("passive", self.passive)) if held]
+        return " + ".join(names) or "-"
+
+    @property
+    def symmetry(self) -> str:
+        """`symmetric`, `asymmetric`, or `-`."""
+        if self.symmetric:
+            return "symmetric"
+        return "asymmetric" if self.asymmetric else "-"
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The parameters `create_loss(name, ...)` takes besides weight, reduction and ignore_index."""
+        if self.cls is None:
+            return ()
+        if self.parts is None:
+            return parameter_names(self.cls)
+        names = ["alpha", "beta"]
+        for part in self.parts:
+            names += [name for name in loss_info(part).parameter_names if name not in names]
+        return tuple(name for name in names if name not in self.part_parameters)
+
+
+_REGISTRY: dict[str, LossInfo] = {}
+LossClass = TypeVar("LossClass", bound=type[RobustLoss])
+
+
+def register(info: LossInfo) -> None:
+    """Adds a record.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if info.name in _REGISTRY:
+        raise ValueError(f"a loss named {info.name!r} is registered already; choose another name.")
+    _REGISTRY[info.name] = info
+
+
+def register_loss(name: str, **facts: Any) -> Callable[[LossClass], LossClass]:
+    """Class decorator: registers a loss class under a name, with the facts of its `LossInfo`."""
+
+    def decorate(cls: LossClass) -> LossClass:
+        cls.name = name
+        register(LossInfo(name=name, cls=cls, linear_in_label=cls.linear_in_label, **facts))
+        return cls
+
+    return decorate
+
+
+def list_losses() -> list[str]:
+    """Sorted names of every loss that `create_loss` builds."""
+    return sorted(name for name, info in _REGISTRY.items() if not info.reported_only)
+
+
+def all_infos() -> Iterator[LossInfo]:
+    """Every record by name, losses that are reported only included."""
+    return iter(sorted(_REGISTRY.values(), key=lambda info: info.name))
+
+
+def loss_info(name: str) -> LossInfo:
+    """The record of a loss.
+
+    Raises:
+        ValueError: no such loss; names the nearest ones.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a loss name must be a string, but {name!r} was given.")
+    info = _REGISTRY.get(name.strip().lower())
+    if info is None:
+        raise ValueError(
+            f"there is no loss named {name!r}.{did_you_mean(name, _REGISTRY)} "
+            f"Known losses: {', '.join(list_losses())}."
+        )
+    return info
+
+
+def check_parameters(name: str, given: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    """Refuses a parameter the loss does not have, naming the nearest one it has.
+
+    Raises:
+        ValueError: an unknown parameter.
+    """
+    for parameter in given:
+        if parameter not in (*allowed, *COMMON_PARAMETERS):
+            own = ", ".join(allowed) or "none of its own"
+            raise ValueError(
+                f"{name} has no parameter {parameter!r}.{did_you_mean(parameter, allowed)} "
+                f"It takes: {own}; and {', '.join(COMMON_PARAMETERS)}."
+            )

@@ -1,0 +1,71 @@
+"""What an equation reads: the logits, their log-softmax (computed once), and the label's column."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Scores:
+    """Predictions of N samples over K classes, and which column of them is "the label".
+
+    With labels, `label(x)` picks the label's entry of a matrix (N, K) as a column (N, 1). Without labels it
+    returns the matrix itself, so the same equation yields the loss for *every* label at once, (N, K). Sums
+    over classes keep their axis; both cases then broadcast, and no one-hot matrix is ever built.
+    """
+
+    def __init__(self, logits: Tensor, labels: Tensor | None) -> None:
+        self.logits = logits
+        self.labels = None if labels is None else labels.unsqueeze(1)
+        self._log_p: Tensor | None = None
+        self._p: Tensor | None = None
+
+    @classmethod
+    def from_probabilities(cls, probabilities: Tensor, labels: Tensor | None = None) -> Scores:
+        """Scores of given rows of the simplex, for theory: no softmax lies between them and the loss."""
+        log_p = probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+        scores = cls(log_p, labels)
+        scores._log_p, scores._p = log_p, probabilities
+        return scores
+
+    @property
+    def num_classes(self) -> int:
+        return self.logits.shape[1]
+
+    @property
+    def log_p(self) -> Tensor:
+        """log softmax(z), (N, K)."""
+        if self._log_p is None:
+            self._log_p = torch.log_softmax(self.logits, dim=1)
+        return self._log_p
+
+    @property
+    def p(self) -> Tensor:
+        """softmax(z), (N, K)."""
+        if self._p is None:
+            self._p = self.log_p.exp()
+        return self._p
+
+    @property
+    def label_p(self) -> Tensor:
+        """Probability of the label; only the label's column is exponentiated."""
+        if self._p is not None:
+            return self.label(self._p)
+        return self.label(self.log_p).exp()
+
+    @property
+    def label_index(self) -> Tensor:
+        """The label's class index: (N, 1) with labels, (1, K) without."""
+        if self.labels is None:
+            return torch.arange(self.num_classes, device=self.logits.device).unsqueeze(0)
+        return self.labels
+
+    def label(self, values: Tensor) -> Tensor:
+        """The label's entry of each row (N, 1), or all rows as they are when no labels were given."""
+        return values if self.labels is None else values.gather(1, self.labels)
+
+    def for_every_label(self) -> Scores:
+        """The same predictions without labels, sharing the log-softmax already computed."""
+        scores = Scores(self.logits, None)
+        scores._log_p, scores._p = self.log_p, self._p
+        return scores

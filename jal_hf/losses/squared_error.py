@@ -1,0 +1,68 @@
+"""The asymmetric mean square error of the Joint Asymmetric Loss, and the mean square error within it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.citations import JAL, MSE
+from jal_hf.losses.parameters import require_number
+from jal_hf.losses.registry import register_loss
+from jal_hf.losses.scores import Scores
+
+
+def powered_error(scores: Scores, a: float, q: float) -> Tensor:
+    """(1/K) sum_k |a e_yk - p_k|^q, without building e_y: the sum over all classes, with y's term exchanged."""
+    label_p = scores.label_p
+    if q == 2.0:
+        others = scores.p.square().sum(1, keepdim=True)
+        return (others + a * (a - 2.0 * label_p)) / scores.num_classes
+    # p^q = exp(q log p): its gradient stays finite where p underflows to 0, also for q < 1.
+    powers = (q * scores.log_p).exp()
+    others = powers.sum(1, keepdim=True) - scores.label(powers)
+    gap = (a - label_p).clamp_min(torch.finfo(label_p.dtype).tiny)
+    return (others + gap.pow(q)) / scores.num_classes
+
+
+@register_loss(
+    "amse",
+    summary="asymmetric mean square error, the passive half of JAL",
+    formula="(1/K) sum_k |a e_yk - p_k|^q",
+    citation=JAL,
+    passive=True,
+    asymmetric=True,
+)
+class AsymmetricMeanSquareErrorLoss(RobustLoss):
+    """AMSE."""
+
+    linear_in_label = False
+
+    def __init__(self, a: float = 30.0, q: float = 2.0, **common: Any) -> None:
+        super().__init__(**common)
+        self.a = require_number(self.label, "a", a, at_least=1.0)
+        self.q = require_number(self.label, "q", q, above=0.0)
+
+    def equation(self, scores: Scores) -> Tensor:
+        return powered_error(scores, self.a, self.q)
+
+    def floor(self, num_classes: int) -> float:
+        return float((self.a - 1.0) ** self.q / num_classes)
+
+
+@register_loss(
+    "mse",
+    summary="mean square error of the probabilities (the Brier score over K)",
+    formula="(1/K) ||e_y - p||^2, which is amse with a = 1",
+    citation=MSE,
+    passive=True,
+)
+class MeanSquareErrorLoss(RobustLoss):
+    """MSE."""
+
+    linear_in_label = False
+
+    def equation(self, scores: Scores) -> Tensor:
+        return powered_error(scores, a=1.0, q=2.0)
