@@ -1,0 +1,111 @@
+"""Which columns hold the images and the labels, and which splits are for training and testing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import datasets
+
+IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture", "photo")
+LABEL_NAMES = ("label", "labels", "fine_label", "cls", "class", "target", "category", "y")
+EVAL_NAMES = ("test", "validation", "val", "valid", "dev", "eval")
+_RESERVED = ("clean_label", "index")
+
+
+def listed(names: Iterable[str]) -> str:
+    """'a, b, c', or a word for none."""
+    return ", ".join(repr(name) for name in names) or "none"
+
+
+def _asked(kind: str, name: str, existing: Sequence[str]) -> str:
+    if name in existing:
+        return name
+    near = difflib.get_close_matches(name, existing, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"There is no {kind} {name!r}.{hint} There are: {listed(existing)}.")
+
+
+def find_image_column(features: datasets.Features, asked: str | None = None) -> str:
+    """The column with the images: the one asked for, else by feature type, else by a usual name.
+
+    Raises:
+        ValueError: none or several fit; the sentence lists the columns.
+    """
+    if asked is not None:
+        return _asked("image column", asked, list(features))
+    typed = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    if not typed:
+        typed = [name for name in IMAGE_NAMES if name in features and is_encoded_image(features[name])]
+    if not typed:
+        typed = [name for name, feature in features.items() if is_encoded_image(feature)]
+    named = [name for name in IMAGE_NAMES if name in typed]
+    if len(typed) == 1 or named:
+        return str(named[0] if named else typed[0])
+    reason = f"several columns hold images ({listed(typed)})" if typed else "no column holds images"
+    raise ValueError(
+        f"The image column is unclear: {reason}. Columns: {listed(features)}. Name it with image_column."
+    )
+
+
+def is_encoded_image(feature: Any) -> bool:
+    """Whether a column is stored the way images are: binary, or a struct of bytes and path."""
+    if isinstance(feature, datasets.Value):
+        return feature.dtype in ("binary", "large_binary")
+    return isinstance(feature, dict) and set(feature) == {"bytes", "path"}
+
+
+def find_label_column(features: datasets.Features, asked: str | None = None) -> str:
+    """The column with the labels: the one asked for, else the only ClassLabel, else by a usual name.
+
+    Raises:
+        ValueError: none or several fit; the sentence lists the columns.
+    """
+    if asked is not None:
+        return _asked("label column", asked, list(features))
+    typed = [n for n, f in features.items() if isinstance(f, datasets.ClassLabel) and n not in _RESERVED]
+    if len(typed) == 1:
+        return str(typed[0])
+    named = [name for name in LABEL_NAMES if name in (typed or features)]
+    if named:
+        return named[0]
+    reason = (
+        f"several columns hold class labels ({listed(typed)})"
+        if typed
+        else "no column is known to hold labels"
+    )
+    raise ValueError(
+        f"The label column is unclear: {reason}. Columns: {listed(features)}. Name it with label_column."
+    )
+
+
+def choose_splits(
+    existing: Sequence[str], train: str | None = None, evaluation: str | None = None
+) -> tuple[str, str | None]:
+    """Names of the split to train on and the split to test on (None where there is none).
+
+    Raises:
+        ValueError: an asked split is absent, no training split is evident, or both are the same.
+    """
+    if train is not None:
+        train = _asked("split", train, existing)
+    elif "train" in existing:
+        train = "train"
+    elif len(existing) == 1 and evaluation is None:
+        train = existing[0]
+    else:
+        raise ValueError(
+            f"The dataset has no split 'train'; it has {listed(existing)}. Name one with train_split."
+        )
+    if evaluation is not None:
+        evaluation = _asked("split", evaluation, existing)
+        if evaluation == train:
+            raise ValueError(
+                f"Training and evaluation would both use the split {train!r}; name different splits, or "
+                f"hold rows "
+                "back with val_fraction."
+            )
+        return train, evaluation
+    others = [name for name in EVAL_NAMES if name in existing and name != train]
+    return train, others[0] if others else None

@@ -1,0 +1,82 @@
+"""Access to the encoded images of a split, without decoding them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jal_hf.data.decode import Encoded
+
+
+def encoded_column(split: datasets.Dataset, image_column: str) -> datasets.Dataset:
+    """The image column alone, as {"bytes", "path"} rows."""
+    return split.select_columns([image_column]).cast_column(image_column, datasets.Image(decode=False))
+
+
+def iterate_encoded(
+    split: datasets.Dataset, image_column: str, block: int = 1000
+) -> Iterator[list[Encoded | None]]:
+    """Blocks of encoded images in row order; memory stays at one block."""
+    column = encoded_column(split, image_column).with_format("arrow")
+    for table in column.iter(batch_size=block):
+        yield table.column(image_column).to_pylist()
+
+
+def content_key(split: datasets.Dataset, image_column: str) -> str:
+    """Digest of the encoded images in order: equal content, equal key, whatever was done to the labels.
+
+    Images that are only named by a path count by path, size and time of change.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    column = encoded_column(split, image_column).with_format("arrow")
+    for table in column.iter(batch_size=1000):
+        for chunk in table.column(image_column).chunks:
+            data = chunk.field("bytes")
+            lengths = pc.binary_length(data).fill_null(-1).to_numpy(zero_copy_only=False)
+            digest.update(lengths.astype("<i8").tobytes())
+            digest.update(_joined(data))
+            if (lengths < 0).any():
+                for path in chunk.field("path").filter(data.is_null()).to_pylist():
+                    digest.update(_file_identity(path))
+    return digest.hexdigest()
+
+
+def _joined(values: pa.Array) -> memoryview | bytes:
+    """The bytes of all values one after the other, without a Python object for each."""
+    _, offsets, data = values.buffers()
+    if data is None or len(values) == 0:
+        return b""
+    width = np.int64 if pa.types.is_large_binary(values.type) else np.int32
+    bounds = np.frombuffer(offsets, dtype=width)[values.offset : values.offset + len(values) + 1]
+    return memoryview(data)[int(bounds[0]) : int(bounds[-1])]
+
+
+def _file_identity(path: str | None) -> bytes:
+    if path is None:
+        return b"none"
+    try:
+        status = os.stat(path)
+    except OSError:
+        return f"missing {path}".encode()
+    return f"{path} {status.st_size} {status.st_mtime_ns}".encode()
+
+
+def integer_column(split: datasets.Dataset, name: str) -> npt.NDArray[np.int64]:
+    """A whole integer column as (N,) int64."""
+    values: Any = split.with_format("numpy", columns=[name])[name]
+    return np.asarray(values[:] if not isinstance(values, np.ndarray) else values, dtype=np.int64)
+
+
+def row_numbers(split: datasets.Dataset) -> npt.NDArray[np.int64]:
+    """Original row numbers, (N,) int64: the column `index` where there is one, else 0..N-1."""
+    if "index" in split.column_names:
+        return integer_column(split, "index")
+    return np.arange(len(split), dtype=np.int64)

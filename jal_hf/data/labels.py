@@ -1,0 +1,198 @@
+"""One pass over the labels, before anything long starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jal_hf.data.columns import listed
+
+IGNORE_INDEX = -100
+_SHOWN = 5
+
+Labels = npt.NDArray[np.int64]
+
+
+def rows_text(rows: npt.NDArray[Any] | Sequence[int]) -> str:
+    """'rows 3, 7 and 12 more' for a message."""
+    shown = ", ".join(str(int(row)) for row in rows[:_SHOWN])
+    more = len(rows) - _SHOWN
+    return f"row{'s' if len(rows) > 1 else ''} {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def read_labels(
+    split: datasets.Dataset, column: str, split_name: str, names: Sequence[str] | None = None
+) -> tuple[Labels, list[str]]:
+    """Labels as ids and the class names.
+
+    Args:
+        split: the rows.
+        column: the label column: ClassLabel, integers, booleans or strings.
+        split_name: for messages.
+        names: class names fixed by the training split; None works them out (strings sorted; integers 0..max).
+
+    Returns:
+        (N,) int64 and the names.
+
+    Raises:
+        ValueError: the split is empty, or labels are missing, not whole numbers, out of range or of unknown
+            classes; the rows are named.
+    """
+    if len(split) == 0:
+        raise ValueError(f"The split {split_name!r} is empty.")
+    feature = split.features[column]
+    values = split.with_format("arrow", columns=[column])[:].column(column).combine_chunks()
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    _refuse_missing(values, column, split_name)
+    own = list(feature.names) if isinstance(feature, datasets.ClassLabel) and feature.names else None
+    if pa.types.is_boolean(values.type):
+        values, own = values.cast(pa.int64()), ["False", "True"]
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return _from_strings(values, column, split_name, names)
+    if not pa.types.is_integer(values.type):
+        raise ValueError(
+            f"The label column {column!r} of split {split_name!r} holds {values.type} values; labels must be "
+            "integers (class ids) or strings (class names). Convert the column, for example with Dataset.map."
+        )
+    labels = values.cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.int64)
+    if names is not None and own is not None and list(names) != own:
+        labels = _by_name(labels, own, names, column, split_name)
+    known = list(names) if names is not None else own or _numbered(labels, column, split_name)
+    _refuse_outside(labels, len(known), column, split_name)
+    return labels, known
+
+
+def _refuse_missing(values: pa.Array, column: str, split_name: str) -> None:
+    is_missing = pc.is_null(values, nan_is_null=pa.types.is_floating(values.type)).to_numpy(
+        zero_copy_only=False
+    )
+    rows = np.flatnonzero(is_missing)
+    if len(rows) > 0:
+        raise ValueError(
+            f"The label column {column!r} of split {split_name!r} has {len(rows)} missing value(s) (None "
+            f"or NaN), "
+            f"at {rows_text(rows)}; drop those rows or label them."
+        )
+
+
+def _from_strings(
+    values: pa.Array, column: str, split_name: str, names: Sequence[str] | None
+) -> tuple[Labels, list[str]]:
+    texts = values.to_pylist()
+    known = sorted(set(texts)) if names is None else list(names)
+    if "" in known:
+        rows = [row for row, text in enumerate(texts) if text == ""]
+        raise ValueError(
+            f"The label column {column!r} of split {split_name!r} holds empty text at {rows_text(rows)}."
+        )
+    ids = {name: number for number, name in enumerate(known)}
+    unseen = sorted({text for text in texts if text not in ids})
+    if unseen:
+        raise ValueError(
+            f"Split {split_name!r} has labels that the training split has not: {listed(unseen[:_SHOWN])}"
+            f"{' and more' if len(unseen) > _SHOWN else ''}. The model would have no output for them."
+        )
+    if names is None and len(known) > max(2, len(texts) // 2):
+        raise ValueError(
+            f"The label column {column!r} holds {len(known)} different texts in {len(texts)} rows; that is "
+            f"not a "
+            "column of classes. Name the right one with label_column."
+        )
+    return np.fromiter((ids[text] for text in texts), dtype=np.int64, count=len(texts)), known
+
+
+def _by_name(
+    labels: Labels, own: Sequence[str], names: Sequence[str], column: str, split_name: str
+) -> Labels:
+    """Ids of another split's ClassLabel, carried over by class name."""
+    _refuse_outside(labels, len(own), column, split_name)
+    used = [own[number] for number in np.unique(labels[labels != IGNORE_INDEX])]
+    unseen = [name for name in used if name not in names]
+    if unseen:
+        raise ValueError(
+            f"Split {split_name!r} has classes that the training split does not name: "
+            f"{listed(unseen[:_SHOWN])}."
+        )
+    table = np.array([names.index(name) if name in names else IGNORE_INDEX for name in own], dtype=np.int64)
+    return np.where(labels == IGNORE_INDEX, IGNORE_INDEX, table[np.maximum(labels, 0)])
+
+
+def _numbered(labels: Labels, column: str, split_name: str) -> list[str]:
+    """Names '0'..'K-1' for plain integers; refuses numbers that are plainly no class ids."""
+    used = np.unique(labels[labels != IGNORE_INDEX])
+    if len(used) == 0:
+        raise ValueError(
+            f"No row of split {split_name!r} has a label other than {IGNORE_INDEX} in {column!r}."
+        )
+    count = int(used[-1]) + 1
+    if count > max(2 * len(used), 1000) or (count > 20 and len(used) > max(2, len(labels) // 2)):
+        raise ValueError(
+            f"The label column {column!r} of split {split_name!r} holds {len(used)} different numbers up to "
+            f"{count - 1} in {len(labels)} rows; class ids must run from 0 to K-1. Renumber them, or give "
+            f"strings."
+        )
+    return [str(number) for number in range(count)]
+
+
+def _refuse_outside(labels: Labels, num_classes: int, column: str, split_name: str) -> None:
+    rows = np.flatnonzero(((labels < 0) | (labels >= num_classes)) & (labels != IGNORE_INDEX))
+    if len(rows) > 0:
+        found = sorted({int(label) for label in labels[rows][:1000]})[:_SHOWN]
+        raise ValueError(
+            f"The label column {column!r} of split {split_name!r} has {len(rows)} label(s) outside [0, "
+            f"{num_classes}) "
+            f"(such as {', '.join(map(str, found))}) at {rows_text(rows)}; a label is a class id in [0, "
+            f"{num_classes}), or {IGNORE_INDEX} for a row to leave out."
+        )
+
+
+def label_warnings(labels: Labels, names: Sequence[str], split_name: str) -> list[str]:
+    """Sentences on classes that never occur and rows that carry the ignored label.
+
+    Raises:
+        ValueError: fewer than two classes occur, so there is nothing to learn.
+    """
+    used = np.unique(labels[labels != IGNORE_INDEX])
+    if len(names) < 2 or len(used) < 2:
+        raise ValueError(
+            f"Split {split_name!r} has rows of {len(used)} class(es); training a classifier needs at least "
+            f"two."
+        )
+    warnings = []
+    missing = [name for number, name in enumerate(names) if number not in set(used.tolist())]
+    if missing:
+        warnings.append(
+            f"{len(missing)} of {len(names)} classes never occur in split {split_name!r}: "
+            f"{listed(missing[:_SHOWN])}{' and more' if len(missing) > _SHOWN else ''}."
+        )
+    ignored = int((labels == IGNORE_INDEX).sum())
+    if ignored:
+        warnings.append(
+            f"{ignored} row(s) of split {split_name!r} carry {IGNORE_INDEX} and are left out of the loss."
+        )
+    return warnings
+
+
+def with_labels(
+    split: datasets.Dataset, column: str, labels: Labels, names: Sequence[str]
+) -> datasets.Dataset:
+    """The split with `column` as a ClassLabel of `names`; untouched where it is that already."""
+    feature = split.features[column]
+    if isinstance(feature, datasets.ClassLabel) and list(feature.names or []) == list(names):
+        return split
+    place = split.column_names.index(column)
+    order = [name for name in split.column_names if name != column]
+    order.insert(place, column)
+    replaced = split.remove_columns([column]).add_column(
+        column, labels, feature=datasets.ClassLabel(names=list(names))
+    )
+    return replaced.select_columns(order)

@@ -1,0 +1,168 @@
+"""`load_noisy_dataset`: from a name to checked splits with noise on the training labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from jal_hf.data.checks import dataset_fingerprint, shared_rows
+from jal_hf.data.columns import choose_splits, find_image_column, find_label_column, is_encoded_image
+from jal_hf.data.containers import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
+from jal_hf.data.encoded import integer_column
+from jal_hf.data.labels import label_warnings, read_labels, with_labels
+from jal_hf.data.open_source import open_source
+from jal_hf.data.subsets import check_fraction, cut_validation, take_subset
+from jal_hf.noise import NoiseReport, add_label_noise, create_noise, noise_report, parse_noise_spec
+
+
+def load_noisy_dataset(
+    dataset: str | Path | Any,
+    *,
+    dataset_config: str | None = None,
+    train_split: str | None = None,
+    eval_split: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    num_classes: int | None = None,
+    noise: str = "none",
+    noise_seed: int = 0,
+    max_train_samples: int | None = None,
+    max_eval_samples: int | None = None,
+    val_fraction: float = 0.0,
+    streaming: bool = False,
+    on_bad_image: str = "error",
+    seed: int = 0,
+) -> NoisyDatasetDict | NoisyIterableDatasetDict:
+    """Load a dataset, check its labels in one pass, and put label noise on the training split.
+
+    In order: subset by `max_train_samples`, noise, then the validation split cut from the noisy training
+    rows. The test split is never touched by noise. A column `index` keeps each row's original number, which
+    keys the noise, the subset and the augmentation, so none of them depends on the others.
+
+    Args:
+        dataset: `digits`, Hub id, local folder or file, `webvision:FOLDER`, `clothing1m:FOLDER`, tar shards,
+            or a Hugging Face dataset object.
+        dataset_config: configuration of a Hub dataset.
+        train_split: split to train on; default `train`.
+        eval_split: split to test on; default `test`, else a validation split.
+        image_column: default: found by type and usual names.
+        label_column: the same.
+        num_classes: only for streams whose classes cannot be counted.
+        noise: noise spec; see `create_noise`.
+        noise_seed: seed of the noise.
+        max_train_samples: number of training rows, drawn by `seed`.
+        max_eval_samples: number of test rows, drawn by `seed`.
+        val_fraction: share of the training rows for `validation`, stratified by noisy label.
+        streaming: give iterable datasets.
+        on_bad_image: `error`, or `skip` to drop and count unreadable images (at most 5 %).
+        seed: seed of subset and validation split.
+
+    Returns:
+        A dict with `train`, and `test` and `validation` where there are such; its facts are attributes.
+
+    Raises:
+        ValueError: anything about the data or the arguments that would spoil training; rows and columns are
+            named.
+        FileNotFoundError: no such dataset.
+    """
+    check_fraction(val_fraction)
+    parse_noise_spec(noise)
+    if on_bad_image not in ("error", "skip"):
+        raise ValueError(f"on_bad_image is 'error' or 'skip', not {on_bad_image!r}.")
+    source = open_source(dataset, dataset_config, streaming=streaming)
+    train_name, eval_name = choose_splits(
+        list(source.splits), train_split or source.train_split, eval_split or source.eval_split
+    )
+    raw_train, raw_test = source.splits[train_name], source.splits[eval_name] if eval_name else None
+    image_column = find_image_column(raw_train.features, image_column)
+    label_column = find_label_column(raw_train.features, label_column)
+    warnings = list(source.warnings)
+    train, names = _checked_split(raw_train, train_name, image_column, label_column, None, warnings)
+    warnings += label_warnings(integer_column(train, label_column), names, train_name)
+    splits: dict[str, datasets.Dataset] = {}
+    train = take_subset(train, max_train_samples, seed, "training")
+    train, report = _with_noise(train, label_column, names, noise, noise_seed)
+    splits["train"], validation = cut_validation(train, label_column, val_fraction, seed)
+    if raw_test is not None:
+        test, _ = _checked_split(raw_test, str(eval_name), image_column, label_column, names, warnings)
+        splits["test"] = take_subset(test, max_eval_samples, seed, "evaluation")
+        if (shared := shared_rows(train, splits["test"], image_column)) > 0:
+            warnings.append(
+                f"{shared} row(s) of split {eval_name!r} hold an image that is also in {train_name!r}."
+            )
+    if validation is not None:
+        splits["validation"] = validation
+    fingerprint = dataset_fingerprint(
+        [train, *([splits["test"]] if "test" in splits else [])], image_column, label_column, names
+    )
+    facts = DatasetFacts(
+        source.name, image_column, label_column, tuple(names), report, fingerprint,
+        source.missing_images, tuple(warnings),
+    )  # fmt: skip
+    return NoisyDatasetDict(splits, facts)
+
+
+def _checked_split(
+    split: datasets.Dataset,
+    split_name: str,
+    image_column: str,
+    label_column: str,
+    names: list[str] | None,
+    warnings: list[str],
+) -> tuple[datasets.Dataset, list[str]]:
+    """The split with an Image column, a ClassLabel column and the column `index`."""
+    for column in (image_column, label_column):
+        if column not in split.column_names:
+            raise ValueError(
+                f"Split {split_name!r} has no column {column!r}; it has {', '.join(split.column_names)}."
+            )
+    labels, names = read_labels(split, label_column, split_name, names)
+    split = with_labels(split.with_format(None), label_column, labels, names)
+    if not isinstance(split.features[image_column], datasets.Image):
+        if not is_encoded_image(split.features[image_column]):
+            raise ValueError(
+                f"The column {image_column!r} of split {split_name!r} holds "
+                f"{split.features[image_column]}, not images."
+            )
+        split = split.cast_column(image_column, datasets.Image())
+    return _with_index(split, split_name, warnings), names
+
+
+def _with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -> datasets.Dataset:
+    """Keep a column `index` that numbers the rows; make one otherwise."""
+    if "index" in split.column_names:
+        feature = split.features["index"]
+        if isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint")):
+            values = integer_column(split, "index")
+            if len(np.unique(values)) == len(values) and values.min() >= 0:
+                return split
+        warnings.append(
+            f"The column 'index' of split {split_name!r} does not number the rows; it was replaced."
+        )
+        split = split.remove_columns(["index"])
+    return split.add_column("index", np.arange(len(split), dtype=np.int64))
+
+
+def _with_noise(
+    train: datasets.Dataset, label_column: str, names: list[str], spec: str, seed: int
+) -> tuple[datasets.Dataset, NoiseReport]:
+    noise = create_noise(spec, num_classes=len(names), class_names=names)
+    if noise.kind == "none":
+        noisy = integer_column(train, label_column)
+        clean = integer_column(train, "clean_label") if "clean_label" in train.column_names else noisy
+        known = (clean >= 0) & (noisy >= 0)
+        return train, noise_report(clean[known], noisy[known], noise, seed)
+    if "clean_label" in train.column_names:
+        raise ValueError(
+            f"The training split already carries noisy labels (it has a column 'clean_label'), so noise "
+            f"{spec!r} would "
+            "come on top; leave the noise out, or drop that column."
+        )
+    train = add_label_noise(train, noise, label_column=label_column, seed=seed, index_column="index")
+    report = noise_report(
+        integer_column(train, "clean_label"), integer_column(train, label_column), noise, seed
+    )
+    return train, report

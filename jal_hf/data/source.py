@@ -1,0 +1,28 @@
+"""A dataset as it was found, before anything is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Source:
+    """Splits and what their reader knows.
+
+    Attributes:
+        name: as the user gave it.
+        splits: by name; `datasets.Dataset`, or `IterableDataset` for a stream.
+        train_split: the split to train on, where the layout says so.
+        eval_split: the split to test on, where the layout says so.
+        missing_images: rows left out because their image file is absent.
+        warnings: what the reader noticed.
+    """
+
+    name: str
+    splits: Mapping[str, Any]
+    train_split: str | None = None
+    eval_split: str | None = None
+    missing_images: int = 0
+    warnings: tuple[str, ...] = field(default=())
