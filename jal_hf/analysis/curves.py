@@ -48,9 +48,10 @@ def _mark_last_and_best(axes: Axes, epochs: Sequence[float], percent: Sequence[f
     axes.lines[-1].set_label(f"last: {percent[-1]:.2f} % (epoch {epochs[-1]:g})")
 
 
-def curves_figure(logs: Mapping[str, Sequence[LogLine]], title: str = "") -> Figure:
+def curves_figure(logs: Mapping[str, Sequence[LogLine]], title: str = "", floor: float = 0.0) -> Figure:
     """Test accuracy over epochs, a line for each run; one run alone also shows its training loss below.
 
+    `floor` is the smallest value the loss can take; it is taken off, for a raw AMSE of 84.1 says little.
     Several runs get no loss panel: the values of different losses have different floors and scales and say
     nothing side by side.
     """
@@ -68,7 +69,7 @@ def curves_figure(logs: Mapping[str, Sequence[LogLine]], title: str = "") -> Fig
             _mark_last_and_best(upper, epochs, percent)
     style_axes(upper, title=title, x_label="" if single else "epoch", y_label="test accuracy (%)")
     if single:
-        _draw_training_loss(panels[1, 0], next(iter(logs.values())))
+        _draw_training_loss(panels[1, 0], next(iter(logs.values())), floor)
     panels[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
     if upper.lines:
         # Outside the axes, a legend hides no point however the curves run.
@@ -84,14 +85,14 @@ def curves_figure(logs: Mapping[str, Sequence[LogLine]], title: str = "") -> Fig
     return figure
 
 
-def _draw_training_loss(axes: Axes, log: Sequence[LogLine]) -> None:
-    excess = any("loss_excess" in line for line in log)
-    epochs, values = log_series(log, "loss_excess" if excess else "loss")
+def _draw_training_loss(axes: Axes, log: Sequence[LogLine], floor: float) -> None:
+    epochs, values = log_series(log, "loss")
+    values = [value - floor for value in values]
     if len(epochs) > 200:
         step = len(epochs) // 200 + 1
         epochs, values = epochs[::step], values[::step]
     _draw(axes, epochs, values, 1, "training loss")
-    style_axes(axes, x_label="epoch", y_label="training loss over its floor" if excess else "training loss")
+    style_axes(axes, x_label="epoch", y_label="training loss above its floor" if floor else "training loss")
 
 
 def plot_curves(logs: Mapping[str, Sequence[LogLine]], path: str | Path, title: str = "") -> list[Path]:

@@ -1,8 +1,10 @@
-"""The three pictures of a run, drawn from its record and its log alone."""
+"""The three pictures of a run, drawn from its record and its log alone, and several runs in one picture."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -11,6 +13,7 @@ from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.records import log_series, read_log, read_run, run_title
 from jal_hf.analysis.style import save_figure
+from jal_hf.losses import create_loss, list_losses
 
 
 def run_figures(folder: str | Path) -> dict[str, Figure]:
@@ -23,13 +26,14 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
     title = run_title(record)
     figures: dict[str, Figure] = {}
     if log_series(log, ACCURACY)[0] or log_series(log, "loss")[0]:
-        figures["curves"] = curves_figure({"test accuracy": log}, title)
+        figures["curves"] = curves_figure({"test accuracy": log}, title, loss_floor(record))
     noise = record.get("noise") or {}
     asked, realised = noise.get("transition_matrix"), noise.get("realised_matrix")
     if asked is not None or realised is not None:
-        names = record.get("dataset", {}).get("class_names")
+        names = (record.get("dataset") or {}).get("class_names")
         figures["transition_matrix"] = transition_matrix_figure(asked, realised, names)
-    histogram = record.get("metrics", {}).get("train", {}).get("confidence_histogram")
+    train = (record.get("metrics") or {}).get("train") or {}
+    histogram = train.get("confidence_histogram")
     if histogram:
         figures["confidence_histogram"] = confidence_histogram_figure(histogram, title)
     return figures
@@ -41,3 +45,30 @@ def plot_run(folder: str | Path) -> list[Path]:
     for name, figure in run_figures(folder).items():
         written += save_figure(figure, Path(folder) / "plots" / name)
     return written
+
+
+def plot_runs(folders: Sequence[str | Path], path: str | Path) -> list[Path]:
+    """Write the accuracy over epochs of several runs as one picture.
+
+    Each line is named by what sets its run apart: the loss alone where data and noise agree, else all three.
+    """
+    records = [read_run(folder) for folder in folders]
+    settings = [run_title(record).split(" on ", 1)[1] for record in records]
+    same = len(set(settings)) == 1
+    names = [str(record["loss"]["name"]) if same else run_title(record) for record in records]
+    logs: dict[str, list[dict[str, Any]]] = {}
+    for folder, record, name in zip(folders, records, names, strict=True):
+        label = name if names.count(name) == 1 else f"{name}, seed {record.get('seed')}"
+        while label in logs:
+            label += " (again)"
+        logs[label] = read_log(folder)
+    title = settings[0] if same else ""
+    return save_figure(curves_figure(logs, title), path)
+
+
+def loss_floor(record: Mapping[str, Any]) -> float:
+    """The smallest value the run's loss can take for its number of classes; 0 where that is not known."""
+    loss, dataset = record.get("loss") or {}, record.get("dataset") or {}
+    if loss.get("name") not in list_losses() or not dataset.get("num_classes") or "params" not in loss:
+        return 0.0
+    return create_loss(str(loss["name"]), **loss["params"]).floor(int(dataset["num_classes"]))

@@ -1,0 +1,75 @@
+"""How hard each loss pulls, as a function of p of the given label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+
+from jal_hf.analysis.style import FONT_SIZE, new_figure, save_figure, series_style, style_axes
+from jal_hf.losses import RobustLoss
+
+
+def gradient_magnitude(
+    loss: RobustLoss, p_given: npt.NDArray[np.float64], num_classes: int
+) -> npt.NDArray[np.float64]:
+    """|dL / dz_y| at each value of `p_given` (P,), the other classes sharing the rest equally; (P,).
+
+    The derivative is by the logit of the given label, so it counts what softmax takes away near 0 and 1.
+    """
+    if num_classes < 2:
+        raise ValueError(f"{num_classes} classes were given; a gradient needs at least 2.")
+    p = torch.from_numpy(np.asarray(p_given, dtype=np.float64))
+    if bool(((p <= 0) | (p >= 1)).any()):
+        raise ValueError("p_given must lie strictly between 0 and 1.")
+    rest = ((1.0 - p) / (num_classes - 1)).log()
+    logits = rest[:, None].repeat(1, num_classes)
+    logits[:, 0] = p.log()
+    logits.requires_grad_(True)
+    total, _ = loss.total(logits, torch.zeros(len(p), dtype=torch.long))
+    (gradient,) = torch.autograd.grad(total, logits)
+    return np.asarray(gradient[:, 0].abs().numpy(), dtype=np.float64)
+
+
+def gradient_figure(losses: Mapping[str, RobustLoss], num_classes: int = 10) -> Figure:
+    """A line for each loss; each is scaled to a largest value of 1, since the step size absorbs the scale."""
+    if not losses:
+        raise ValueError("No loss was given to plot; give at least one.")
+    figure = new_figure(7.4, 4.2)
+    axes = figure.subplots()
+    p = np.linspace(0.002, 0.998, 250)
+    for number, (name, loss) in enumerate(losses.items()):
+        style = series_style(number)
+        pull = gradient_magnitude(loss, p, num_classes)
+        axes.plot(
+            p,
+            pull / pull.max(),
+            color=style.color,
+            linestyle=style.dash,
+            marker=style.marker,
+            markevery=(3 * number % 25, 25),
+            markersize=5,
+            linewidth=1.6,
+            label=name,
+        )
+    style_axes(
+        axes,
+        title=f"pull of each loss on the logit of the given label, K = {num_classes}",
+        x_label="p of the given label",
+        y_label="gradient magnitude (largest = 1)",
+    )
+    axes.set_xlim(0.0, 1.0)
+    axes.set_ylim(0.0, 1.05)
+    figure.legend(fontsize=FONT_SIZE - 1, loc="outside right upper", frameon=False)
+    return figure
+
+
+def plot_gradient_magnitude(
+    losses: Mapping[str, RobustLoss], path: str | Path, num_classes: int = 10
+) -> list[Path]:
+    """Draw `gradient_figure` and save it as PNG and SVG; `losses` maps a name for the legend to a loss."""
+    return save_figure(gradient_figure(losses, num_classes), path)
