@@ -1,0 +1,197 @@
+"""From the record of a run to the facts of its card, every user-given text made safe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jal_hf.hub.citations import dataset_citations, network_citations
+from jal_hf.hub.metadata import base_model, dataset_label
+from jal_hf.hub.text import block, clean, code, percent, plain
+from jal_hf.hub.validation import DEFAULT_LICENSE
+
+_COMMON_PARAMETERS = ("reduction", "ignore_index", "weight")
+_MOST_CLASSES = 100
+
+
+def card_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of `model_card.md.jinja`; absent parts of a record give None, and the card leaves them
+    out.
+    """
+    model, dataset = _section(record, "model"), _section(record, "dataset")
+    loss, noise, metrics = _section(record, "loss"), _section(record, "noise"), _section(record, "metrics")
+    hub, protocol = _section(record, "hub"), _section(record, "protocol")
+    loss_facts = _loss(loss)
+    name, label = str(model.get("name", "unknown")), dataset_label(record)
+    architecture = str(model.get("architecture") or name)
+    network = base_model(name) or clean(name).rsplit("/", 1)[-1].rsplit(":", 1)[-1]
+    class_names = [plain(item) for item in dataset.get("class_names") or []]
+    bibtex = [
+        *([loss_facts["citation"]] if loss_facts["citation"] else []),
+        *network_citations(architecture),
+        *dataset_citations(str(dataset.get("name", "")), noise.get("kind")),
+    ]
+    return {
+        "title": f"{plain(network)} trained with {plain(loss_facts['name'])} on {plain(label)}",
+        "title_text": f"{network} trained with {loss_facts['name']} on {label}",
+        "network": code(network),
+        "dataset": plain(label),
+        "classes": model.get("num_labels") or dataset.get("num_classes"),
+        "class_names": class_names[:_MOST_CLASSES],
+        "more_classes": max(0, len(class_names) - _MOST_CLASSES),
+        "loss": loss_facts,
+        "noise": _noise(noise) if noise else None,
+        "results": _results(metrics),
+        "pictures": _pictures(noise, metrics),
+        "training": _training(record),
+        "warnings": [plain(item) for item in dataset.get("warnings") or []],
+        "skipped_images": _count(dataset.get("skipped_images")),
+        "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
+        "deviations": [plain(item) for item in protocol.get("deviations") or []],
+        "comparison": _comparison(_section(record, "comparison")),
+        "registered": architecture in _OWN_NETWORKS,
+        "library": model.get("library", "timm"),
+        "source": hub.get("repo_id") or "path/to/this/folder",
+        "on_hub": bool(hub.get("repo_id")),
+        "license": hub.get("license", DEFAULT_LICENSE),
+        "pretrained": bool(model.get("pretrained")) or base_model(name) is not None,
+        "image_size": model.get("image_size"),
+        "in_chans": model.get("in_chans"),
+        "human_noise": noise.get("kind") == "human",
+        "command": block(record["command"]) if record.get("command") else None,
+        "versions": ", ".join(f"{plain(key)} {plain(item)}" for key, item in _section(record,
+        "versions").items()), "bibtex": list(dict.fromkeys(bibtex)),
+    }
+
+
+_OWN_NETWORKS = ("jal_digits_cnn", "jal_mnist_cnn", "jal_cnn8", "jal_resnet34_cifar")
+
+
+def _section(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = record.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
+    """Name, formula, parameters and source of the loss; a loss of the user's own has no formula here."""
+    from jal_hf.losses import list_losses, loss_info
+
+    name = clean(loss.get("name", "unknown"))
+    info = loss_info(name) if name in list_losses() else None
+    parameters = {
+        clean(key): _value(value)
+        for key, value in (loss.get("params") or {}).items()
+        if key not in _COMMON_PARAMETERS and value is not None
+    }
+    if loss.get("l1_weight_decay"):
+        parameters["l1_weight_decay"] = _value(loss["l1_weight_decay"])
+    return {
+        "name": name,
+        "code": code(name),
+        "summary": info.summary if info else None,
+        "formula": info.formula if info else None,
+        "citation": info.citation if info else None,
+        "parameters": ", ".join(code(f"{key}={value}") for key, value in parameters.items()),
+        "preset": code(loss["preset"]) if loss.get("preset") else None,
+    }
+
+
+def _noise(noise: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "spec": code(noise.get("spec", "none")),
+        "is_noisy": noise.get("kind", "none") != "none",
+        "mode": plain(noise.get("mode", "exact")),
+        "seed": _count(noise.get("seed")),
+        "asked": percent(noise.get("asked_rate")),
+        "realised": percent(noise.get("realised_rate")),
+        "rows": _count(noise.get("rows")),
+        "sha256": code(noise["labels_sha256"]) if noise.get("labels_sha256") else None,
+    }
+
+
+def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the table of results, the last epoch's accuracy first."""
+    last, best, train = _section(metrics, "last"), _section(metrics, "best"), _section(metrics, "train")
+    epoch = f" (epoch {best['epoch']:g})" if isinstance(best.get("epoch"), int | float) else ""
+    rows = [
+        ("**Clean test accuracy, last epoch**", last.get("accuracy"), ""),
+        ("Clean test top-5 accuracy, last epoch", last.get("top5_accuracy"), ""),
+        ("Clean test accuracy, best epoch (chosen on the test set, for comparison only)",
+        best.get("accuracy"), epoch), ("Noisy validation accuracy, last epoch",
+        last.get("validation_accuracy"), ""), ("Training images whose clean label is predicted",
+        train.get("clean_accuracy"), ""), ("Wrong training labels that were memorised",
+        train.get("memorized_rate"), ""),
+    ]
+    return [(name, percent(value) + extra) for name, value, extra in rows if isinstance(value, int | float)]
+
+
+def _pictures(noise: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(description, path) of the plots that a run with these facts has."""
+    found = []
+    if noise.get("transition_matrix") is not None or noise.get("realised_matrix") is not None:
+        found.append(("Transition matrix, asked and realised", "plots/transition_matrix.png"))
+    if _section(metrics, "last"):
+        found.append(("Accuracy and loss over the epochs", "plots/curves.png"))
+    if _section(metrics, "train").get("confidence_histogram"):
+        found.append(
+            ("Confidence in the given label, clean against wrong labels", "plots/confidence_histogram.png")
+        )
+    return found
+
+
+def _training(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the table of training facts."""
+    training, model, dataset = _section(record, "training"), _section(record, "model"), _section(record,
+    "dataset") speed = training.get("images_per_second")
+    size, channels = model.get("image_size"), model.get("in_chans")
+    decay = training.get("weight_decay")
+    rows = [
+        ("training images", _count(dataset.get("rows"))),
+        ("test images", _count(dataset.get("eval_rows"))),
+        ("parameters", _count(model.get("parameters"))),
+        ("input", f"{channels} x {size} x {size}" if size and channels else None),
+        ("epochs", _count(training.get("epochs"))),
+        ("steps", _count(training.get("steps"))),
+        ("global batch size", _count(training.get("global_batch_size"))),
+        ("processes", _count(training.get("world_size"))),
+        ("optimizer", _text(training.get("optimizer"))),
+        ("learning rate", _text(_value(training.get("learning_rate")))),
+        ("schedule", _text(training.get("lr_scheduler"))),
+        ("weight decay (L2)", _text(_value(decay)) if decay is not None else None),
+        ("gradient clipping", _text(_value(training.get("max_grad_norm")))),
+        ("precision", _text(training.get("precision"))),
+        ("seed", _count(record.get("seed"))),
+        ("time", f"{training['seconds']:,.0f} s" if isinstance(training.get("seconds"), int | float) else
+        None), ("speed", f"{speed:,.0f} images a second" if isinstance(speed, int | float) else None),
+    ]
+    return [(name, text) for name, text in rows if text is not None]
+
+
+def _comparison(comparison: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Rows of the grid this run belongs to; empty unless cross entropy is among them."""
+    rows = [row for row in comparison.get("rows") or [] if isinstance(row, Mapping) and "mean" in row]
+    if not any(row.get("loss") == "ce" for row in rows):
+        return []
+    return [
+        {
+            "loss": code(row.get("loss", "?")),
+            "mean": percent(row["mean"]),
+            "std": percent(row["std"]) if isinstance(row.get("std"), int | float) else "–",
+            "seeds": _count(row.get("seeds")) or "–",
+        }
+        for row in rows
+    ]
+
+
+def _count(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else plain(value)
+
+
+def _value(value: object) -> object:
+    return None if value is None else f"{value:g}" if isinstance(value, float) else clean(value)

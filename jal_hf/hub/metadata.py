@@ -1,0 +1,105 @@
+"""The metadata block of a model card, from the record of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from jal_hf.hub.text import clean
+from jal_hf.hub.validation import DEFAULT_LICENSE
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+
+
+def card_metadata(record: Mapping[str, Any], title: str) -> ModelCardData:
+    """Tags, licence, datasets and the clean test accuracy of the last epoch, as the Hub's own classes hold
+    them.
+    """
+    hub = record.get("hub") or {}
+    loss = (record.get("loss") or {}).get("name", "unknown")
+    dataset_id = hub_dataset_id(record)
+    model = record.get("model") or {}
+    values: dict[str, Any] = {
+        "library_name": "timm" if model.get("library", "timm") == "timm" else "transformers",
+        "license": hub.get("license", DEFAULT_LICENSE),
+        "pipeline_tag": "image-classification",
+        "tags": ["jal-hf", "noisy-labels", "robust-loss", tag(loss), "image-classification"],
+        "base_model": base_model(str(model.get("name", ""))),
+        "datasets": [dataset_id] if dataset_id else None,
+        "metrics": ["accuracy"],
+    }
+    results = eval_results(record)
+    if results:
+        values |= {"model_name": title, "eval_results": results}
+    return ModelCardData(**values)
+
+
+def eval_results(record: Mapping[str, Any]) -> list[EvalResult]:
+    """Clean test accuracy (and top-5) of the last epoch, fractions in [0, 1]; the noise stands in the
+    dataset's args.
+    """
+    last = (record.get("metrics") or {}).get("last") or {}
+    dataset = record.get("dataset") or {}
+    noise = record.get("noise") or {}
+    name = dataset_label(record)
+    arguments = {
+        "train_label_noise": clean(noise.get("spec", "none")),
+        "asked_rate": _number(noise.get("asked_rate")),
+        "realised_rate": _number(noise.get("realised_rate")),
+        "noise_seed": None if noise.get("seed") is None else str(noise["seed"]),
+    }
+    config = dataset.get("config")
+    shared: dict[str, Any] = {
+        "task_type": "image-classification",
+        "task_name": "Image Classification",
+        "dataset_type": hub_dataset_id(record) or tag(name),
+        "dataset_name": name,
+        "dataset_config": clean(config) if config else None,
+        "dataset_split": clean(dataset.get("eval_split") or "test"),
+        "dataset_args": {key: value for key, value in arguments.items() if value is not None},
+    }
+    found = [
+        ("accuracy", "accuracy", "Clean test accuracy, last epoch"),
+        ("top5_accuracy", "top_5_accuracy", "Clean test top-5 accuracy, last epoch"),
+    ]
+    return [
+        EvalResult(metric_type=metric, metric_name=label, metric_value=round(float(last[key]), 6), **shared)
+        for key, metric, label in found
+        if isinstance(last.get(key), int | float)
+    ]
+
+
+def hub_dataset_id(record: Mapping[str, Any]) -> str | None:
+    """The dataset's id on the Hub, or None for a folder or a built-in dataset."""
+    dataset = record.get("dataset") or {}
+    name, source = str(dataset.get("name", "")), dataset.get("source", "hub")
+    return name if source == "hub" and _HUB_ID.fullmatch(name) else None
+
+
+def dataset_label(record: Mapping[str, Any]) -> str:
+    """A dataset's name to show: its Hub id, or the last part of its path, for paths are nobody's business."""
+    name = str((record.get("dataset") or {}).get("name") or "unknown dataset")
+    if hub_dataset_id(record):
+        return name
+    return clean(name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])
+
+
+def base_model(name: str) -> str | None:
+    """The repository a run went on from, or None."""
+    for prefix in ("hf-hub:", "hf_hub:", "transformers:"):
+        rest = name.removeprefix(prefix).partition("@")[0]
+        if name.startswith(prefix) and _HUB_ID.fullmatch(rest):
+            return rest
+    return None
+
+
+def tag(text: object) -> str:
+    """Text as a tag of the Hub: lower case letters, digits, dots and dashes."""
+    return re.sub(r"[^a-z0-9.]+", "-", clean(text).lower()).strip("-.") or "unknown"
+
+
+def _number(value: object) -> str | None:
+    return f"{value:.6g}" if isinstance(value, int | float) else None
