@@ -59,8 +59,10 @@ def card_facts(record: Mapping[str, Any]) -> dict[str, Any]:
         "in_chans": model.get("in_chans"),
         "human_noise": noise.get("kind") == "human",
         "command": block(record["command"]) if record.get("command") else None,
-        "versions": ", ".join(f"{plain(key)} {plain(item)}" for key, item in _section(record,
-        "versions").items()), "bibtex": list(dict.fromkeys(bibtex)),
+        "versions": ", ".join(
+            f"{plain(key)} {plain(item)}" for key, item in _section(record, "versions").items()
+        ),
+        "bibtex": list(dict.fromkeys(bibtex)),
     }
 
 
@@ -116,11 +118,14 @@ def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("**Clean test accuracy, last epoch**", last.get("accuracy"), ""),
         ("Clean test top-5 accuracy, last epoch", last.get("top5_accuracy"), ""),
-        ("Clean test accuracy, best epoch (chosen on the test set, for comparison only)",
-        best.get("accuracy"), epoch), ("Noisy validation accuracy, last epoch",
-        last.get("validation_accuracy"), ""), ("Training images whose clean label is predicted",
-        train.get("clean_accuracy"), ""), ("Wrong training labels that were memorised",
-        train.get("memorized_rate"), ""),
+        (
+            "Clean test accuracy, best epoch (chosen on the test set, for comparison only)",
+            best.get("accuracy"),
+            epoch,
+        ),
+        ("Noisy validation accuracy, last epoch", last.get("validation_accuracy"), ""),
+        ("Training images whose clean label is predicted", train.get("clean_accuracy"), ""),
+        ("Wrong training labels that were memorised", train.get("memorized_rate"), ""),
     ]
     return [(name, percent(value) + extra) for name, value, extra in rows if isinstance(value, int | float)]
 
@@ -141,8 +146,12 @@ def _pictures(noise: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[tupl
 
 def _training(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows of the table of training facts."""
-    training, model, dataset = _section(record, "training"), _section(record, "model"), _section(record,
-    "dataset") speed = training.get("images_per_second")
+    training, model, dataset = (
+        _section(record, "training"),
+        _section(record, "model"),
+        _section(record, "dataset"),
+    )
+    speed = training.get("images_per_second")
     size, channels = model.get("image_size"), model.get("in_chans")
     decay = training.get("weight_decay")
     rows = [
@@ -161,8 +170,11 @@ def _training(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("gradient clipping", _text(_value(training.get("max_grad_norm")))),
         ("precision", _text(training.get("precision"))),
         ("seed", _count(record.get("seed"))),
-        ("time", f"{training['seconds']:,.0f} s" if isinstance(training.get("seconds"), int | float) else
-        None), ("speed", f"{speed:,.0f} images a second" if isinstance(speed, int | float) else None),
+        (
+            "time",
+            f"{training['seconds']:,.0f} s" if isinstance(training.get("seconds"), int | float) else None,
+        ),
+        ("speed", f"{speed:,.0f} images a second" if isinstance(speed, int | float) else None),
     ]
     return [(name, text) for name, text in rows if text is not None]
 
@@ -176,8 +188,8 @@ def _comparison(comparison: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "loss": code(row.get("loss", "?")),
             "mean": percent(row["mean"]),
-            "std": percent(row["std"]) if isinstance(row.get("std"), int | float) else "–",
-            "seeds": _count(row.get("seeds")) or "–",
+            "std": percent(row["std"]) if isinstance(row.get("std"), int | float) else "-",
+            "seeds": _count(row.get("seeds")) or "-",
         }
         for row in rows
     ]

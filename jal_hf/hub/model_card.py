@@ -39,7 +39,7 @@ def render_model_card(record: Record | str | os.PathLike[str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML; every value went through jal_hf.hub.text
+        autoescape=False,
     )
     metadata = card_metadata(record, facts["title_text"]).to_yaml()
     content = environment.get_template("model_card.md.jinja").render(metadata=metadata, **facts)
@@ -71,8 +71,9 @@ def load_record(source: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(source)
     path = path / "run.json" if path.is_dir() else path
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there, so no run finished in that folder. Give the folder of
-        a finished run.")
+        raise FileNotFoundError(
+            f"{path} is not there, so no run finished in that folder. Give the folder of a finished run."
+        )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

@@ -52,4 +52,4 @@ def block(value: object, limit: int = 2000) -> str:
 
 def percent(value: object) -> str:
     """A fraction in [0, 1] as `12.34 %`; a dash where there is none."""
-    return f"{100 * value:.2f} %" if isinstance(value, int | float) else "–"
+    return f"{100 * value:.2f} %" if isinstance(value, int | float) else "-"
