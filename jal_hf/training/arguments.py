@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
@@ -112,6 +113,8 @@ class JALTrainingArguments(TrainingArguments):
             self.label_names = ["labels"]
 
     def _choose_precision(self) -> None:
+        # The parent refuses bf16 on a machine without an accelerator unless it is told that the CPU is meant.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         hardware = detect_hardware(use_cpu=self.use_cpu)
         self.hardware_reason = "asked for"
         if not (self.bf16 or self.fp16):
