@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from jal_hf.noise.base import LabelNoise
 from jal_hf.noise.dataset import add_label_noise
+from jal_hf.noise.info import NoiseInfo
 from jal_hf.noise.registry import (
-    NoiseInfo,
     create_noise,
     list_noises,
     noise_info,

@@ -26,10 +26,14 @@ class LabelNoise(ABC):
         mode: `exact` (counts are met to the row), `iid` (each row on its own) or `fixed` (labels of a file).
         num_classes: K, or None where the kind does not need it.
         class_names: Names of the classes, or None.
+        rows: How many rows the split must have, or None when any number will do.
         spec: A string from which `create_noise` builds the same noise again.
+        has_rate: Whether the spec names a rate; else `rate` was computed from a file.
+        needs_features: Whether the draw looks at the images.
     """
 
     kind: ClassVar[str]
+    has_rate: ClassVar[bool] = True
     needs_features: ClassVar[bool] = False
 
     def __init__(
@@ -42,12 +46,18 @@ class LabelNoise(ABC):
         self.rate = rate
         self.mode = mode
         self.num_classes = num_classes
+        self.rows: int | None = None
         self.class_names = None if class_names is None else tuple(class_names)
 
     @property
     @abstractmethod
     def spec(self) -> str:
         """The canonical spec."""
+
+    @property
+    def identity(self) -> str:
+        """What caches go by: the spec, and the content of the files it names."""
+        return self.spec
 
     @property
     def row_wise(self) -> bool:
@@ -84,6 +94,18 @@ class LabelNoise(ABC):
         """The asked (K, K) matrix, row = clean class, rows sum to 1; None when it depends on the instance."""
         return None
 
+    def expected_rate(self, class_counts: NDArray[np.int64]) -> float | None:
+        """Share of wrong labels asked for over rows with these counts of classes, (K,); None when unknown."""
+        return float(self.rate)
+
+    def check_rows(self, rows: int) -> None:
+        """Raise ValueError when the labels come from a file made for a split of another length."""
+        if self.rows is not None and self.rows != rows:
+            raise ValueError(
+                f"The file of {self.spec!r} has {self.rows} labels, the dataset has {rows} rows; "
+                "give a file made for this split."
+            )
+
     def __repr__(self) -> str:
         return f"create_noise({self.spec!r}, num_classes={self.num_classes})"
 
@@ -110,6 +132,7 @@ def check_rate(rate: float, kind: str) -> float:
     """Return the rate when it lies in [0, 1)."""
     if not 0.0 <= rate < 1.0:
         raise ValueError(
-            f"The noise rate of {kind} is {rate}; it must be at least 0 and below 1 (0.4 means 40 % of the labels)."
+            f"The noise rate of {kind} is {rate}; it must be at least 0 and below 1 (0.4 means 40 % "
+            "of the labels)."
         )
     return rate

@@ -40,6 +40,11 @@ class ClassConditionalNoise(LabelNoise):
         """The (K, K) matrix; row = clean class, column = observed class, rows sum to 1."""
         return self._matrix.copy()
 
+    def expected_rate(self, class_counts: NDArray[np.int64]) -> float | None:
+        """Share of wrong labels asked for: flip rates weighted by how often the classes occur."""
+        total = int(class_counts.sum())
+        return round(float(self._flip_rates @ class_counts) / total, 12) if total else float(self.rate)
+
     def _draw(self, labels: Labels, keys: UInt64, seed: int, features: Any) -> Labels:
         if self.mode == "iid":
             return _draw_rows(labels, keys, seed, self._matrix)
@@ -63,11 +68,10 @@ def rows_by_class(labels: Labels, num_classes: int) -> list[NDArray[np.intp]]:
 
 def smallest(values: UInt64, count: int) -> NDArray[np.intp]:
     """Positions of the `count` smallest values, in ascending order of value."""
-    if count < len(values):
-        positions = np.argpartition(values, count - 1)[:count]
-    else:
-        positions = np.arange(len(values))
-    return positions[np.argsort(values[positions], kind="stable")]
+    everything = count >= len(values)
+    positions = np.arange(len(values)) if everything else np.argpartition(values, count - 1)[:count]
+    ranked: NDArray[np.intp] = positions[np.argsort(values[positions], kind="stable")]
+    return ranked
 
 
 def shares(row: NDArray[np.float64], label: int, flips: int, seed: int) -> NDArray[np.intp]:
@@ -75,7 +79,7 @@ def shares(row: NDArray[np.float64], label: int, flips: int, seed: int) -> NDArr
     weights = row.copy()
     weights[label] = 0.0
     quotas = weights * (flips / weights.sum())
-    counts = np.floor(quotas + 1e-9).astype(np.intp)
+    counts: NDArray[np.intp] = np.floor(quotas + 1e-9).astype(np.intp)
     remainder = quotas - counts
     open_classes = np.flatnonzero(weights > 0)
     tie = hashes(scalar_key(seed, label), open_classes, stream=1)

@@ -17,10 +17,11 @@ from jal_hf.noise.spec import nearest
 
 # Fine ids of CIFAR-100's 20 super-classes (Krizhevsky 2009), in the order of the coarse ids.
 _SUPERCLASSES = (
-    (4, 30, 55, 72, 95), (1, 32, 67, 73, 91), (54, 62, 70, 82, 92), (9, 10, 16, 28, 61), (0, 51, 53, 57, 83),
-    (22, 39, 40, 86, 87), (5, 20, 25, 84, 94), (6, 7, 14, 18, 24), (3, 42, 43, 88, 97), (12, 17, 37, 68, 76),
-    (23, 33, 49, 60, 71), (15, 19, 21, 31, 38), (34, 63, 64, 66, 75), (26, 45, 77, 79, 99), (2, 11, 35, 46, 98),
-    (27, 29, 44, 78, 93), (36, 50, 65, 74, 80), (47, 52, 56, 59, 96), (8, 13, 48, 58, 90), (41, 69, 81, 85, 89),
+    (4, 30, 55, 72, 95), (1, 32, 67, 73, 91), (54, 62, 70, 82, 92), (9, 10, 16, 28, 61),
+    (0, 51, 53, 57, 83), (22, 39, 40, 86, 87), (5, 20, 25, 84, 94), (6, 7, 14, 18, 24),
+    (3, 42, 43, 88, 97), (12, 17, 37, 68, 76), (23, 33, 49, 60, 71), (15, 19, 21, 31, 38),
+    (34, 63, 64, 66, 75), (26, 45, 77, 79, 99), (2, 11, 35, 46, 98), (27, 29, 44, 78, 93),
+    (36, 50, 65, 74, 80), (47, 52, 56, 59, 96), (8, 13, 48, 58, 90), (41, 69, 81, 85, 89),
 )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def resolve_class_map(
         The canonical text and the map from clean class id to the class it is mistaken for.
 
     Raises:
-        ValueError: The map is unknown, does not fit the classes, or leaves doubt; the sentence says what exists.
+        ValueError: The map is unknown or does not fit; the sentence says what exists.
         FileNotFoundError: The JSON file is absent.
     """
     if text is None:
@@ -70,7 +71,8 @@ def resolve_class_map(
         if text is None:
             raise ValueError(
                 f"Which classes asymmetric noise confuses is not clear for these {num_classes} classes; add "
-                f"classes=NAME with one of {', '.join(NAMED_MAPS)}, or your own, such as classes=cat>dog;dog>cat."
+                f"classes=NAME with one of {', '.join(NAMED_MAPS)}, or your own, such as "
+                "classes=cat>dog;dog>cat."
             )
     if text.lower() in NAMED_MAPS:
         expected, named = NAMED_MAPS[text.lower()]
@@ -85,7 +87,8 @@ def resolve_class_map(
         pairs = [_split_pair(piece, text) for piece in text.split(";") if piece.strip()]
     else:
         raise ValueError(
-            f"The class map {text!r} is unknown.{nearest(text, NAMED_MAPS)} There are {', '.join(NAMED_MAPS)}; "
+            f"The class map {text!r} is unknown.{nearest(text, NAMED_MAPS)} There are "
+            f"{', '.join(NAMED_MAPS)}; "
             "or write your own as classes=cat>dog;dog>cat (names or ids), or name a .json file."
         )
     mapping: dict[int, int] = {}

@@ -29,7 +29,8 @@ def check_columns(names: Iterable[str] | None, label_column: str, *others: str |
     if CLEAN_COLUMN in known:
         raise ValueError(
             f"The dataset already has a column {CLEAN_COLUMN!r}, so its labels carry noise; "
-            f"train on it as it is, or put the clean labels back into {label_column!r} and remove {CLEAN_COLUMN!r}."
+            f"train on it as it is, or put the clean labels back into {label_column!r} and remove "
+            f"{CLEAN_COLUMN!r}."
         )
 
 
@@ -60,7 +61,8 @@ def label_vector(dataset: Dataset, label_column: str = "label") -> Labels:
     if values.null_count:
         rows = np.flatnonzero(pc.is_null(values).to_numpy())[:5].tolist()
         raise ValueError(
-            f"{values.null_count} rows of {label_column!r} have no label, first rows {rows}; label or remove them."
+            f"{values.null_count} rows of {label_column!r} have no label, first rows {rows}; label or "
+            "remove them."
         )
     return integer_array(values, label_column)
 
@@ -92,6 +94,7 @@ def id_vector(dataset: Dataset, index_column: str | None) -> Any:
         counts = values.value_counts().to_pylist()
         twice = next(entry["values"] for entry in counts if entry["counts"] > 1)
         raise ValueError(
-            f"The id column {index_column!r} holds {twice!r} more than once; rows with one id would share one draw."
+            f"The id column {index_column!r} holds {twice!r} more than once; rows with one id would "
+            "share one draw."
         )
     return values.to_numpy(zero_copy_only=False) if hasattr(values, "chunks") else values.to_numpy()

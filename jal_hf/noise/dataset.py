@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any, TypeVar
 
 from datasets import (
@@ -17,6 +18,8 @@ from datasets.fingerprint import Hasher
 
 from jal_hf.noise.base import LabelNoise
 from jal_hf.noise.columns import CLEAN_COLUMN, check_columns, class_names_of, id_vector, label_vector
+from jal_hf.noise.image_encoder import ImageSettings
+from jal_hf.noise.image_features import dataset_features
 from jal_hf.noise.keyed import check_seed
 from jal_hf.noise.registry import create_noise
 from jal_hf.noise.spec import nearest
@@ -35,11 +38,19 @@ def add_label_noise(
     index_column: str | None = None,
     *,
     splits: Sequence[str] = ("train",),
+    features: Any = None,
+    image_column: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    image_size: int | None = None,
+    num_proc: int | None = None,
+    batch_size: int = 1000,
 ) -> AnyDataset:
     """Replace labels by noisy ones and keep the clean ones in a new column `clean_label`.
 
-    The draw of a row depends on (seed, its id, its clean label) alone. It is cached by datasets: a second call
-    with the same arguments reads it back. Images are not copied.
+    The draw of a row depends on (seed, its id, its clean label) alone, for `idn` and `pdn` on its image too.
+    It is cached by datasets: a second call with the same arguments reads it back. Images are not copied,
+    unless the dataset was shuffled or selected from, when datasets rewrites the rows in their new order.
 
     Args:
         dataset: Rows with integer labels. Of a dict only `splits` get noise.
@@ -48,71 +59,90 @@ def add_label_noise(
         seed: Names the draw.
         index_column: Integers or strings that name the rows; None takes the row number.
         splits: Which splits of a dict get noise.
+        features: For `idn` and `pdn`, an (N, D) array to use instead of the images.
+        image_column: The images `idn` and `pdn` look at; None takes the only column of images.
+        mean: Channel means of the images in [0, 1]; None takes the published ones of MNIST, CIFAR-10 and
+            CIFAR-100 where the class names are theirs, else 0.5.
+        std: Channel deviations, likewise.
+        image_size: Side in pixels to which `idn` and `pdn` resize the images; None asks for one size.
+        num_proc: How many images are decoded at once. Changes no label.
+        batch_size: Rows that a stream corrupts at once. Changes no label.
 
     Raises:
         ValueError: A column or split is absent, `clean_label` is there already, labels are out of range or
-            missing, or the kind of noise cannot be drawn from a stream.
+            missing, or the noise cannot be drawn from a stream.
         TypeError: Labels are not integers.
     """
     check_seed(seed)
+    settings = ImageSettings(image_column, mean, std, image_size, num_proc)
     if isinstance(dataset, DatasetDict | IterableDatasetDict):
         for split in splits:
             if split not in dataset:
-                raise ValueError(
-                    f"There is no split {split!r}.{nearest(split, dataset)} There are {', '.join(dataset)}."
-                )
-        changed = {
-            name: add_label_noise(part, noise, label_column, seed, index_column) if name in splits else part
-            for name, part in dataset.items()
-        }
+                there = ", ".join(dataset)
+                raise ValueError(f"There is no split {split!r}.{nearest(split, dataset)} There are {there}.")
+        changed = dict(dataset)
+        for split in splits:
+            changed[split] = _add(
+                dataset[split], noise, label_column, seed, index_column, features, settings, batch_size
+            )
         return type(dataset)(changed)
+    if not isinstance(dataset, Dataset | IterableDataset):
+        raise TypeError(
+            f"Label noise goes into a datasets.Dataset or DatasetDict, not {type(dataset).__name__}."
+        )
+    return _add(dataset, noise, label_column, seed, index_column, features, settings, batch_size)
+
+
+def _add(
+    dataset: Any,
+    noise: LabelNoise | str,
+    label_column: str,
+    seed: int,
+    index_column: str | None,
+    features: Any,
+    settings: ImageSettings,
+    batch_size: int,
+) -> Any:
     check_columns(dataset.column_names, label_column, index_column)
+    names = class_names_of(dataset.features, label_column)
     if isinstance(noise, str):
-        names = class_names_of(dataset.features, label_column)
         noise = create_noise(noise, None if names is None else len(names), names)
     if isinstance(dataset, IterableDataset):
-        return add_to_stream(dataset, noise, label_column, seed, index_column)
-    return _add_to_dataset(dataset, noise, label_column, seed, index_column)
-
-
-def _add_to_dataset(
-    dataset: Dataset, noise: LabelNoise, label_column: str, seed: int, index_column: str | None
-) -> Dataset:
+        return add_to_stream(dataset, noise, label_column, seed, index_column, settings, batch_size)
     if len(dataset) == 0:
         raise ValueError("The dataset has no rows, so there are no labels to change.")
     clean = label_vector(dataset, label_column)
     index = id_vector(dataset, index_column)
+    looked_at = (astuple(settings), names or noise.class_names) if features is None else features
+    if noise.needs_features and features is None:
+        features = dataset_features(dataset, settings, names or noise.class_names)
 
     def draw(_: dict[str, Any]) -> dict[str, Any]:
-        return {label_column: noise.corrupt(clean, seed, index), CLEAN_COLUMN: clean}
+        return {label_column: noise.corrupt(clean, seed, index, features), CLEAN_COLUMN: clean}
 
-    feature = dataset.features[label_column]
     fingerprint = Hasher.hash(
         [
-            "jal_hf.noise",
-            _DRAW_VERSION,
-            dataset._fingerprint,
-            noise.spec,
-            noise.num_classes,
-            seed,
-            label_column,
-            index_column,
+            *("jal_hf.noise", _DRAW_VERSION, dataset._fingerprint, noise.identity, noise.num_classes, seed),
+            *(label_column, index_column),
+            looked_at if noise.needs_features else None,
         ]
     )
-    columns, style = dataset.column_names, dataset.format
-    pair = (
-        dataset.with_format(None)
-        .select_columns([label_column])
-        .map(
-            draw,
-            batched=True,
-            batch_size=None,
-            features=Features({label_column: feature, CLEAN_COLUMN: feature}),
-            new_fingerprint=fingerprint,
-            desc=f"Drawing {noise.kind} labels",
-        )
+    return _replace_labels(dataset, label_column, draw, fingerprint, f"Drawing {noise.kind} labels")
+
+
+def _replace_labels(dataset: Dataset, label_column: str, draw: Any, fingerprint: str, title: str) -> Dataset:
+    """Put the drawn pair of columns in place of the labels, without rewriting any other column."""
+    feature, columns, style = dataset.features[label_column], dataset.column_names, dataset.format
+    plain = dataset.with_format(None)
+    pair = plain.select_columns([label_column]).map(
+        draw,
+        batched=True,
+        batch_size=None,  # one call: exact counts need all rows
+        features=Features({label_column: feature, CLEAN_COLUMN: feature}),
+        new_fingerprint=fingerprint,
+        desc=title,
     )
-    rest = dataset.with_format(None).remove_columns([label_column])
+    rest = plain.remove_columns([label_column])
     joined = concatenate_datasets([rest, pair], axis=1, split=dataset.split) if rest.column_names else pair
     joined = joined.select_columns([*columns, CLEAN_COLUMN])
     if style["type"] is not None:

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-from jal_hf.noise.asymmetric import AsymmetricNoise
 from jal_hf.noise.base import MODES, LabelNoise
-from jal_hf.noise.spec import NoiseSpec, nearest, parse_bool, parse_rate, split_spec
-from jal_hf.noise.symmetric import NoNoise, PairFlipNoise, SymmetricNoise
+from jal_hf.noise.info import ClassNames, NoiseInfo
+from jal_hf.noise.kinds import KINDS
+from jal_hf.noise.spec import NoiseSpec, nearest, split_spec
 
-ClassNames = Sequence[str] | None
-
-
-@dataclass(frozen=True)
-class NoiseInfo:
-    """One kind of noise.
-
-    Attributes:
-        kind: Name in the spec.
-        argument: What stands after the colon, as shown to a reader; empty for none.
-        summary: One line.
-        options: Keys the spec may carry.
-        needs_classes: Whether the number of classes must be known beforehand.
-        build: Makes the noise from a checked spec, the number of classes (-1 when unknown) and their names.
-    """
-
-    kind: str
-    argument: str
-    summary: str
-    options: tuple[str, ...]
-    needs_classes: bool
-    build: Callable[[NoiseSpec, int, ClassNames], LabelNoise]
-
-
-_REGISTRY: dict[str, NoiseInfo] = {}
+_REGISTRY: dict[str, NoiseInfo] = {info.kind: info for info in KINDS}
 
 
 def register_noise(info: NoiseInfo) -> None:
@@ -53,7 +26,8 @@ def noise_info(kind: str) -> NoiseInfo:
     """The record of one kind. Raises ValueError, with what exists, for an unknown one."""
     if kind not in _REGISTRY:
         raise ValueError(
-            f"The noise kind {kind!r} is unknown.{nearest(kind, _REGISTRY)} There are {', '.join(list_noises())}."
+            f"The noise kind {kind!r} is unknown.{nearest(kind, _REGISTRY)} There are "
+            f"{', '.join(list_noises())}."
         )
     return _REGISTRY[kind]
 
@@ -86,11 +60,12 @@ def parse_noise_spec(text: str) -> NoiseSpec:
 def create_noise(
     spec: str | LabelNoise, num_classes: int | None = None, class_names: ClassNames = None
 ) -> LabelNoise:
-    """Build a label noise from its spec, such as `symmetric:0.4` or `asymmetric:0.3,classes=cifar10,mode=iid`.
+    """Build a label noise from its spec, such as `asymmetric:0.3,classes=cifar10,mode=iid`.
 
     Args:
         spec: `KIND:ARGUMENT[,key=value...]`; a noise that is already built is returned as it is.
-        num_classes: K; taken from `class_names` when left out. Kinds `none`, `labels` and `human` do not need it.
+        num_classes: K; taken from `class_names` when left out. Kinds that read a file and `none` do
+            without.
         class_names: Names of the classes in the order of their ids, for class maps by name.
 
     Raises:
@@ -112,38 +87,3 @@ def create_noise(
     if num_classes is not None and num_classes < (2 if info.needs_classes else 1):
         raise ValueError(f"num_classes is {num_classes}; label noise needs at least 2 classes.")
     return info.build(parsed, -1 if num_classes is None else num_classes, class_names)
-
-
-def _mode(spec: NoiseSpec) -> str:
-    return spec.options.get("mode", "exact")
-
-
-register_noise(
-    NoiseInfo(
-        "none", "", "labels as they are", (), False,
-        lambda spec, k, names: NoNoise(None if k < 0 else k, names),
-    )
-)  # fmt: skip
-register_noise(
-    NoiseInfo(
-        "symmetric", "RATE", "each other class is equally likely", ("mode", "include_true_class"), True,
-        lambda spec, k, names: SymmetricNoise(
-            parse_rate(spec), k, _mode(spec),
-            parse_bool("include_true_class", spec.options.get("include_true_class", "false")), names,
-        ),
-    )
-)  # fmt: skip
-register_noise(
-    NoiseInfo(
-        "asymmetric", "RATE", "each class of a map is taken for one other", ("mode", "classes"), True,
-        lambda spec, k, names: AsymmetricNoise(
-            parse_rate(spec), k, spec.options.get("classes"), _mode(spec), names
-        ),
-    )
-)  # fmt: skip
-register_noise(
-    NoiseInfo(
-        "pairflip", "RATE", "each class is taken for the next one", ("mode",), True,
-        lambda spec, k, names: PairFlipNoise(parse_rate(spec), k, _mode(spec), names),
-    )
-)  # fmt: skip

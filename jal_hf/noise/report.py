@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jal_hf.noise.base import LabelNoise, Matrix, check_labels
+from jal_hf.noise.base import LabelNoise, check_labels
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,15 @@ def noise_report(clean: Any, noisy: Any, noise: LabelNoise, seed: int = 0) -> No
     counts = confusion_counts(before, after, num_classes)
     realised = float(np.mean(before != after)) if len(before) else 0.0
     asked_matrix = noise.transition_matrix()
-    expected = _expected_rate(noise, asked_matrix, counts.sum(axis=1))
+    expected = noise.expected_rate(counts.sum(axis=1))
+    if expected is None:  # a file without clean labels asks for what it gives
+        expected = realised
     return NoiseReport(
         spec=noise.spec,
         kind=noise.kind,
         seed=int(seed),
         mode=noise.mode,
-        asked_rate=expected if noise.kind == "matrix" else float(noise.rate),
+        asked_rate=float(noise.rate) if noise.has_rate else expected,
         expected_rate=expected,
         realised_rate=realised,
         transition_matrix=None if asked_matrix is None else asked_matrix.tolist(),
@@ -100,11 +102,3 @@ def noise_report(clean: Any, noisy: Any, noise: LabelNoise, seed: int = 0) -> No
         labels_sha256=labels_sha256(after),
         rows=len(before),
     )
-
-
-def _expected_rate(noise: LabelNoise, matrix: Matrix | None, class_counts: Any) -> float:
-    if matrix is None or class_counts.sum() == 0:
-        return float(noise.rate)
-    # Sum of the wrong entries, not 1 - diagonal: a rate of 0.3 stays 0.3.
-    wrong = matrix.sum(axis=1) - np.diag(matrix)
-    return round(float((wrong * class_counts).sum() / class_counts.sum()), 12)

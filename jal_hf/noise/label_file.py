@@ -1,0 +1,160 @@
+"""Labels that exist already: human annotations and published noisy label vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from jal_hf.noise.array_files import ONLY_COLUMN, Columns, read_columns
+from jal_hf.noise.base import LabelNoise, Labels
+from jal_hf.noise.keyed import UInt64
+from jal_hf.noise.spec import join_spec, nearest
+
+_CLEAN = "clean_label"
+
+
+class LabelFileNoise(LabelNoise):
+    """Takes each row's label from a file whose row i belongs to row i of the dataset.
+
+    A `clean_label` column in the file is compared with the dataset's labels, so that a file in another order
+    is refused instead of silently giving random noise.
+
+    Args:
+        source: `FILE#COLUMN`; the column may be left out where the file has but one beside `clean_label`.
+    """
+
+    kind = "labels"
+    has_rate = False
+
+    def __init__(
+        self, source: str, num_classes: int | None = None, class_names: Sequence[str] | None = None
+    ) -> None:
+        self.source = source
+        path, column = _split_source(source)
+        columns = read_columns(path)
+        self._labels = _integers(columns, _choose(columns, column, source), source, num_classes, class_names)
+        self._clean: Labels | None = None
+        rate = 0.0
+        if _CLEAN in columns:
+            self._clean = _integers(columns, _CLEAN, source, num_classes, class_names)
+            if len(self._clean) != len(self._labels):
+                raise ValueError(
+                    f"The file of {source!r} has {len(self._labels)} labels and {len(self._clean)} "
+                    "clean labels."
+                )
+            rate = float(np.mean(self._labels != self._clean)) if len(self._labels) else 0.0
+        super().__init__(rate, "fixed", num_classes, class_names)
+        self.rows = len(self._labels)
+
+    @property
+    def spec(self) -> str:
+        return join_spec(self.kind, self.source)
+
+    @property
+    def identity(self) -> str:
+        digest = hashlib.sha256(self._labels.tobytes())
+        digest.update(b"" if self._clean is None else self._clean.tobytes())
+        return f"{self.spec} {digest.hexdigest()}"
+
+    def expected_rate(self, class_counts: Any) -> float | None:
+        """Share of wrong labels in the file, or None when it does not hold the clean ones."""
+        return None if self._clean is None else self.rate
+
+    def corrupt(
+        self, labels: Any, seed: SupportsIndex = 0, index: Any = None, features: Any = None
+    ) -> Labels:
+        """As `LabelNoise.corrupt`; `index` holds row numbers of the file, the seed changes nothing."""
+        if index is None:
+            self.check_rows(len(labels))
+        elif len(labels) and np.asarray(index).dtype.kind not in "iu":
+            raise TypeError(
+                f"The labels of {self.source!r} are found by row number; give an index of integers."
+            )
+        return super().corrupt(labels, seed, index, features)
+
+    def _draw(self, labels: Labels, keys: UInt64, seed: int, features: Any) -> Labels:
+        beyond = keys >= len(self._labels)
+        if beyond.any():
+            raise ValueError(
+                f"The file of {self.source!r} has {len(self._labels)} labels, but the dataset asks for row "
+                f"{int(keys[beyond][0])}; give a file made for this split."
+            )
+        rows = keys.astype(np.intp)
+        if self._clean is not None:
+            wrong = np.flatnonzero(self._clean[rows] != labels)
+            if len(wrong):
+                raise ValueError(
+                    f"The clean labels in the file of {self.source!r} differ from the dataset's in "
+                    f"{len(wrong):,} of "
+                    f"{len(labels):,} rows (first rows {wrong[:3].tolist()}), so it is in another "
+                    "order or of another "
+                    "dataset; bring the dataset into the file's order, or find the file that fits."
+                )
+        return self._labels[rows]
+
+
+class HumanNoise(LabelFileNoise):
+    """Labels that people gave, such as CIFAR-10N's `worse_label`."""
+
+    kind = "human"
+
+
+def _split_source(source: str) -> tuple[Path, str | None]:
+    name, mark, column = source.rpartition("#")
+    return (Path(name), column) if mark else (Path(source), None)
+
+
+def _choose(columns: Columns, column: str | None, source: str) -> str:
+    named = [name for name in columns if name != ONLY_COLUMN]
+    if column:
+        if column not in columns:
+            known = (
+                f"it has {', '.join(named)}" if named else "it holds one nameless vector, so leave '#' out"
+            )
+            raise ValueError(
+                f"There is no column {column!r} in the file of {source!r};{nearest(column, named)} {known}."
+            )
+        return column
+    candidates = [name for name in columns if name != _CLEAN]
+    if len(candidates) != 1:
+        raise ValueError(
+            f"Which column of {source!r} to take is not clear; write FILE#COLUMN with one of "
+            f"{', '.join(named)}."
+        )
+    return candidates[0]
+
+
+def _integers(
+    columns: Columns, name: str, source: str, num_classes: int | None, class_names: Sequence[str] | None
+) -> Labels:
+    """One column as (N,) int64, class names turned into ids, range checked."""
+    what = f"The column {name!r} of {source!r}" if name else f"The file {source!r}"
+    values = np.asarray(columns[name])
+    if values.ndim != 1:
+        raise ValueError(f"{what} has shape {values.shape}; give one label for each row.")
+    if (
+        values.dtype.kind not in "iu"
+        and class_names is not None
+        and all(isinstance(v, str) for v in values.tolist())
+    ):
+        ids = {text: number for number, text in enumerate(class_names)}
+        unknown = sorted({text for text in values.tolist() if text not in ids})
+        if unknown:
+            raise ValueError(f"{what} names {unknown[0]!r}, which is no class.{nearest(unknown[0], ids)}")
+        return np.array([ids[text] for text in values.tolist()], dtype=np.int64)
+    if values.dtype.kind not in "iu":
+        raise ValueError(
+            f"{what} holds {values.dtype} values or gaps; give an integer class id for each row."
+        )
+    wrong = np.flatnonzero((values < 0) | (values >= (num_classes or np.iinfo(np.int64).max)))
+    if len(wrong):
+        bound = f"in [0, {num_classes})" if num_classes else "at least 0"
+        raise ValueError(
+            f"{what} holds {values[wrong[0]]} in row {wrong[0]} ({len(wrong)} rows are wrong); labels "
+            f"must be {bound}."
+        )
+    return values.astype(np.int64)
