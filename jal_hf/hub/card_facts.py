@@ -91,11 +91,19 @@ def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
         "name": name,
         "code": code(name),
         "summary": info.summary if info else None,
-        "formula": info.formula if info else None,
+        "formula": _formula(info) if info else None,
         "citation": info.citation if info else None,
         "parameters": ", ".join(code(f"{key}={value}") for key, value in parameters.items()),
         "preset": code(loss["preset"]) if loss.get("preset") else None,
     }
+
+
+def _formula(info: Any) -> str:
+    """The loss, and below it each of the parts it adds up."""
+    from jal_hf.losses import loss_info
+
+    lines = [info.formula, *(f"{part}: {loss_info(part).formula}" for part in info.parts or ())]
+    return "\n".join(lines)
 
 
 def _noise(noise: Mapping[str, Any]) -> dict[str, Any]:

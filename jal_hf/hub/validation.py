@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 DEFAULT_LICENSE = "apache-2.0"
 
@@ -72,7 +72,7 @@ def validate_card(content: str) -> dict[str, Any]:
         card = ModelCard(content)
     except yaml.YAMLError as error:
         raise ValueError(f"The card's metadata is not valid YAML: {error}") from error
-    metadata: dict[str, Any] = card.data.to_dict()
+    metadata: dict[str, Any] = card.data.to_dict()  # type: ignore[no-untyped-call]
     if not metadata:
         raise ValueError("The card has no metadata between its two lines of dashes.")
     _refuse_nulls(metadata, "metadata")
