@@ -15,6 +15,7 @@ Labels = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
 MODES = ("exact", "iid")
+IGNORE_INDEX = -100  # a row without a label: it gets none, and counts nowhere
 
 
 class LabelNoise(ABC):
@@ -70,7 +71,7 @@ class LabelNoise(ABC):
         """Return the noisy labels; the clean ones are left as they are.
 
         Args:
-            labels: Clean labels, N integers in [0, K).
+            labels: Clean labels, N integers in [0, K); -100 marks a row without label and stays.
             seed: Names the draw; the same seed gives the same labels.
             index: What keys each row's draw, N integers or strings; default 0 .. N-1.
             features: For instance-dependent kinds, an (N, D) array of the rows' normalised features, or a
@@ -84,7 +85,13 @@ class LabelNoise(ABC):
             TypeError: Labels or index are not of an integer kind.
         """
         clean = check_labels(labels, self.num_classes)
-        return self._draw(clean, row_keys(index, len(clean)), check_seed(seed), features)
+        keys, seed = row_keys(index, len(clean)), check_seed(seed)
+        known = np.flatnonzero(clean != IGNORE_INDEX)
+        if len(known) == len(clean):
+            return self._draw(clean, keys, seed, features)
+        noisy = clean.copy()
+        noisy[known] = self._draw(clean[known], keys[known], seed, _rows_of(features, known, len(clean)))
+        return noisy
 
     @abstractmethod
     def _draw(self, labels: Labels, keys: UInt64, seed: int, features: Any) -> Labels:
@@ -110,6 +117,18 @@ class LabelNoise(ABC):
         return f"create_noise({self.spec!r}, num_classes={self.num_classes})"
 
 
+def _rows_of(features: Any, rows: NDArray[np.intp], total: int) -> Any:
+    """The features of some rows, as an array or a function of positions among them."""
+    if features is None:
+        return None
+    if callable(features):
+        return lambda positions: features(rows[positions])
+    table = np.asarray(features)
+    if table.ndim < 2 or len(table) != total:
+        raise ValueError(f"The features have shape {table.shape}; give ({total}, D), one row for each label.")
+    return table[rows]
+
+
 def check_labels(labels: Any, num_classes: int | None) -> Labels:
     """Return labels as a fresh (N,) int64 array, or say which rows are wrong."""
     values = np.asarray(labels)
@@ -120,11 +139,15 @@ def check_labels(labels: Any, num_classes: int | None) -> Labels:
     if values.dtype.kind not in "iu":
         raise TypeError(f"Labels are of type {values.dtype}; give integers (class ids), one for each row.")
     wrong = (values < 0) if num_classes is None else (values < 0) | (values >= num_classes)
+    wrong &= values != IGNORE_INDEX
     if wrong.any():
         rows = np.flatnonzero(wrong)
         bound = "at least 0" if num_classes is None else f"in [0, {num_classes})"
         shown = ", ".join(f"row {row} holds {values[row]}" for row in rows[:5].tolist())
-        raise ValueError(f"{len(rows)} labels are out of range: {shown}; labels must be {bound}.")
+        raise ValueError(
+            f"{len(rows)} labels are out of range: {shown}; labels must be {bound} (or "
+            f"{IGNORE_INDEX}, for none)."
+        )
     return values.astype(np.int64)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jal_hf.noise.base import LabelNoise, check_labels
+from jal_hf.noise.base import IGNORE_INDEX, LabelNoise, check_labels
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class NoiseReport:
         transition_matrix: Asked matrix, row = clean class; None when the noise depends on the instance.
         realised_matrix: Realised matrix; the row of a class that never occurs is zero.
         labels_sha256: SHA-256 of the noisy labels as little-endian int64 in the order of the dataset.
-        rows: Number of labels.
+        rows: Number of labels, rows without label (-100) not counted.
     """
 
     spec: str
@@ -82,9 +82,11 @@ def noise_report(clean: Any, noisy: Any, noise: LabelNoise, seed: int = 0) -> No
         raise ValueError(
             f"There are {len(before)} clean labels and {len(after)} noisy ones; give one for each row."
         )
+    known = (before != IGNORE_INDEX) & (after != IGNORE_INDEX)
     num_classes = noise.num_classes or int(max(before.max(initial=0), after.max(initial=0))) + 1
-    counts = confusion_counts(before, after, num_classes)
-    realised = float(np.mean(before != after)) if len(before) else 0.0
+    counts = confusion_counts(before[known], after[known], num_classes)
+    total = int(counts.sum())
+    realised = (total - int(np.trace(counts))) / total if total else 0.0
     asked_matrix = noise.transition_matrix()
     expected = noise.expected_rate(counts.sum(axis=1))
     if expected is None:  # a file without clean labels asks for what it gives
@@ -100,5 +102,5 @@ def noise_report(clean: Any, noisy: Any, noise: LabelNoise, seed: int = 0) -> No
         transition_matrix=None if asked_matrix is None else asked_matrix.tolist(),
         realised_matrix=(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).tolist(),
         labels_sha256=labels_sha256(after),
-        rows=len(before),
+        rows=total,
     )
