@@ -5,13 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from jal_hf.losses.inputs import all_labels_valid, flatten_logits, flatten_sample_weight, is_soft
+from jal_hf.losses.closed_form import JointTerms, joint_value_and_gradient
+from jal_hf.losses.fused import BLOCK, one_pass
+from jal_hf.losses.inputs import (
+    all_labels_valid,
+    flatten_logits,
+    flatten_sample_weight,
+    in_full_precision,
+    is_soft,
+)
 from jal_hf.losses.parameters import require_choice
 from jal_hf.losses.scores import Scores
 
@@ -68,8 +76,8 @@ class RobustLoss(nn.Module):
         """The loss of each sample as a column (N, 1), or (N, K) for every label when `scores` has none."""
         raise TypeError(f"{type(self).__name__} must define `equation`, the loss of each sample.")
 
-    def fused(self, logits: Tensor, labels: Tensor) -> Tensor | None:
-        """The losses (N,) by a closed-form kernel, or None where this loss has none for these inputs."""
+    def closed_form(self) -> JointTerms | None:
+        """This loss as terms of the closed-form kernels, or None where they do not cover it."""
         return None
 
     def floor(self, num_classes: int) -> float:
@@ -109,7 +117,7 @@ class RobustLoss(nn.Module):
     def class_losses(self, logits: Tensor) -> Tensor:
         """The loss for every possible label: (N, K) logits give (N, K), column k being L(logits, k)."""
         with _autocast_off(logits):
-            return self.equation(Scores(flatten_logits(logits), None))
+            return self.equation(Scores(in_full_precision(flatten_logits(logits)), None))
 
     @torch.no_grad()
     def components(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -153,7 +161,7 @@ class RobustLoss(nn.Module):
         with _autocast_off(logits):
             if soft:
                 shape = torch.Size((logits.shape[0], *logits.shape[2:]))
-                losses, weights = self._soft_losses(rows, flatten_logits(target)), None
+                losses, weights = self._soft_losses(in_full_precision(rows), flatten_logits(target)), None
                 if rows.shape[0] == 0:
                     weights = losses.new_ones(0)
             else:
@@ -169,9 +177,9 @@ class RobustLoss(nn.Module):
         if not all_labels_valid(labels, logits.shape[1], self.ignore_index):
             counted = labels != self.ignore_index
             labels = torch.where(counted, labels, torch.zeros_like(labels))
-        losses = self.fused(logits, labels)
+        losses = self._fused(logits, labels)
         if losses is None:
-            losses = self.equation(Scores(logits, labels)).squeeze(1)
+            losses = self.equation(Scores(in_full_precision(logits), labels)).squeeze(1)
         weights: Tensor | None = None
         if counted is not None:
             losses = torch.where(counted, losses, torch.zeros_like(losses))
@@ -180,6 +188,24 @@ class RobustLoss(nn.Module):
             class_weights = self.weight.to(losses.dtype)[labels]
             weights = class_weights if weights is None else weights * class_weights
         return losses, weights
+
+    def _fused(self, logits: Tensor, labels: Tensor) -> Tensor | None:
+        """Losses (N,) with their gradient found on the way, where that is faster than autograd's graph."""
+        if not (logits.requires_grad and torch.is_grad_enabled()) or torch.compiler.is_compiling():
+            return None
+        terms = self.closed_form()
+        if terms is not None:
+            return one_pass(logits, labels, partial(joint_value_and_gradient, terms=terms))
+        if logits.device.type == "cpu" and logits.numel() > BLOCK:
+            return one_pass(logits, labels, self._value_and_gradient)
+        return None
+
+    def _value_and_gradient(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            rows = logits.detach().requires_grad_()
+            losses = self.equation(Scores(rows, labels)).squeeze(1)
+            (gradient,) = torch.autograd.grad(losses.sum(), rows)
+        return losses.detach(), gradient
 
     def _soft_losses(self, logits: Tensor, target: Tensor) -> Tensor:
         if not self.linear_in_label:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import CROSS_ENTROPY, NORMALIZED
+from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
 
@@ -38,3 +39,6 @@ class NormalizedCrossEntropyLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return scores.label(scores.log_p) / scores.log_p.sum(1, keepdim=True)
+
+    def closed_form(self) -> JointTerms:
+        return JointTerms(alpha=1.0)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import FOCAL, NORMALIZED
+from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -60,3 +61,6 @@ class NormalizedFocalLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         focal = focal_factor(scores.p, self.gamma) * scores.log_p
         return scores.label(focal) / focal.sum(1, keepdim=True)
+
+    def closed_form(self) -> JointTerms:
+        return JointTerms(alpha=1.0, gamma=self.gamma)

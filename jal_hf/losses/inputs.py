@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def flatten_logits(logits: Tensor) -> Tensor:
-    """Logits (N, K) or (N, K, d1, ...) as rows (M, K), in float32 (float64 stays).
+    """Logits (N, K) or (N, K, d1, ...) as rows (M, K).
 
     Raises:
         TypeError: logits are not floating point.
@@ -22,7 +22,12 @@ def flatten_logits(logits: Tensor) -> Tensor:
         )
     if logits.dim() > 2:
         logits = logits.movedim(1, -1).reshape(-1, logits.shape[1])
-    return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+    return logits
+
+
+def in_full_precision(values: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32; float32 and float64 as they are."""
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def is_soft(logits: Tensor, target: Tensor) -> bool:

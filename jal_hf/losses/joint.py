@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.factory import as_loss
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import loss_info
@@ -42,6 +43,12 @@ class JointLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return self.alpha * self.active.equation(scores) + self.beta * self.passive.equation(scores)
+
+    def closed_form(self) -> JointTerms | None:
+        active, passive = self.active.closed_form(), self.passive.closed_form()
+        if active is None or passive is None:
+            return None
+        return active.joined(passive, self.alpha, self.beta)
 
     def floor(self, num_classes: int) -> float:
         return self.alpha * self.active.floor(num_classes) + self.beta * self.passive.floor(num_classes)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import JAL, MSE
+from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -48,6 +49,9 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         return powered_error(scores, self.a, self.q)
 
+    def closed_form(self) -> JointTerms | None:
+        return JointTerms(beta=1.0, a=self.a) if self.q == 2.0 else None
+
     def floor(self, num_classes: int) -> float:
         return float((self.a - 1.0) ** self.q / num_classes)
 
@@ -66,3 +70,6 @@ class MeanSquareErrorLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return powered_error(scores, a=1.0, q=2.0)
+
+    def closed_form(self) -> JointTerms:
+        return JointTerms(beta=1.0, a=1.0)
