@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset
 
 from jal_hf.analysis.detection import DetectionScores, detection_scores
@@ -50,7 +52,7 @@ class LabelIssues:
         """Write the table as one parquet file, which `load_dataset` reads back; returns the path."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.to_dataset().to_parquet(str(target))
+        pq.write_table(pa.table(dict(self.columns())), target)
         return target
 
     def scores(self) -> DetectionScores | None:
