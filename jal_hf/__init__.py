@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from jal_hf.models.registration import register_networks
+
 __version__ = "0.1.0"
 
 _EXPORTS = {
@@ -33,7 +35,7 @@ _EXPORTS = {
     "find_label_issues": "jal_hf.analysis",
 }
 
-__all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604 - built from the one table above
+__all__ = ["__version__", *sorted(_EXPORTS)]
 
 
 def __getattr__(name: str) -> Any:
@@ -46,3 +48,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+# Waits for timm without loading it: a checkpoint of a network of the papers then loads after `import jal_hf`.
+register_networks()

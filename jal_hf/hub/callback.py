@@ -67,7 +67,7 @@ class HubCallback(TrainerCallback):
         self._pushes = [push for push in self._pushes if not self._report(push)]
         if self._pushes and not args.hub_always_push:
             return
-        checkpoint = get_last_checkpoint(str(args.output_dir))
+        checkpoint = get_last_checkpoint(str(args.output_dir))  # type: ignore[no-untyped-call]
         if checkpoint is None:
             return
         record = progress_record(self._facts(args), args, state, kwargs.get("model"))
@@ -86,7 +86,7 @@ class HubCallback(TrainerCallback):
     ) -> None:
         """Write the card into the run's folder before the Trainer pushes it."""
         self.finish()
-        folder = Path(args.output_dir)
+        folder = Path(str(args.output_dir))
         if state.is_world_process_zero and folder.is_dir() and not (folder / "run.json").exists():
             record = progress_record(self._facts(args), args, state, kwargs.get("model"))
             (folder / "README.md").write_text(render_model_card(record), encoding="utf-8", newline="\n")
@@ -123,11 +123,11 @@ class HubCallback(TrainerCallback):
             state_of = state_files(checkpoint, with_optimizer=self.strategy is HubStrategy.ALL_CHECKPOINTS)
             for name, path in {**model_files(checkpoint), **state_of}.items():
                 sent[f"{within[self.strategy]}/{name}"] = _link(path, copy / f"state-{name}")
-        repo_id = str(args.hub_model_id or Path(args.output_dir).absolute().name)
+        repo_id = str(args.hub_model_id or Path(str(args.output_dir)).absolute().name)
         record["hub"] = {**(record.get("hub") or {}), "repo_id": repo_id}
         sent["README.md"] = render_model_card(record).encode()
         sent["run.json"] = (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
-        log = Path(args.output_dir) / "log.jsonl"
+        log = Path(str(args.output_dir)) / "log.jsonl"
         if log.is_file():
             sent["log.jsonl"] = log.read_bytes()
         message = f"Training in progress, step {state.global_step}"
