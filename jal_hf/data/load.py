@@ -8,12 +8,14 @@ from typing import Any
 import datasets
 import numpy as np
 
+from jal_hf.data.bad_images import without_unreadable
 from jal_hf.data.checks import dataset_fingerprint, shared_rows
 from jal_hf.data.columns import choose_splits, find_image_column, find_label_column, is_encoded_image
 from jal_hf.data.containers import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
 from jal_hf.data.encoded import integer_column
 from jal_hf.data.labels import label_warnings, read_labels, with_labels
-from jal_hf.data.open_source import open_source
+from jal_hf.data.load_stream import load_stream
+from jal_hf.data.open_source import ReadOptions, can_count_labels, open_source
 from jal_hf.data.subsets import check_fraction, cut_validation, take_subset
 from jal_hf.noise import NoiseReport, add_label_noise, create_noise, noise_report, parse_noise_spec
 
@@ -72,7 +74,19 @@ def load_noisy_dataset(
     parse_noise_spec(noise)
     if on_bad_image not in ("error", "skip"):
         raise ValueError(f"on_bad_image is 'error' or 'skip', not {on_bad_image!r}.")
-    source = open_source(dataset, dataset_config, streaming=streaming)
+    options = ReadOptions(dataset_config, streaming, num_classes, on_bad_image)
+    source = open_source(dataset, options)
+    if any(isinstance(split, datasets.IterableDataset) for split in source.splits.values()):
+        if val_fraction:
+            raise ValueError(
+                "A stream has no known length to cut val_fraction from; load it without streaming."
+            )
+        return load_stream(
+            source, train_split=train_split, eval_split=eval_split, image_column=image_column,
+            label_column=label_column, num_classes=num_classes, noise=noise, noise_seed=noise_seed,
+            max_train_samples=max_train_samples, max_eval_samples=max_eval_samples,
+            can_count=can_count_labels(dataset),
+        )  # fmt: skip
     train_name, eval_name = choose_splits(
         list(source.splits), train_split or source.train_split, eval_split or source.eval_split
     )
@@ -83,11 +97,18 @@ def load_noisy_dataset(
     train, names = _checked_split(raw_train, train_name, image_column, label_column, None, warnings)
     warnings += label_warnings(integer_column(train, label_column), names, train_name)
     splits: dict[str, datasets.Dataset] = {}
+    skipped = source.missing_images
+    if on_bad_image == "skip":
+        train, count = without_unreadable(train, image_column, train_name)
+        skipped += count
     train = take_subset(train, max_train_samples, seed, "training")
     train, report = _with_noise(train, label_column, names, noise, noise_seed)
     splits["train"], validation = cut_validation(train, label_column, val_fraction, seed)
     if raw_test is not None:
         test, _ = _checked_split(raw_test, str(eval_name), image_column, label_column, names, warnings)
+        if on_bad_image == "skip":
+            test, count = without_unreadable(test, image_column, str(eval_name))
+            skipped += count
         splits["test"] = take_subset(test, max_eval_samples, seed, "evaluation")
         if (shared := shared_rows(train, splits["test"], image_column)) > 0:
             warnings.append(
@@ -100,7 +121,7 @@ def load_noisy_dataset(
     )
     facts = DatasetFacts(
         source.name, image_column, label_column, tuple(names), report, fingerprint,
-        source.missing_images, tuple(warnings),
+        skipped, tuple(warnings),
     )  # fmt: skip
     return NoisyDatasetDict(splits, facts)
 

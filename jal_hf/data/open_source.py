@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import glob
+import urllib.parse
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,13 @@ import datasets
 import pyarrow as pa
 from datasets.exceptions import DatasetsError
 
+from jal_hf.data.clothing1m import is_clothing1m, read_clothing1m
+from jal_hf.data.columns import listed
 from jal_hf.data.digits import load_digits
+from jal_hf.data.image_folder import looks_like_image_folder, read_image_folder
 from jal_hf.data.source import Source
+from jal_hf.data.web_dataset import read_web_dataset, tar_files
+from jal_hf.data.webvision import is_webvision, read_webvision
 
 _READERS_BY_ENDING = {
     ".parquet": "parquet",
@@ -22,13 +31,33 @@ _READERS_BY_ENDING = {
 }
 
 
-def open_source(dataset: Any, config: str | None = None, *, streaming: bool = False) -> Source:
+_LISTED = ("webvision", "clothing1m")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader may need to know beside the name.
+
+    Attributes:
+        config: configuration name of a Hub dataset.
+        streaming: rows come as they are read.
+        num_classes: number of classes of a stream that cannot be counted.
+        on_bad_image: `error` or `skip`, for listed files that are absent.
+    """
+
+    config: str | None = None
+    streaming: bool = False
+    num_classes: int | None = None
+    on_bad_image: str = "error"
+
+
+def open_source(dataset: Any, options: ReadOptions) -> Source:
     """Read a dataset from wherever its name points to; no code of the dataset is ever run.
 
     Args:
-        dataset: `digits`, a Hub id, a local folder or file, or a loaded dataset object.
-        config: configuration name of a Hub dataset.
-        streaming: rows come as they are read.
+        dataset: `digits`, a Hub id, a local folder or file, `webvision:FOLDER`, `clothing1m:FOLDER`, tar
+            shards, or a loaded dataset object.
+        options: how to read it.
 
     Raises:
         FileNotFoundError: no such folder, file or Hub dataset.
@@ -38,22 +67,70 @@ def open_source(dataset: Any, config: str | None = None, *, streaming: bool = Fa
         return _from_object(dataset)
     name = str(dataset)
     if name == "digits":
-        splits: Any = load_digits()
-        if streaming:
-            splits = {key: split.to_iterable_dataset() for key, split in splits.items()}
-        return Source(name, splits)
+        return Source(name, _maybe_streamed(load_digits(), options))
+    prefix, _, rest = name.partition(":")
+    if prefix in _LISTED and rest:
+        return _published(name, prefix, rest, options)
+    if files := tar_files(name):
+        return read_web_dataset(name, files, streaming=options.streaming, num_classes=options.num_classes)
     path = Path(name).expanduser()
     if path.is_dir():
-        return _from_folder(name, path, config, streaming)
+        return _from_folder(name, path, options)
     if path.is_file():
-        return _from_file(name, path, streaming)
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or not name.strip():
+        return _from_file(name, path, options)
+    if _looks_like_path(name):
         raise FileNotFoundError(
             f"There is no folder or file {name!r}. A dataset is a local path, a Hub id such as "
             f"'uoft-cs/cifar10', or "
             "the built-in 'digits'."
         )
-    return Source(name, _load(name, name, config, streaming))
+    return Source(name, _load(name, name, options))
+
+
+def can_count_labels(dataset: Any) -> bool:
+    """Whether a pass over all labels of a stream is cheap and comes to an end: local files, and no pipe."""
+    if not isinstance(dataset, str | Path):
+        return False
+    return (
+        str(dataset) == "digits" or Path(str(dataset)).expanduser().exists() or bool(tar_files(str(dataset)))
+    )
+
+
+def _looks_like_path(name: str) -> bool:
+    is_odd = not name.strip() or glob.has_magic(name) or name.endswith((".tar", ".tgz", ".tar.gz"))
+    return is_odd or Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+
+
+def _maybe_streamed(splits: Mapping[str, datasets.Dataset], options: ReadOptions) -> dict[str, Any]:
+    if not options.streaming:
+        return dict(splits)
+    return {name: split.to_iterable_dataset() for name, split in splits.items()}
+
+
+def _published(name: str, kind: str, rest: str, options: ReadOptions) -> Source:
+    """`webvision:FOLDER?classes=50&imagenet=FOLDER` and `clothing1m:FOLDER`."""
+    folder, _, query = rest.partition("?")
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder!r} for the dataset {name!r}.")
+    given = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    known = ("classes", "imagenet") if kind == "webvision" else ()
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"The dataset {name!r} has no option {unknown[0]!r}; {kind} knows: {listed(known)}.")
+    if kind == "clothing1m":
+        return _streamed(read_clothing1m(name, path, on_bad_image=options.on_bad_image), options)
+    count = given.get("classes", "50")
+    if not count.isdigit():
+        raise ValueError(f"The option classes of {name!r} is a number of classes, not {count!r}.")
+    imagenet = Path(given["imagenet"]).expanduser() if "imagenet" in given else None
+    source = read_webvision(
+        name, path, classes=int(count), imagenet=imagenet, on_bad_image=options.on_bad_image
+    )
+    return _streamed(source, options)
+
+
+def _streamed(source: Source, options: ReadOptions) -> Source:
+    return dataclasses.replace(source, splits=_maybe_streamed(source.splits, options))
 
 
 def _from_object(dataset: Any) -> Source:
@@ -66,37 +143,50 @@ def _from_object(dataset: Any) -> Source:
     )
 
 
-def _from_folder(name: str, path: Path, config: str | None, streaming: bool) -> Source:
+def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return _saved_to_disk(name, path, streaming)
-    return Source(name, _load(name, str(path), config, streaming))
+        return Source(name, _maybe_streamed(_saved_to_disk(name, path), options))
+    if is_webvision(path):
+        return _published(name, "webvision", str(path), options)
+    if is_clothing1m(path):
+        return _published(name, "clothing1m", str(path), options)
+    if not _has_data_files(path) and looks_like_image_folder(path):
+        return _streamed(read_image_folder(name, path), options)
+    return Source(name, _load(name, str(path), options))
 
 
-def _saved_to_disk(name: str, path: Path, streaming: bool) -> Source:
+def _has_data_files(path: Path) -> bool:
+    """Whether tables or metadata describe the folder, so that `datasets` knows best how to read it."""
+    endings = {".parquet", ".arrow", ".csv", ".json", ".jsonl"}
+    return any(entry.suffix.lower() in endings for level in ("*", "*/*") for entry in path.glob(level))
+
+
+def _saved_to_disk(name: str, path: Path) -> dict[str, datasets.Dataset]:
     try:
         loaded = datasets.load_from_disk(str(path))
-    except (DatasetsError, OSError, ValueError, pa.ArrowException) as error:
-        raise ValueError(f"The dataset saved in {name!r} cannot be read: {error}") from error
-    splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
-    if streaming:
-        splits = {key: split.to_iterable_dataset() for key, split in splits.items()}
-    return Source(name, splits)
+    except (DatasetsError, OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise ValueError(f"The dataset saved in {name!r} cannot be read: {_first_line(error)}") from error
+    return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
 
 
-def _from_file(name: str, path: Path, streaming: bool) -> Source:
+def _from_file(name: str, path: Path, options: ReadOptions) -> Source:
     reader = _READERS_BY_ENDING.get(path.suffix.lower())
     if reader is None:
         raise ValueError(
             f"The file {name!r} is of no kind that holds a dataset; a single file may be "
             f"{', '.join(sorted(_READERS_BY_ENDING))}, or give a folder."
         )
-    return Source(name, _load(name, reader, None, streaming, data_files={"train": str(path)}))
+    return Source(
+        name, _load(name, reader, dataclasses.replace(options, config=None), data_files={"train": str(path)})
+    )
 
 
-def _load(name: str, target: str, config: str | None, streaming: bool, **options: Any) -> Mapping[str, Any]:
+def _load(name: str, target: str, options: ReadOptions, **extra: Any) -> Mapping[str, Any]:
     """`datasets.load_dataset`, with what can go wrong said in one sentence."""
     try:
-        loaded: Mapping[str, Any] = datasets.load_dataset(target, config, streaming=streaming, **options)
+        loaded: Mapping[str, Any] = datasets.load_dataset(
+            target, options.config, streaming=options.streaming, **extra
+        )
     except FileNotFoundError as error:
         raise FileNotFoundError(f"The dataset {name!r} was not found: {_first_line(error)}") from error
     except (DatasetsError, ValueError, OSError, RuntimeError, KeyError, pa.ArrowException) as error:

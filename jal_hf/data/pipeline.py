@@ -15,13 +15,14 @@ from jal_hf.data.augment import BatchTransform, check_augment
 from jal_hf.data.crops import ImageCrop
 from jal_hf.data.encoded import integer_column, row_numbers
 from jal_hf.data.image_datasets import ArrayImages, DecodedImages, LabelledImages
+from jal_hf.data.stream_dataset import StreamedImages
 
 SMALL_SIDE = 64
 """Images up to this side are decoded once into memory-mapped uint8; larger ones as they are used."""
 
 
 def make_image_dataset(
-    split: datasets.Dataset,
+    split: datasets.Dataset | datasets.IterableDataset,
     *,
     image_column: str,
     label_column: str,
@@ -35,7 +36,9 @@ def make_image_dataset(
     device: str | torch.device = "cpu",
     channels_last: bool = False,
     cache: Path | None = None,
-) -> LabelledImages:
+    shuffle_buffer: int = 1000,
+    on_bad_image: str = "error",
+) -> LabelledImages | StreamedImages:
     """Torch dataset of ready batches: `pixel_values`, `labels`, `index`, and `clean_label` where known.
 
     Every random choice is keyed by (seed, epoch, row number), so the same image comes out whatever the
@@ -57,6 +60,8 @@ def make_image_dataset(
         device: small images are kept and augmented there when they fit.
         channels_last: memory layout of `pixel_values`.
         cache: folder of the decode-once cache; see `cache_folder`.
+        shuffle_buffer: rows of a training stream among which the next one is drawn; 1 keeps the order.
+        on_bad_image: for streams, `skip` leaves unreadable images out and counts them, up to 5 %.
 
     Raises:
         ValueError: unknown augmentation, wrong number of means, impossible size, or an unreadable image (its
@@ -65,6 +70,16 @@ def make_image_dataset(
     check_augment(augment)
     _check_shape(image_size, in_chans, mean, std)
     transform = BatchTransform(augment, tuple(mean), tuple(std), train, seed, channels_last)
+    if isinstance(split, datasets.IterableDataset):
+        return StreamedImages(
+            split,
+            image_column,
+            label_column,
+            ImageCrop(augment, image_size, in_chans, train, seed),
+            transform,
+            shuffle_buffer=shuffle_buffer if train else 1,
+            on_bad_image=on_bad_image,
+        )
     rows = row_numbers(split)
     columns = {"labels": label_column, "index": "index", "clean_label": "clean_label"}
     tensors: dict[str, Tensor] = {

@@ -1,0 +1,86 @@
+"""List files of published datasets: lines of 'PATH LABEL' or 'PATH', and the images they name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LabelList:
+    """Paths with labels, and how many lines could not be used."""
+
+    paths: list[str]
+    labels: list[int]
+    malformed: int
+
+
+def read_label_list(path: Path, num_classes: int) -> LabelList:
+    """Lines 'PATH LABEL' in order; lines of another form or with a label out of range are counted.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    paths: list[str] = []
+    labels: list[int] = []
+    malformed = 0
+    for line in _lines(path):
+        name, _, text = line.rpartition(" ")
+        label = int(text) if text.isascii() and text.isdigit() else -1
+        if not name.strip() or not 0 <= label < num_classes:
+            malformed += 1
+            continue
+        paths.append(name.strip())
+        labels.append(label)
+    return LabelList(paths, labels, malformed)
+
+
+def read_key_list(path: Path) -> tuple[list[str], int]:
+    """Lines that are one path each, in order, and how many lines are not.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    keys: list[str] = []
+    malformed = 0
+    for line in _lines(path):
+        if len(line.split()) == 1 and Path(line).suffix:
+            keys.append(line)
+        else:
+            malformed += 1
+    return keys, malformed
+
+
+def _lines(path: Path) -> list[str]:
+    """Non-empty lines, stripped; bytes that are no UTF-8 spoil their line, not the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"The list {path} is missing; the published dataset has it.")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return [stripped for line in text.splitlines() if (stripped := line.strip())]
+
+
+class ImageFiles:
+    """Which image files exist, looked up with one listing per folder instead of one call per image."""
+
+    def __init__(self) -> None:
+        self._listings: dict[str, frozenset[str]] = {}
+
+    def exists(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        if folder not in self._listings:
+            try:
+                self._listings[folder] = frozenset(os.listdir(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                self._listings[folder] = frozenset()
+        return name in self._listings[folder]
+
+
+def count_warnings(name: str, found: int, expected: int | None, malformed: int) -> list[str]:
+    """Sentences on row counts that differ from the published ones and on lines that were skipped."""
+    warnings = []
+    if expected is not None and found != expected:
+        warnings.append(f"{name} has {found:,} images; the published set has {expected:,}.")
+    if malformed:
+        warnings.append(f"{malformed} malformed line(s) of {name} were skipped.")
+    return warnings

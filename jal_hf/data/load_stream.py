@@ -1,0 +1,198 @@
+"""The streaming side of `load_noisy_dataset`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+
+from jal_hf.data.columns import choose_splits, find_image_column, find_label_column, is_encoded_image
+from jal_hf.data.containers import DatasetFacts, NoisyIterableDatasetDict
+from jal_hf.data.labels import IGNORE_INDEX
+from jal_hf.data.source import Source
+from jal_hf.noise import add_label_noise, create_noise
+
+_BLOCK = 32
+
+
+def load_stream(
+    source: Source,
+    *,
+    train_split: str | None,
+    eval_split: str | None,
+    image_column: str | None,
+    label_column: str | None,
+    num_classes: int | None,
+    noise: str,
+    noise_seed: int,
+    max_train_samples: int | None,
+    max_eval_samples: int | None,
+    can_count: bool,
+) -> NoisyIterableDatasetDict:
+    """Streams with labels as class ids, row numbers in a column `index`, and noise on the training rows.
+
+    Args:
+        source: splits as `IterableDataset`.
+        train_split: as in `load_noisy_dataset`.
+        eval_split: the same.
+        image_column: the same.
+        label_column: the same.
+        num_classes: number of classes where the stream does not name them.
+        noise: a spec whose rows are independent (`mode=iid`).
+        noise_seed: seed of the noise.
+        max_train_samples: take this many rows from the start.
+        max_eval_samples: the same.
+        can_count: the source is local and ends, so one pass over its labels may find the classes.
+
+    Raises:
+        ValueError: columns or classes cannot be told, or the noise needs all labels at once.
+    """
+    train_name, eval_name = choose_splits(
+        list(source.splits), train_split or source.train_split, eval_split or source.eval_split
+    )
+    for name, count in (("training", max_train_samples), ("evaluation", max_eval_samples)):
+        if count is not None and count < 1:
+            raise ValueError(
+                f"The number of {name} samples must be at least 1, not {count}; leave it out to take all."
+            )
+    train = _with_features(source.splits[train_name], train_name)
+    image_column = find_image_column(train.features, image_column)
+    label_column = find_label_column(train.features, label_column)
+    names = _class_names(train, train_name, label_column, num_classes, can_count)
+    splits = {"train": _prepared(train, train_name, image_column, label_column, names)}
+    if eval_name is not None:
+        test = _with_features(source.splits[eval_name], eval_name)
+        splits["test"] = _prepared(test, eval_name, image_column, label_column, names)
+        if max_eval_samples is not None:
+            splits["test"] = splits["test"].take(max_eval_samples)
+    if max_train_samples is not None:
+        splits["train"] = splits["train"].take(max_train_samples)
+    model = create_noise(noise, num_classes=len(names), class_names=names)
+    if model.kind != "none":
+        splits["train"] = add_label_noise(
+            splits["train"], model, label_column=label_column, seed=noise_seed, index_column="index"
+        )
+    facts = DatasetFacts(
+        source.name,
+        image_column,
+        label_column,
+        tuple(names),
+        None,
+        "",
+        source.missing_images,
+        source.warnings,
+    )
+    return NoisyIterableDatasetDict(splits, facts)
+
+
+def _with_features(stream: Any, split_name: str) -> datasets.IterableDataset:
+    if not isinstance(stream, datasets.IterableDataset):
+        stream = stream.to_iterable_dataset()
+    if stream.features is not None:
+        return stream
+    first = next(iter(stream.take(1)), None)
+    if first is None:
+        raise ValueError(f"The split {split_name!r} is empty.")
+    features = stream.take(64)._resolve_features().features
+    return stream.cast(features)
+
+
+def _class_names(
+    train: datasets.IterableDataset,
+    split_name: str,
+    label_column: str,
+    num_classes: int | None,
+    can_count: bool,
+) -> list[str]:
+    feature = train.features[label_column]
+    if isinstance(feature, datasets.ClassLabel) and feature.names:
+        return list(feature.names)
+    is_text = isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+    if num_classes is not None and not is_text:
+        if num_classes < 2:
+            raise ValueError(f"num_classes is {num_classes}; training a classifier needs at least two.")
+        return [str(number) for number in range(num_classes)]
+    if not can_count:
+        wanted = "its label column must be a ClassLabel" if is_text else "give num_classes"
+        raise ValueError(
+            f"The stream does not say which classes its column {label_column!r} holds; {wanted}, or load it "
+            "without streaming."
+        )
+    seen: set[Any] = set()
+    for batch in train.select_columns([label_column]).iter(batch_size=1000):
+        seen.update(batch[label_column])
+    seen.discard(None)
+    if len(seen) < 2:
+        raise ValueError(
+            f"Split {split_name!r} has rows of {len(seen)} class(es); a classifier needs at least two."
+        )
+    if is_text:
+        return sorted(seen)
+    if not all(isinstance(label, int) for label in seen):
+        raise ValueError(
+            f"The label column {label_column!r} holds {feature}; labels must be integers or strings."
+        )
+    count = max(seen) + 1
+    if count > max(2 * len(seen), 1000):
+        raise ValueError(
+            f"The labels reach {count - 1} but only {len(seen)} differ; renumber them from 0 to K-1."
+        )
+    return [str(number) for number in range(count)]
+
+
+def _prepared(
+    stream: datasets.IterableDataset,
+    split_name: str,
+    image_column: str,
+    label_column: str,
+    names: Sequence[str],
+) -> datasets.IterableDataset:
+    for column in (image_column, label_column):
+        if column not in stream.features:
+            raise ValueError(
+                f"Split {split_name!r} has no column {column!r}; it has {', '.join(stream.features)}."
+            )
+    feature = stream.features[image_column]
+    if not isinstance(feature, datasets.Image) and not is_encoded_image(feature):
+        raise ValueError(f"The column {image_column!r} of split {split_name!r} holds {feature}, not images.")
+    own = stream.features[label_column]
+    own_names = list(own.names) if isinstance(own, datasets.ClassLabel) and own.names else None
+    kept = [name for name in (image_column, label_column, "clean_label") if name in stream.features]
+    stream = stream.select_columns(kept).cast_column(image_column, datasets.Image(decode=False))
+    features = datasets.Features({name: stream.features[name] for name in kept})
+    label_feature = datasets.ClassLabel(names=list(names))
+    features[label_column] = label_feature
+    features["index"] = datasets.Value("int64")
+    convert = functools.partial(
+        _convert, split_name=split_name, label_column=label_column, names=tuple(names), own=own_names
+    )
+    return stream.map(convert, batched=True, batch_size=_BLOCK, with_indices=True, features=features)
+
+
+def _convert(
+    batch: dict[str, list[Any]],
+    rows: list[int],
+    *,
+    split_name: str,
+    label_column: str,
+    names: tuple[str, ...],
+    own: list[str] | None,
+) -> dict[str, list[Any]]:
+    """Labels as checked ids, and the row numbers."""
+    ids = {name: number for number, name in enumerate(names)}
+    labels = []
+    for row, label in zip(rows, batch[label_column], strict=True):
+        if isinstance(label, str):
+            label = ids.get(label, label)
+        elif own is not None and isinstance(label, int) and 0 <= label < len(own) and own != list(names):
+            label = ids.get(own[label], own[label])
+        is_id = isinstance(label, int) and not isinstance(label, bool)
+        if not is_id or not (0 <= label < len(names) or label == IGNORE_INDEX):
+            raise ValueError(
+                f"Row {row} of split {split_name!r} has the label {label!r}; a label is a class id in "
+                f"[0, {len(names)}) or the name of a class."
+            )
+        labels.append(label)
+    return {**batch, label_column: labels, "index": list(rows)}
