@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 _OWN_FILES = ("run.json", "log.jsonl", "README.md", "config.json", "model.safetensors", "preprocessor_config.json")
 
@@ -30,9 +31,8 @@ def prepare_folder(folder: Path, *, overwrite: bool, resume: str | None) -> str 
     if overwrite:
         _clear(folder)
         return None
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     if resume == "auto":
-        return last
+        return last_whole_checkpoint(folder)
     if resume is not None:
         if not Path(resume).is_dir():
             raise FileNotFoundError(f"There is no checkpoint folder {resume} to resume from.")
@@ -41,12 +41,34 @@ def prepare_folder(folder: Path, *, overwrite: bool, resume: str | None) -> str 
         raise FileExistsError(
             f"{folder} already holds a finished run. Choose another --output_dir, or pass --overwrite to replace it."
         )
-    if last is not None:
+    if any(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")):
         raise FileExistsError(
             f"{folder} holds an unfinished run with checkpoints. Pass --resume auto to go on with it, "
             "or --overwrite to start again."
         )
     return None
+
+
+def last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; None where there is none.
+
+    The Trainer writes `trainer_state.json` last, so a checkpoint that a kill cut off lacks it or holds half of it.
+    """
+    found = {
+        int(path.name.rpartition("-")[2]): path
+        for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+        if path.name.rpartition("-")[2].isdigit()
+    }
+    whole = (str(found[step]) for step in sorted(found, reverse=True) if _is_whole(found[step]))
+    return next(whole, None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _clear(folder: Path) -> None:

@@ -45,7 +45,7 @@ def run_training(settings: RunSettings, data: Any = None) -> RunResult:
     """
     args = settings.training
     folder = Path(args.output_dir)
-    criterion = create_loss(args.loss, preset=_named_preset(args.preset), **args.loss_args)  # type: ignore[arg-type]
+    criterion = create_criterion(settings)
     if settings.data.noise and data is None:
         _check_noise_spec(settings.data.noise)
     checkpoint = prepare_folder(folder, overwrite=args.overwrite, resume=args.resume_from_checkpoint)
@@ -63,9 +63,16 @@ def run_training(settings: RunSettings, data: Any = None) -> RunResult:
     return RunResult(folder, record, trainer)
 
 
-def _named_preset(preset: str | None) -> str | None:
-    """The preset's values already stand in loss_args; only 'auto' is left for the loss to work out."""
-    return preset if preset == "auto" else None
+def create_criterion(settings: RunSettings) -> RobustLoss:
+    """The loss of a run.
+
+    Raises:
+        ValueError: A loss or a parameter that doesn't exist, or a value outside its range.
+    """
+    args = settings.training
+    # A named preset's values already stand in loss_args; only 'auto' is left for the loss to work out.
+    preset = "auto" if args.preset == "auto" else None
+    return create_loss(args.loss, preset=preset, **args.loss_args)  # type: ignore[arg-type]
 
 
 def _check_noise_spec(spec: str) -> None:

@@ -78,7 +78,7 @@ def parse_settings(argv: Sequence[str]) -> RunSettings:
     Raises:
         ValueError: Unknown recipe, flag or value, as a sentence.
     """
-    asked = _explicit(argv)
+    asked = explicit_flags(argv)
     recipe = load_recipe(asked.get("recipe", "digits"))
     defaults = dict(recipe.settings)
     if asked.get("fast"):
@@ -127,8 +127,12 @@ def _with_preset(values: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any
     return {**values, **decay, **given, "loss_args": loss_args}
 
 
-def _explicit(argv: Sequence[str]) -> dict[str, Any]:
-    """Only what stands on the command line, by destination name, with types applied."""
+def explicit_flags(argv: Sequence[str]) -> dict[str, Any]:
+    """Only what stands on the command line after `jal-hf train`, by destination name, with types applied.
+
+    Raises:
+        ValueError: A flag that doesn't exist, with the nearest one, or a value of the wrong type.
+    """
     quiet = parser()
     if any(word in ("-h", "--help") for word in argv):
         quiet.parse_args(["--help"])

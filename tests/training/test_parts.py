@@ -122,9 +122,11 @@ def test_folder_refuses_a_finished_run_and_takes_it_with_overwrite(tmp_path: Pat
     assert (tmp_path / "keep.txt").exists()
 
 
-def test_folder_refuses_an_unfinished_run_and_resumes_it_when_asked(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint-5").mkdir()
-    (tmp_path / "checkpoint-12").mkdir()
+def test_folder_refuses_an_unfinished_run_and_resumes_its_last_whole_checkpoint_when_asked(tmp_path: Path) -> None:
+    for name, state in (("checkpoint-5", "{}"), ("checkpoint-12", "{}"), ("checkpoint-20", '{"epo')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-30").mkdir()
     with pytest.raises(FileExistsError, match="--resume auto"):
         prepare_folder(tmp_path, overwrite=False, resume=None)
     assert prepare_folder(tmp_path, overwrite=False, resume="auto") == str(tmp_path / "checkpoint-12")
