@@ -1,0 +1,204 @@
+"""`jal-hf noise DATASET --noise SPEC`: a noisy copy of a dataset, with card, picture and manifest."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+NAME = "noise"
+HELP = "write or push a noisy copy of a dataset"
+EXIT_NOT_PUSHED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """DATASET, the noise, and where to put the copy."""
+    from jal_hf.noise import list_noises, noise_info
+
+    kinds = "; ".join(
+        f"{kind}{':' + noise_info(kind).argument if noise_info(kind).argument else ''} "
+        f"({noise_info(kind).summary})"
+        for kind in list_noises()
+    )
+    parser.add_argument(
+        "dataset", metavar="DATASET", help="Hub id, local folder in the Hub's layout, or 'digits'."
+    )
+    parser.add_argument("--noise", required=True, metavar="SPEC", help=f"KIND:RATE[,key=value...]: {kinds}.")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="Names the draw; `train --noise_seed` of the same number draws the same labels.",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="Folder to write; it must not exist, or be empty."
+    )
+    parser.add_argument("--overwrite", action="store_true", help="Replace an older noisy dataset in DIR.")
+    parser.add_argument("--push", metavar="REPO", help="Push the copy to this dataset repository of the Hub.")
+    parser.add_argument("--private", action="store_true", help="Make a new repository private.")
+    parser.add_argument("--dataset_config", help="Configuration of DATASET.")
+    parser.add_argument("--train_split", help="Split that gets the noise; default train.")
+    parser.add_argument("--eval_split", help="Split to copy as test; default test, or the validation split.")
+    parser.add_argument("--label_column", help="Default: found by type and usual names.")
+    parser.add_argument("--image_column", help="The same.")
+    parser.add_argument(
+        "--image_size", type=int, help="Side in pixels for idn and pdn, where images differ in size."
+    )
+    parser.add_argument("--num_proc", type=int, help="Images decoded at once for idn and pdn.")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw, write, push; 1 when the Hub did not take what was written."""
+    from jal_hf.hub.noisy_dataset import check_target
+    from jal_hf.noise import parse_noise_spec
+
+    parse_noise_spec(arguments.noise)
+    if arguments.out is None and arguments.push is None:
+        raise ValueError("Say where the noisy copy goes: --out DIR, or --push REPO, or both.")
+    if arguments.out is not None:
+        check_target(arguments.out, arguments.overwrite)
+        return _make(arguments, arguments.out)
+    with tempfile.TemporaryDirectory(prefix="jal-hf-noise-") as folder:
+        return _make(arguments, Path(folder) / "dataset")
+
+
+def _make(arguments: argparse.Namespace, folder: Path) -> int:
+    from jal_hf.hub import check_hub_access
+    from jal_hf.hub.noisy_dataset import noise_manifest, write_noisy_dataset
+
+    repository = None if arguments.push is None else check_hub_access(arguments.push)
+    data, report = _draw(arguments)
+    print(report)
+    source = _source(arguments, data)
+    manifest = noise_manifest(
+        report,
+        source,
+        label_column=data.label_column,
+        image_column=data.image_column,
+        class_names=data.class_names,
+        command=_command(arguments, source.name),
+    )
+
+    def draw_picture(path: Path) -> None:
+        from jal_hf.analysis import plot_transition_matrix
+
+        plot_transition_matrix(report.transition_matrix, report.realised_matrix, data.class_names, path)
+
+    write_noisy_dataset(
+        data,
+        folder,
+        manifest,
+        source.metadata,
+        draw_picture=draw_picture,
+        overwrite=arguments.overwrite,
+        address=repository,
+    )
+    if arguments.out is not None:
+        where = shlex.quote(str(arguments.out))
+        print(f"Wrote {where}. Train on it with: jal-hf train --dataset {where}")
+    return 0 if repository is None else _push(arguments, folder, repository)
+
+
+def _draw(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The dataset with noise on its training split, and the report."""
+    from jal_hf.data import load_noisy_dataset
+    from jal_hf.noise import add_label_noise, create_noise, noise_report
+    from jal_hf.noise.columns import label_vector
+
+    data = load_noisy_dataset(
+        arguments.dataset,
+        dataset_config=arguments.dataset_config,
+        train_split=arguments.train_split,
+        eval_split=arguments.eval_split,
+        label_column=arguments.label_column,
+        image_column=arguments.image_column,
+    )
+    noise = create_noise(arguments.noise, class_names=data.class_names)
+    clean = label_vector(data["train"], data.label_column)
+    noise.check_rows(len(clean))
+    data["train"] = add_label_noise(
+        data["train"],
+        noise,
+        data.label_column,
+        arguments.seed,
+        "index",
+        image_column=data.image_column,
+        image_size=arguments.image_size,
+        num_proc=arguments.num_proc,
+    )
+    report = noise_report(clean, label_vector(data["train"], data.label_column), noise, arguments.seed)
+    for name, split in data.items():
+        numbers = split.select_columns(["index"]).with_format("numpy")[:]["index"]
+        if (numbers == range(len(split))).all():  # says nothing that the order of the rows does not
+            data[name] = split.remove_columns(["index"])
+    return data, report
+
+
+def _source(arguments: argparse.Namespace, data: Any) -> Any:
+    """Name and card of the source; a local path shows its last part only."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from jal_hf.hub.noisy_dataset import NoisySource
+
+    path = Path(arguments.dataset).expanduser()
+    on_hub = not path.exists() and arguments.dataset.count("/") == 1
+    card: Path | None = path / "README.md"
+    if on_hub:
+        try:
+            card = Path(hf_hub_download(arguments.dataset, "README.md", repo_type="dataset"))
+        except (HfHubHTTPError, LocalEntryNotFoundError):
+            card = None
+    return NoisySource(
+        name=arguments.dataset if on_hub or not path.exists() else path.resolve().name,
+        on_hub=on_hub,
+        fingerprint=data.fingerprint,
+        config=arguments.dataset_config,
+        metadata=_front_matter(card) if card is not None and card.is_file() else {},
+    )
+
+
+def _front_matter(card: Path) -> dict[str, Any]:
+    """Metadata block of a card; empty when there is none that can be read."""
+    import yaml
+    from huggingface_hub import DatasetCard
+
+    try:
+        return dict(DatasetCard.load(card, ignore_metadata_errors=True).data.to_dict())
+    except (ValueError, yaml.YAMLError):
+        return {}
+
+
+def _command(arguments: argparse.Namespace, name: str) -> list[str]:
+    """The command that draws the same labels again."""
+    words = ["jal-hf", "noise", name, "--noise", arguments.noise, "--seed", str(arguments.seed)]
+    for key in ("dataset_config", "train_split", "eval_split", "label_column", "image_column", "image_size"):
+        value = getattr(arguments, key)
+        if value is not None:
+            words += [f"--{key}", str(value)]
+    return [*words, "--out", "DIR"]
+
+
+def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> int:
+    from jal_hf.hub.transfer import PushError, upload_files
+
+    files: dict[str, Path | bytes] = {
+        file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()
+    }
+    try:
+        address = upload_files(
+            repository,
+            files,
+            message="Add the dataset with noisy labels and its card",
+            repo_type="dataset",
+            private=arguments.private or None,
+        )
+    except PushError as error:
+        kept = f" The copy is complete in {arguments.out}." if arguments.out is not None else ""
+        print(f"jal-hf: error: {error}{kept}", file=sys.stderr)
+        return EXIT_NOT_PUSHED
+    print(f"Pushed: {address}")
+    return 0
