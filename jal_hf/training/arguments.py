@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import TrainingArguments
-from transformers.trainer_utils import SchedulerType
 
 from jal_hf.training.hardware import detect_hardware
 from jal_hf.training.schedules import EPOCH_SCHEDULES
@@ -52,7 +51,7 @@ class JALTrainingArguments(TrainingArguments):
         default=True,
         metadata={"help": "Apply weight_decay to biases and norms too, as the papers do (the parent skips them)."},
     )
-    lr_scheduler_type: SchedulerType | str = field(
+    lr_scheduler_type: str = field(
         default="linear",
         metadata={
             "help": "Learning-rate schedule: a transformers name (linear, cosine, constant, ...) stepped every "

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback
+from transformers import ProgressCallback, Trainer, TrainerCallback
 
 from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.training.arguments import JALTrainingArguments
@@ -19,6 +19,7 @@ from jal_hf.training.criterion import at_least_one, classes_second, label_count,
 from jal_hf.training.inputs import BATCH_EXTRAS, as_training_dataset, collate_batch
 from jal_hf.training.metrics import ImageClassificationMetric, compute_metrics_with
 from jal_hf.training.penalty import l1_penalty
+from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.schedules import epoch_scheduler
 
 
@@ -87,6 +88,9 @@ class JALTrainer(Trainer):
         )
         # Before loss_is_scaled_for_ga existed, this was what told training_step that the loss is already scaled.
         self.model_accepts_loss_kwargs = True
+        if not args.disable_tqdm:
+            self.remove_callback(ProgressCallback)
+            self.add_callback(ProgressBarCallback())
         if args.channels_last:
             self.model.to(memory_format=torch.channels_last)
         if args.sync_batchnorm:
@@ -186,8 +190,8 @@ class JALTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As the parent's, with the loss's components of the last micro-batch beside a training loss."""
         if "loss" in logs and self._last_step is not None:
-            for name, value in self.criterion.components(*self._last_step).items():
-                logs[f"loss_{name}"] = float(value)
+            parts = self.criterion.components(*self._last_step)
+            logs |= {name: float(value) for name, value in parts.items() if name != "loss"}
             logs["data_wait_share"] = self.throughput.wait_share
         super().log(logs, start_time)
 
