@@ -43,7 +43,9 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
         shuffle_buffer: int,
         on_bad_image: str,
     ) -> None:
-        self.stream = stream.cast_column(image_column, datasets.Image(decode=False))
+        if stream.features is not None:
+            stream = stream.cast_column(image_column, datasets.Image(decode=False))
+        self.stream = stream
         self.image_column = image_column
         self.label_column = label_column
         self.crop = crop
@@ -83,7 +85,12 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
     def _own_rows(self) -> Iterator[dict[str, Any]]:
         worker = torch.utils.data.get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker is not None else (0, 1)
+        first = 0
         for batch in self.stream.iter(batch_size=_READ_BLOCK):
+            size = len(batch[self.label_column])
+            # A stream that load_noisy_dataset did not make is numbered here.
+            batch.setdefault("index", list(range(first, first + size)))
+            first += size
             for position, index in enumerate(batch["index"]):
                 if index % count == number:
                     yield {name: values[position] for name, values in batch.items()}

@@ -51,7 +51,7 @@ def iterate_tar(path: str, *, with_images: bool = True) -> Iterator[TarSample]:
 
 
 def _refuse_cut_off(path: str) -> None:
-    """tarfile takes a file that ends inside a header for a complete one, and rows would be lost in silence."""
+    """tarfile takes a file that ends inside a header for a whole one, and rows would be lost in silence."""
     if is_pipe(path) or not path.endswith(".tar"):
         return
     with open(path, "rb") as file:
