@@ -165,8 +165,13 @@ def _deviations(recipe: Recipe, asked: dict[str, Any]) -> list[str]:
             continue
         before = recipe.settings.get(key)
         if before != value:
-            sentences.append(f"{key} {value}" + (f" instead of {before}" if before is not None else ""))
+            sentences.append(f"{key} {_plain(value)}" + (f" instead of {_plain(before)}" if before is not None else ""))
     return sentences
+
+
+def _plain(value: Any) -> str:
+    """3.0 as 3: a flag's float and a recipe's integer read the same."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _default_folder(recipe: str, values: dict[str, Any]) -> str:
