@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,29 @@ ONLY_COLUMN = ""  # name of the column of a file that holds one nameless vector
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin")
 _READABLE = (".parquet", ".csv", ".npy", ".npz", ".json")
+
+
+# What the readers raise on a damaged file; MemoryError when its header promises more than there is.
+_BROKEN = (
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    SyntaxError,
+    MemoryError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class PickleError(ValueError):
+    """A file that holds a pickle, with how to convert it."""
 
 
 def existing_file(path: Path, what: str) -> Path:
@@ -38,7 +65,7 @@ def read_columns(path: Path) -> Columns:
     existing_file(path, "label file")
     suffix = path.suffix.lower()
     if suffix in _PICKLES:
-        raise ValueError(pickle_sentence(path))
+        raise PickleError(pickle_sentence(path))
     if suffix not in _READABLE:
         raise ValueError(f"The label file {str(path)!r} ends in {suffix!r}; give {', '.join(_READABLE)}.")
     if path.stat().st_size == 0:
@@ -51,7 +78,9 @@ def read_columns(path: Path) -> Columns:
         if suffix == ".json":
             return _json_columns(json.loads(path.read_text(encoding="utf-8")))
         return _numpy_columns(path)
-    except (pa.ArrowException, OSError, EOFError, ValueError, KeyError) as error:
+    except PickleError:
+        raise
+    except _BROKEN as error:
         raise ValueError(f"The label file {str(path)!r} cannot be read: {_first_line(error)}") from error
 
 
@@ -60,7 +89,7 @@ def read_matrix(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     existing_file(path, "matrix file")
     suffix = path.suffix.lower()
     if suffix in _PICKLES:
-        raise ValueError(pickle_sentence(path))
+        raise PickleError(pickle_sentence(path))
     if suffix not in (".npy", ".csv", ".json"):
         raise ValueError(f"The matrix file {str(path)!r} ends in {suffix!r}; give .npy, .csv or .json.")
     try:
@@ -78,7 +107,9 @@ def read_matrix(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
         raise ValueError(
             f"The matrix file {str(path)!r} must hold a list of rows, alone or under 'transition_matrix'."
         ) from error
-    except (OSError, EOFError, ValueError, TypeError) as error:
+    except PickleError:
+        raise
+    except (*_BROKEN, TypeError) as error:
         raise ValueError(
             f"The matrix file {str(path)!r} cannot be read as rows of numbers: {_first_line(error)}"
         ) from error
@@ -99,21 +130,25 @@ def pickle_sentence(path: Path) -> str:
 
 
 def _load_numpy(path: Path) -> Any:
+    """What an npy file holds, or the dict of arrays of an npz file."""
     try:
-        return np.load(path, allow_pickle=False)
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        with content as archive:
+            return {name: archive[name] for name in archive.files}
     except ValueError as error:
-        if "allow_pickle" in str(error) or "pickle" in str(error).lower():
-            raise ValueError(pickle_sentence(path)) from error
+        if "pickle" in str(error).lower():
+            raise PickleError(pickle_sentence(path)) from error
         raise
 
 
 def _numpy_columns(path: Path) -> Columns:
     content = _load_numpy(path)
-    if isinstance(content, np.ndarray):
-        names = content.dtype.names
-        return {ONLY_COLUMN: content} if names is None else {name: content[name] for name in names}
-    with content as archive:
-        return {name: archive[name] for name in archive.files}
+    if isinstance(content, dict):
+        return content
+    names = content.dtype.names
+    return {ONLY_COLUMN: content} if names is None else {name: content[name] for name in names}
 
 
 def _table_columns(table: pa.Table) -> Columns:

@@ -154,7 +154,7 @@ def test_draw_takes_string_ids() -> None:
 
 
 def test_draw_stays_what_it_was_in_earlier_releases() -> None:
-    # A change here changes every user's noisy labels: raise _DRAW_VERSION in dataset.py and say so in CHANGELOG.
+    # A change here changes every user's labels: raise _DRAW_VERSION in dataset.py and say so in CHANGELOG.
     labels = np.arange(20) % 5
     exact = create_noise("symmetric:0.5", 5).corrupt(labels, seed=7)
     iid = create_noise("symmetric:0.5,mode=iid", 5).corrupt(labels, seed=7)

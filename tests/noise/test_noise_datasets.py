@@ -1,0 +1,255 @@
+"""`add_label_noise` gives the same labels however the rows are stored, split, streamed or ordered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, IterableDataset, Value
+from PIL import Image as PILImage
+
+from jal_hf.noise import add_label_noise, create_noise
+from jal_hf.noise import dataset as dataset_module
+
+NAMES = ["ant", "bee", "cow", "dog", "eel"]
+COUNT = 600
+
+
+@pytest.fixture(scope="module")
+def rows() -> Dataset:
+    """Tiny real PNGs, a text id, a number and a label."""
+    generator = np.random.default_rng(0)
+    features = Features(
+        {
+            "image": Image(),
+            "label": ClassLabel(names=NAMES),
+            "name": Value("string"),
+            "number": Value("int64"),
+        }
+    )
+    pixels = generator.integers(0, 256, (COUNT, 4, 5, 3), dtype=np.uint8)
+    return Dataset.from_dict(
+        {
+            "image": [PILImage.fromarray(image) for image in pixels],
+            "label": generator.integers(0, 5, COUNT),
+            "name": [f"picture-{number}" for number in range(COUNT)],
+            "number": np.arange(COUNT),
+        },
+        features=features,
+    )
+
+
+def noisy_labels(dataset: Any) -> np.ndarray:
+    if isinstance(dataset, IterableDataset):
+        return np.array([row["label"] for row in dataset])
+    return np.array(dataset["label"])
+
+
+def test_labels_and_clean_labels_keep_the_feature_and_other_columns_their_values(rows: Dataset) -> None:
+    noisy = add_label_noise(rows, "symmetric:0.4", seed=1)
+    assert noisy.column_names == ["image", "label", "name", "number", "clean_label"]
+    assert noisy.features["label"] == noisy.features["clean_label"] == rows.features["label"]
+    assert np.array_equal(noisy["clean_label"], rows["label"])
+    assert noisy["name"][:] == rows["name"][:]
+    assert noisy[7]["image"].tobytes() == rows[7]["image"].tobytes()
+    expected = create_noise("symmetric:0.4", 5).corrupt(rows["label"][:], seed=1)
+    assert np.array_equal(noisy_labels(noisy), expected)
+
+
+@pytest.mark.parametrize("spec", ["symmetric:0.4", "pairflip:0.3", "idn:0.4", "pdn:0.4"])
+@pytest.mark.parametrize("key", ["number", "name"])
+def test_labels_follow_rows_through_shuffles_and_ids(rows: Dataset, spec: str, key: str) -> None:
+    noisy = add_label_noise(rows, spec, index_column=key)
+    shuffled = add_label_noise(rows.shuffle(seed=3), spec, index_column=key)
+    assert np.array_equal(noisy_labels(noisy)[shuffled["number"]], noisy_labels(shuffled))
+    if key == "number":
+        assert np.array_equal(noisy_labels(noisy), noisy_labels(add_label_noise(rows, spec)))
+
+
+@pytest.mark.parametrize("spec", ["symmetric:0.4,mode=iid", "idn:0.4,mode=iid", "pdn:0.4"])
+def test_iid_labels_are_the_same_in_shards_and_streams(rows: Dataset, spec: str) -> None:
+    whole = noisy_labels(add_label_noise(rows, spec))
+    for number in range(3):
+        shard = rows.shard(3, number)
+        labels = noisy_labels(add_label_noise(shard, spec, index_column="number"))
+        assert np.array_equal(labels, whole[shard["number"]])
+    for batch_size in (1, 7, 1000):
+        stream = add_label_noise(rows.to_iterable_dataset(), spec, batch_size=batch_size)
+        assert np.array_equal(noisy_labels(stream), whole)
+    stream = add_label_noise(rows.to_iterable_dataset(num_shards=4), spec, index_column="name")
+    keyed = noisy_labels(add_label_noise(rows, spec, index_column="name"))
+    parts = [row for number in range(2) for row in stream.shard(2, number)]
+    assert {row["name"]: row["label"] for row in parts} == dict(
+        zip(rows["name"], keyed.tolist(), strict=True)
+    )
+    buffered = list(stream.shuffle(seed=1, buffer_size=50))
+    assert {row["name"]: row["label"] for row in buffered} == {row["name"]: row["label"] for row in parts}
+
+
+@pytest.mark.parametrize("spec", ["symmetric:0.4", "idn:0.4"])
+def test_labels_are_the_same_for_any_number_of_processes(rows: Dataset, spec: str) -> None:
+    whole = noisy_labels(add_label_noise(rows, spec))
+    for num_proc in (1, 2, 4):
+        copied = rows.map(lambda batch: batch, batched=True, batch_size=100, num_proc=num_proc)
+        assert np.array_equal(noisy_labels(add_label_noise(copied, spec, num_proc=num_proc)), whole)
+
+
+def test_stream_keeps_features_and_survives_worker_processes(rows: Dataset) -> None:
+    from torch.utils.data import DataLoader
+
+    stream = add_label_noise(
+        rows.to_iterable_dataset(num_shards=4), "symmetric:0.4,mode=iid", index_column="number"
+    )
+    assert stream.features["label"] == stream.features["clean_label"] == rows.features["label"]
+    expected = noisy_labels(add_label_noise(rows, "symmetric:0.4,mode=iid"))
+    loader = DataLoader(stream.select_columns(["label", "number"]), batch_size=50, num_workers=2)
+    seen = {int(n): int(y) for batch in loader for n, y in zip(batch["number"], batch["label"], strict=True)}
+    assert [seen[number] for number in range(COUNT)] == expected.tolist()
+
+
+def test_stream_without_ids_is_refused_by_several_workers(rows: Dataset) -> None:
+    from torch.utils.data import DataLoader
+
+    stream = add_label_noise(rows.to_iterable_dataset(num_shards=4), "symmetric:0.4,mode=iid")
+    loader = DataLoader(stream.select_columns(["label"]), num_workers=2)
+    with pytest.raises(ValueError, match="give index_column"):
+        list(loader)
+
+
+def test_exact_noise_on_a_stream_says_how_to_make_it_iid(rows: Dataset) -> None:
+    for spec in ("symmetric:0.4", "idn:0.4"):
+        with pytest.raises(ValueError, match="add mode=iid"):
+            add_label_noise(rows.to_iterable_dataset(), spec)
+
+
+@pytest.mark.parametrize("spec", ["symmetric:0.4", "idn:0.4"])
+def test_second_call_reads_the_cache(
+    rows: Dataset, spec: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.to_parquet(str(tmp_path / "rows.parquet"))
+
+    def load() -> Dataset:
+        return datasets.load_dataset(
+            "parquet",
+            data_files=str(tmp_path / "rows.parquet"),
+            cache_dir=str(tmp_path / "cache"),
+            split="train",
+        )
+
+    first = add_label_noise(load(), spec)
+    drawn: list[int] = []
+    monkeypatch.setattr(
+        type(create_noise(spec, 5)), "_draw", lambda self, labels, *rest: drawn.append(1) or labels
+    )
+    second = add_label_noise(load(), spec)
+    assert first._fingerprint == second._fingerprint
+    assert np.array_equal(noisy_labels(first), noisy_labels(second))
+    assert not drawn
+    other = add_label_noise(load(), spec, seed=1)
+    assert drawn
+    assert other._fingerprint != first._fingerprint
+
+
+def test_fingerprint_tells_contents_of_files_apart(rows: Dataset, tmp_path: Any) -> None:
+    path = tmp_path / "labels.npy"
+    prints = set()
+    for shift in (1, 2):
+        np.save(path, (np.array(rows["label"]) + shift) % 5)
+        prints.add(add_label_noise(rows, f"labels:{path}")._fingerprint)
+    assert len(prints) == 2
+
+
+def test_only_the_training_split_of_a_dict_gets_noise(rows: Dataset) -> None:
+    whole = DatasetDict({"train": rows, "test": rows.select(range(50))})
+    noisy = add_label_noise(whole, "symmetric:0.4")
+    assert type(noisy) is DatasetDict
+    assert noisy["test"] is whole["test"]
+    assert "clean_label" in noisy["train"].column_names
+    with pytest.raises(ValueError, match=r"no split 'training'. Did you mean 'train'"):
+        add_label_noise(whole, "symmetric:0.4", splits=("training",))
+    with pytest.raises(ValueError, match="There are valid"):
+        add_label_noise(DatasetDict({"valid": rows}), "symmetric:0.4")
+
+
+def test_format_is_kept(rows: Dataset) -> None:
+    noisy = add_label_noise(rows.with_format("numpy", columns=["label"]), "symmetric:0.4")
+    assert set(noisy[:2]) == {"label", "clean_label"}
+    assert isinstance(noisy[:2]["label"], np.ndarray)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda rows: rows.rename_column("label", "labels"), "no column 'label'. Did you mean 'labels'"),
+        (lambda rows: rows.add_column("clean_label", rows["label"][:]), "already has a column 'clean_label'"),
+        (lambda rows: rows.select([]), "no rows"),
+        (lambda rows: rows.cast_column("label", Value("float32")), "give num_classes"),
+        (lambda rows: with_labels(rows, [None, *([1] * (COUNT - 1))]), r"first rows \[0\]"),
+        (lambda rows: with_labels(rows, [7, *([1] * (COUNT - 1))]), "row 0 holds 7"),
+        (lambda rows: [1, 2], "not list"),
+    ],
+)
+def test_dataset_without_usable_labels_is_refused(rows: Dataset, change: Any, sentence: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        add_label_noise(change(rows), "symmetric:0.4")
+
+
+def with_labels(rows: Dataset, labels: list[int | None]) -> Dataset:
+    """Labels that the feature does not allow: cast_column lets them through."""
+    changed = rows.remove_columns(["label"]).add_column("label", labels)
+    return changed.cast_column("label", ClassLabel(names=NAMES))
+
+
+@pytest.mark.parametrize("column", ["label", "name"])
+def test_labels_that_are_no_integers_are_refused(rows: Dataset, column: str) -> None:
+    changed = rows.cast_column("label", Value("float32"))
+    with pytest.raises(TypeError, match="labels must be integers"):
+        add_label_noise(changed, create_noise("symmetric:0.4", 5), label_column=column)
+
+
+def test_ids_that_repeat_or_are_missing_are_refused(rows: Dataset) -> None:
+    twice = rows.remove_columns(["name"]).add_column("name", ["a", "b"] * (COUNT // 2))
+    with pytest.raises(ValueError, match="more than once"):
+        add_label_noise(twice, "symmetric:0.4", index_column="name")
+    with pytest.raises(ValueError, match="Did you mean 'number'"):
+        add_label_noise(rows, "symmetric:0.4", index_column="numbr")
+
+
+def test_instance_noise_asks_for_images_of_one_size(rows: Dataset) -> None:
+    noise = create_noise("idn:0.4", 5)
+    with pytest.raises(ValueError, match="no column of them"):
+        add_label_noise(rows.remove_columns(["image"]), noise)
+    with pytest.raises(ValueError, match="'name' holds no images"):
+        add_label_noise(rows, noise, image_column="name")
+    features = Features({"image": Image(), "label": ClassLabel(names=NAMES)})
+    sizes = [PILImage.new("RGB", (4 + number % 2, 4), number) for number in range(10)]
+    mixed = Dataset.from_dict({"image": sizes, "label": [0] * 10}, features=features)
+    with pytest.raises(ValueError, match=r"2 sizes .*give image_size"):
+        add_label_noise(mixed, noise)
+    assert (noisy_labels(add_label_noise(mixed, noise, image_size=4)) != 0).sum() == 4
+    empty = Dataset.from_dict({"image": [None] * 10, "label": [0] * 10}, features=features)
+    with pytest.raises(ValueError, match="Row 0 has no image"):
+        add_label_noise(empty, noise)
+    broken = Dataset.from_dict(
+        {"image": [{"bytes": b"no image", "path": None}] * 10, "label": [0] * 10}, features=features
+    )
+    with pytest.raises(ValueError, match="row 0 cannot be read"):
+        add_label_noise(broken, noise)
+
+
+def test_features_are_channels_first_normalised_pixels(rows: Dataset) -> None:
+    noise = create_noise("idn:0.4", 5)
+    pixels = np.stack([np.asarray(image) for image in rows["image"]]) / 255.0
+    mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
+    features = ((pixels - mean) / std).transpose(0, 3, 1, 2).reshape(COUNT, -1)
+    expected = noise.corrupt(rows["label"][:], features=features)
+    assert np.array_equal(noisy_labels(add_label_noise(rows, noise, mean=mean, std=std)), expected)
+    assert np.array_equal(noisy_labels(add_label_noise(rows, noise, features=features)), expected)
+
+
+def test_cache_version_is_part_of_the_fingerprint(rows: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = add_label_noise(rows, "symmetric:0.4")._fingerprint
+    monkeypatch.setattr(dataset_module, "_DRAW_VERSION", -1)
+    assert add_label_noise(rows, "symmetric:0.4")._fingerprint != before
