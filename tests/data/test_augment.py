@@ -93,11 +93,9 @@ def test_an_image_is_the_same_in_any_batch_and_order(augment: str) -> None:
 def test_evaluation_is_normalised_and_nothing_else() -> None:
     images = _images(3)
     result = BatchTransform("crop-flip", MEAN, STD, train=False, seed=0)(images, np.arange(3), 0)
-    expected = (images.permute(0, 3, 1, 2) / 255.0 - torch.tensor(MEAN).view(3, 1, 1))
-  
-   
-    / torch.tensor(STD).view(3, 1,
-    1) torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    expected = (images.permute(0, 3, 1, 2) / 255.0 - mean) / std
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_memory_layout_changes_no_value() -> None:

@@ -39,9 +39,9 @@ def _rows(count: int, side: int = 16, labels: int = 2) -> datasets.Dataset:
         "label": [seed % labels for seed in range(count)],
     }
     names = [str(number) for number in range(labels)]
+    label = datasets.ClassLabel(names=names)
     return datasets.Dataset.from_dict(
-        rows, features=datasets.Features({"image": datasets.Image(), "label":
-        datasets.ClassLabel(names=names)})
+        rows, features=datasets.Features({"image": datasets.Image(), "label": label})
     )
 
 
@@ -94,37 +94,20 @@ def test_new_epoch_reaches_workers_that_stay_alive() -> None:
 def test_augmentation_follows_the_row_number_not_the_position() -> None:
     split = load_noisy_dataset("digits")["train"]
     order = np.random.default_rng(0).permutation(50)
-    options = {**GREY, "augment": "crop-flip", "train": True, "image_column": "image", "label_column":
-    "label"} straight = make_image_dataset(split.select(range(50)), "
-    ""
-    ""
-    ""
-    ""
-    ""
-    ""
-    ""
-    ""
-    ""
-    ""
-    ""
-    ""
-    "**options).__getitems__(order.tolist())
-    shuffled =
-    make_image_dataset(split.select(order),
-   
-    **options).__getitems__(list(range(50))) assert
-    torch.equal(straight["pixel_values"], shuffled["pixel_values"])
+    columns = {"image_column": "image", "label_column": "label"}
+    options = {**GREY, **columns, "augment": "crop-flip", "train": True}
+    straight = make_image_dataset(split.select(range(50)), **options).__getitems__(order.tolist())
+    shuffled = make_image_dataset(split.select(order), **options).__getitems__(list(range(50)))
+    assert torch.equal(straight["pixel_values"], shuffled["pixel_values"])
 
 
 def test_images_are_decoded_once_and_shared_by_noisy_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     clean, noisy = load_noisy_dataset("digits"), load_noisy_dataset("digits", noise="pairflip:0.3")
     decoded_array(clean["train"], "image", 8, 1)
-    monkeypatch.setattr("jal_hf.data.arrays.open_image", lambda *_, **__:
-    pytest.fail("decoded a second time")) again =
-    decoded_array(noisy["train"], "image",
-    8,
-    1) assert isinstance(again, np.memmap) assert np.array_equal(again[5,
-    :, :, 0], np.asarray(clean["train"][5]["image"]))
+    monkeypatch.setattr("jal_hf.data.arrays.open_image", lambda *_, **__: pytest.fail("decoded again"))
+    again = decoded_array(noisy["train"], "image", 8, 1)
+    assert isinstance(again, np.memmap)
+    assert np.array_equal(again[5, :, :, 0], np.asarray(clean["train"][5]["image"]))
 
 
 def test_cache_notices_other_images_and_a_file_cut_short() -> None:
@@ -175,8 +158,8 @@ def test_large_images_are_the_same_with_and_without_workers(augment: str) -> Non
     loader = DataLoader(dataset, 6, num_workers=2, collate_fn=collate_images)
     assert torch.equal(plain, torch.cat([batch["pixel_values"] for batch in loader]))
     dataset.set_epoch(1)
-    assert not torch.equal(plain, torch.cat([b["pixel_values"] for b in DataLoader(dataset, 4,
-    collate_fn=collate_images)]))
+    later = torch.cat([b["pixel_values"] for b in DataLoader(dataset, 4, collate_fn=collate_images)])
+    assert not torch.equal(plain, later)
 
 
 def test_evaluation_crop_is_the_middle_of_the_scaled_image() -> None:
@@ -320,5 +303,5 @@ def test_stream_counts_skipped_images_and_refuses_too_many(write_tar: Callable[.
 def test_stream_row_with_a_label_out_of_range_is_named(write_tar: Callable[..., Path]) -> None:
     folder = write_tar("train-0.tar", [0, 1, 2, 9]).parent
     stream = load_noisy_dataset(str(folder), streaming=True, num_classes=3)["train"]
-    with pytest.raises(ValueError, match="Row 3 .* label 9"):
+    with pytest.raises(ValueError, match=r"Row 3 .* label 9"):
         list(_colour(stream, 16))
