@@ -97,8 +97,8 @@ def base_model(name: str) -> str | None:
 
 
 def tag(text: object) -> str:
-    """Text as a tag of the Hub: lower case letters, digits, dots and dashes."""
-    return re.sub(r"[^a-z0-9.]+", "-", clean(text).lower()).strip("-.") or "unknown"
+    """Text as a tag of the Hub: lower case letters, digits, dots, plus signs and dashes."""
+    return re.sub(r"[^a-z0-9.+]+", "-", clean(text).lower()).strip("-.") or "unknown"
 
 
 def _number(value: object) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from jal_hf.hub.card_facts import card_facts
 from jal_hf.hub.metadata import card_metadata
@@ -33,18 +34,23 @@ def render_model_card(record: Record | str | os.PathLike[str]) -> str:
     if not isinstance(record, Mapping):
         record = load_record(record)
     facts = card_facts(record)
+    metadata = card_metadata(record, facts["title_text"]).to_yaml()
+    content = _template().render(metadata=metadata, **facts)
+    validate_card(content)
+    return content
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("jal_hf.hub", "."),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,
+        autoescape=False,  # Markdown, not HTML; every value went through jal_hf.hub.text
     )
-    metadata = card_metadata(record, facts["title_text"]).to_yaml()
-    content = environment.get_template("model_card.md.jinja").render(metadata=metadata, **facts)
-    validate_card(content)
-    return content
+    return environment.get_template("model_card.md.jinja")
 
 
 def write_card(folder: str | os.PathLike[str]) -> Path:

@@ -37,11 +37,10 @@ def plain(value: object) -> str:
 
 
 def code(value: object) -> str:
-    """User text as a Markdown code span, fenced by more backticks than it holds in a row."""
-    line = clean(value).replace("|", "¦")
-    longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
-    fence = "`" * (longest + 1)
-    return f"{fence} {line} {fence}" if longest else f"{fence}{line}{fence}"
+    """User text as a Markdown code span; a backtick or a bar, which would end the span or a table cell, is
+    replaced.
+    """
+    return "`" + clean(value).replace("`", "'").replace("|", "¦") + "`"
 
 
 def block(value: object, limit: int = 2000) -> str:

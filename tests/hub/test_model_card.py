@@ -1,0 +1,202 @@
+"""The card: one golden text, metadata the Hub takes, and names that try to break it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jal_hf.hub import render_model_card, validate_card, validate_hub_settings, write_card
+from jal_hf.hub.text import clean, code, plain
+from jal_hf.losses import list_losses, loss_info
+from tests.hub.local_hub import check_card
+from tests.hub.records import example_record, write_example_record
+
+GOLDEN = Path(__file__).with_name("golden_card.md")
+
+
+def test_card_of_a_complete_record_equals_the_golden_text() -> None:
+    hub = {"repo_id": "tester/digits-jal", "license": "mit"}
+    assert render_model_card(example_record(hub=hub)) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_card_metadata_is_read_back_by_the_hub_client() -> None:
+    card = ModelCard(render_model_card(example_record()))
+    result = card.data.eval_results[0]
+    assert (result.metric_type, result.metric_value, result.dataset_split) == ("accuracy", 0.955556, "test")
+    assert result.dataset_args["train_label_noise"] == "symmetric:0.4"
+    assert result.dataset_args["realised_rate"] == "0.400139"
+    assert card.data.library_name == "timm"
+    assert {"jal-hf", "noisy-labels", "robust-loss", "jal-ce"} <= set(card.data.tags)
+    assert check_card(str(card)) == []
+
+
+def test_card_names_a_hub_dataset_and_hides_a_local_path() -> None:
+    on_hub = validate_card(render_model_card(example_record(dataset={"name": "ylecun/mnist"})))
+    assert on_hub["datasets"] == ["ylecun/mnist"]
+    text = render_model_card(example_record(dataset={"name": "/home/someone/data/mnist"}))
+    assert "datasets" not in validate_card(text)
+    assert "someone" not in text
+
+
+def test_card_compares_with_cross_entropy_where_a_grid_holds_it() -> None:
+    rows = [
+        {"loss": "ce", "mean": 0.61, "std": 0.01, "seeds": 3},
+        {"loss": "jal-ce", "mean": 0.95, "std": 0.004, "seeds": 3},
+    ]
+    assert "## Against cross entropy" in render_model_card(example_record(comparison={"rows": rows}))
+    assert "| `ce` | 61.00 % | 1.00 % | 3 |" in render_model_card(example_record(comparison={"rows": rows}))
+    assert "## Against cross entropy" not in render_model_card(example_record(comparison={"rows": rows[1:]}))
+
+
+@pytest.mark.parametrize("name", list_losses())
+def test_card_tells_formula_and_paper_of_every_loss(name: str) -> None:
+    text = render_model_card(example_record(loss={"name": name, "params": {}, "preset": None}))
+    info = loss_info(name)
+    assert info.formula in text
+    assert info.citation in text
+    assert name in validate_card(text)["tags"]
+
+
+@pytest.mark.parametrize(
+    "absent", ["noise", "dataset", "training", "metrics", "protocol", "versions", "command"]
+)
+def test_card_does_without_any_one_section(absent: str) -> None:
+    record = example_record()
+    del record[absent]
+    validate_card(render_model_card(record))
+    record[absent] = None
+    validate_card(render_model_card(record))
+
+
+HOSTILE = st.one_of(
+    st.text(min_size=1, max_size=60),
+    st.text(alphabet="\n\r\t\x00\x85\u2028\u202e\ud800-: {}%#&*!|>'\"`<>[]()@\\~$", min_size=1, max_size=30),
+    st.sampled_from(
+        [
+            "---\nlicense: mit\n---",
+            "a\n---\n# Owned",
+            "null",
+            "yes",
+            "1e3",
+            "- a",
+            "key: value",
+            "*anchor &a",
+            "!!python/object/apply:os.system ['id']",
+            "<script>alert(1)</script>",
+            "<img src=x onerror=alert(1)>",
+            "{{ config }}",
+            "{% for x in ().__class__.__mro__ %}{% endfor %}",
+            "![x](https://example.org/x.png)",
+            "[click](javascript:alert(1))",
+            "https://example.org",
+            "www.example.org",
+            "```\n# Owned\n```",
+            "``` ",
+            "a | b\n|---|---|",
+            "数字 ٣ 🦆",
+            "\u202egnp.exe",
+            "'; DROP TABLE",
+            "%TAG ! tag:",
+            "x" * 5000,
+            "\ud800",
+        ]
+    ),
+)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(HOSTILE, min_size=8, max_size=8, unique=True))
+def test_card_stays_valid_and_free_of_markup_under_hostile_names(names: list[str]) -> None:
+    dataset, config, label, spec, loss, network, command, warning = names
+    reference = render_model_card(_hostile(*(["x"] * 8)))
+    text = render_model_card(_hostile(dataset, config, label, spec, loss, network, command, warning))
+    assert check_card(text) == []
+    text.encode("utf-8")
+    metadata = yaml.safe_load(text.split("\n---\n")[0].removeprefix("---\n"))
+    assert metadata["library_name"] == "timm"
+    assert metadata["license"] == "apache-2.0"
+    assert metadata["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.955556
+    body, plain_body = text.split("\n---\n", 1)[1], reference.split("\n---\n", 1)[1]
+    assert _headings(body)[1:] == _headings(plain_body)[1:], "a heading was slipped in"
+    assert body.count("\n```") == plain_body.count("\n```"), "a code block was opened or closed"
+    outside = re.sub(r"(?m)^```[\s\S]*?^```$", "", body)
+    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", outside)
+    assert "<" not in outside
+    assert re.findall(r"(?<!\\)!?\[[^\]]*\]\([^)]*\)", outside) == re.findall(
+        r"!\[[^\]]*\]\(plots/\w+\.png\)", outside
+    )
+    assert "://" not in outside
+    rows = [line for line in body.splitlines() if line.startswith("| ")]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) in (3, 5) for row in rows), "a table row was broken"
+
+
+def _headings(text: str) -> list[str]:
+    return [line for line in text.splitlines() if re.match(r"#{1,6} ", line)]
+
+
+def _hostile(*names: str) -> dict[str, Any]:
+    dataset, config, label, spec, loss, network, command, warning = names
+    return example_record(
+        dataset={"name": dataset, "config": config, "class_names": [label, "b"], "warnings": [warning]},
+        noise={"spec": spec, "mode": spec},
+        loss={"name": loss, "params": {warning: label}, "preset": spec},
+        model={"name": network},
+        training={"optimizer": warning, "lr_scheduler": label},
+        protocol={"paper": warning, "deviations": [label]},
+        command=command,
+        versions={spec: warning},
+        comparison={"rows": [{"loss": "ce", "mean": 0.1}, {"loss": loss, "mean": 0.2}]},
+    )
+
+
+def test_escapes_keep_ordinary_names_as_they_are() -> None:
+    assert plain("resnet18.a1_in1k") == "resnet18.a1_in1k"
+    assert plain("a|b_ <c>") == r"a\|b\_ &lt;c&gt;"
+    assert code("x`y|z") == "`x'y¦z`"
+    assert clean(" a\n\tb\x00\u202e ") == "a b"
+
+
+def test_written_card_equals_the_rendered_one(tmp_path: Path) -> None:
+    write_example_record(tmp_path)
+    assert write_card(tmp_path).read_text(encoding="utf-8") == render_model_card(tmp_path / "run.json")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["README.md", "run.json"]
+
+
+def test_card_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no run finished"):
+        render_model_card(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 1}))
+    with pytest.raises(ValueError, match="not the record of a run"):
+        render_model_card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ("license: null", "license is empty"),
+        ("license: 3", "license must be text"),
+        ("datasets:\n- 7", "datasets must hold text"),
+        ("license: apache", "no licence that the Hub knows"),
+        ("a: [", "not valid YAML"),
+        ("", "no metadata"),
+    ],
+)
+def test_card_that_the_hub_would_refuse_is_refused_here(metadata: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        validate_card(f"---\n{metadata}\n---\n# Title\n")
+
+
+def test_settings_are_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"Did you mean .*apache-2\.0"):
+        validate_hub_settings("tester/x", "apache-2")
+    with pytest.raises(ValueError, match="is no repository name"):
+        validate_hub_settings("tester/a b")
+    validate_hub_settings("tester/x.y_z-1", "mit")
