@@ -34,8 +34,8 @@ _DRIVER = """
     outcome = {}
 
     def fault(**words):
-        request = urllib.request.Request(os.environ["HF_ENDPOINT"] + "/_test/fault",
-        json.dumps(words).encode(), method="POST") urllib.request.urlopen(request).read()
+        url, content = os.environ["HF_ENDPOINT"] + "/_test/fault", json.dumps(words).encode()
+        urllib.request.urlopen(urllib.request.Request(url, content, method="POST")).read()
 
     for number, case in enumerate(json.loads(Path("cases.json").read_text())):
         run = Path(f"run{number}")
