@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedKFold
+from torch import nn
+from transformers import PrinterCallback
 
 from jal_hf.analysis.predictions import predict_logits, softmax
 from jal_hf.losses import create_loss
@@ -21,11 +23,13 @@ IntArray = npt.NDArray[np.int64]
 FoldTrainer = Callable[[IntArray, IntArray], FloatArray]
 
 
-class FoldData(dict[str, Any]):
-    """The training rows of one fold in the shape that `build_trainer` takes: no test, no validation split."""
+class PartialData(dict[str, Any]):
+    """Chosen rows of a dataset in the shape that `build_trainer` takes; the rest stays unseen."""
 
-    def __init__(self, data: Any, rows: Any) -> None:
-        super().__init__(train=rows)
+    def __init__(self, data: Any, train: Any, evaluated: Any = None) -> None:
+        super().__init__(train=train)
+        if evaluated is not None:
+            self["test"] = evaluated
         self.image_column = data.image_column
         self.label_column = data.label_column
         self.num_classes = data.num_classes
@@ -46,7 +50,7 @@ def check_folds(labels: IntArray, folds: int) -> None:
 def cross_validated_probabilities(labels: IntArray, folds: int, seed: int, train: FoldTrainer) -> FloatArray:
     """Probabilities (N, K) of each example by the model of the fold that left it out.
 
-    Folds are stratified by the given `labels` (N,) and drawn from `seed`; `check_folds` says which are possible.
+    Folds are stratified by the given `labels` (N,) and drawn from `seed`; see `check_folds`.
     """
     check_folds(labels, folds)
     splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
@@ -71,13 +75,13 @@ def recipe_trainer(settings: RunSettings, data: Any) -> FoldTrainer:
     def train(training_rows: IntArray, held_out: IntArray) -> FloatArray:
         arguments = settings.training
         parameters = arguments.loss_args if isinstance(arguments.loss_args, dict) else {}
-        fold = FoldData(data, data["train"].select(training_rows))
+        fold = PartialData(data, data["train"].select(training_rows))
         trainer = build_trainer(settings, fold, create_loss(arguments.loss, **parameters))
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
-        rest = FoldData(data, data["train"].select(held_out))
-        logits = predict_logits(
-            trainer.model, image_dataset(settings, rest, "train", trainer.model, train=False)
-        )
+        rest = PartialData(data, data["train"].select(held_out))
+        model: nn.Module = trainer.accelerator.unwrap_model(trainer.model)
+        logits = predict_logits(model, image_dataset(settings, rest, "train", model, train=False))
         if arguments.output_dir is not None:
             shutil.rmtree(arguments.output_dir, ignore_errors=True)
         return softmax(logits)

@@ -1,0 +1,166 @@
+"""A search for loss parameters and learning rate, scored on noisy labels that were held back."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from jal_hf.analysis.folds import PartialData
+from jal_hf.analysis.search_space import LEARNING_RATE, Interval, search_space
+from jal_hf.analysis.study import open_study, require_optuna, study_options
+from jal_hf.analysis.study_plot import plot_study
+from jal_hf.analysis.tuned_recipe import tuned_recipe, write_recipe
+from jal_hf.losses import create_loss, default_parameters
+from jal_hf.training import JALTrainer, JALTrainingArguments
+from jal_hf.training.run import build_trainer, load_data
+from jal_hf.training.settings import RunSettings, parse_settings
+
+VALIDATION_FRACTION = 0.2
+OBJECTIVE = "eval_accuracy"
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """Scores are accuracies on the noisy validation split, in [0, 1]; `recipe` is the file that trains."""
+
+    folder: Path
+    recipe: Path
+    best: dict[str, float]
+    score: float
+    preset_score: float | None
+    trials: int
+
+
+class TrialLoss(TrainerCallback):
+    """Builds the loss of each trial from the arguments that the search has just set."""
+
+    def __init__(self, trainer: JALTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Replace the trainer's criterion; runs before the first step."""
+        self.trainer.criterion = create_loss(self.trainer.args.loss, **_given(self.trainer.args))
+
+
+def tune(argv: Sequence[str], output_dir: str | Path, trials: int = 30) -> TuneResult:
+    """Search with the settings that `jal-hf train` would make of `argv`, and write the best as a recipe.
+
+    The score is the last epoch's accuracy on a part of the training rows, with their noisy labels; no clean
+    label and no test image is read. `output_dir` gets study.db (a killed search goes on where it was),
+    best.yaml and plots/study.png. The preset is the first trial.
+
+    Raises ValueError for bad settings or a folder whose study searched something else, ImportError without
+    Optuna.
+    """
+    if trials < 1:
+        raise ValueError(f"{trials} trials were asked for; give at least 1.")
+    require_optuna()
+    folder = Path(output_dir)
+    settings = _settings(argv, folder)
+    arguments = settings.training
+    parameters = {**default_parameters(arguments.loss), **_given(arguments)}
+    space = search_space(arguments.loss, parameters, arguments.learning_rate)
+    facts = {
+        "loss": arguments.loss,
+        "parameters": parameters,
+        "recipe": settings.recipe.name,
+        "dataset": settings.data.dataset,
+        "noise": settings.data.noise,
+        "noise_seed": settings.data.noise_seed,
+        "val_fraction": settings.data.val_fraction,
+        "max_train_samples": settings.data.max_train_samples,
+        "epochs": arguments.num_train_epochs,
+        "learning_rate": arguments.learning_rate,
+        "seed": arguments.seed,
+    }
+    trainer = _search_trainer(settings, parameters)
+    steps = _steps(trainer)
+    study, finished = open_study(folder / "study.db", facts, space, arguments.seed, steps // 2)
+    if finished < trials:
+        _search(trainer, space, parameters, folder, trials - finished, finished, steps // 2)
+        study, finished = open_study(folder / "study.db", facts, space, arguments.seed, steps // 2)
+
+    best = {name: float(value) for name, value in study.best_params.items()}
+    chosen = tuned_recipe(argv, settings, parameters, best, float(study.best_value), finished)
+    recipe = write_recipe(folder / "best.yaml", chosen)
+    preset = {name: interval.preset for name, interval in space.items()}
+    preset_score = next(
+        (trial.value for trial in study.trials if trial.params == preset and trial.value), None
+    )
+    shutil.rmtree(folder / "trial", ignore_errors=True)
+    plot_study(study, space, folder / "plots" / "study", f"{arguments.loss}: {finished} trials")
+    return TuneResult(folder, recipe, best, float(study.best_value), preset_score, finished)
+
+
+def _settings(argv: Sequence[str], folder: Path) -> RunSettings:
+    quiet = ["--save_strategy", "no", "--eval_strategy", "epoch", "--logging_strategy", "no"]
+    quiet += ["--disable_tqdm", "true", "--report_to", "none", "--output_dir", str(folder / "trial")]
+    settings = parse_settings([*argv, *quiet])
+    if settings.data.streaming:
+        raise ValueError(
+            "A stream has no rows to hold back for scoring; search on a part of the data instead."
+        )
+    if settings.data.val_fraction == 0.0:
+        settings.data.val_fraction = VALIDATION_FRACTION
+    return settings
+
+
+def _search_trainer(settings: RunSettings, parameters: dict[str, Any]) -> JALTrainer:
+    data = load_data(settings)
+    seen = PartialData(data, data["train"], evaluated=data["validation"])
+    settings.training.loss_args = dict(parameters)
+    trainer = build_trainer(settings, seen, create_loss(settings.training.loss, **parameters))
+    fresh = copy.deepcopy(trainer.accelerator.unwrap_model(trainer.model)).cpu()
+    # Every trial starts from the same weights, so that only what is searched makes a difference.
+    trainer.model_init = lambda: copy.deepcopy(fresh)
+    trainer.add_callback(TrialLoss(trainer))
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _search(
+    trainer: JALTrainer,
+    space: dict[str, Interval],
+    parameters: dict[str, Any],
+    folder: Path,
+    trials: int,
+    finished: int,
+    warmup_steps: int,
+) -> None:
+    def settings_of(trial: Any) -> dict[str, Any]:
+        drawn = {
+            name: trial.suggest_float(name, interval.low, interval.high, log=True)
+            for name, interval in space.items()
+        }
+        rate = drawn.pop(LEARNING_RATE)
+        return {LEARNING_RATE: rate, "loss_args": {**parameters, **drawn}}
+
+    trainer.hyperparameter_search(
+        hp_space=settings_of,
+        compute_objective=lambda metrics: metrics[OBJECTIVE],
+        n_trials=trials,
+        direction="maximize",
+        backend="optuna",
+        **study_options(folder / "study.db", trainer.args.seed, finished, warmup_steps),
+    )
+
+
+def _given(arguments: JALTrainingArguments) -> dict[str, Any]:
+    return arguments.loss_args if isinstance(arguments.loss_args, dict) else {}
+
+
+def _steps(trainer: JALTrainer) -> int:
+    arguments = trainer.args
+    if arguments.max_steps > 0:
+        return int(arguments.max_steps)
+    rows = len(trainer.train_dataset)
+    batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    return int(arguments.num_train_epochs * -(-rows // batch))

@@ -1,0 +1,47 @@
+"""`jal-hf tune RECIPE --loss NAME --trials N`: a search on a noisy validation split."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+NAME = "tune"
+HELP = "search loss parameters and learning rate on a noisy validation split"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of the search itself; all others are those of `jal-hf train`."""
+    parser.add_argument("--trials", type=int, default=30, metavar="N", help="trials in all (default: 30)")
+    parser.add_argument(
+        "--output_dir",
+        metavar="DIR",
+        help="where study.db, best.yaml and the plot go (default: runs/tune-RECIPE-LOSS); the same folder "
+        "again goes on with an interrupted search",
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Search, then print the best settings and the line that trains with them."""
+    parser = argparse.ArgumentParser(
+        prog="jal-hf tune",
+        description=f"{HELP}: a, alpha, beta and the learning rate. RECIPE and all other flags are those of "
+        "`jal-hf train`; --val_fraction is the share of training rows held back (default: 0.2).",
+        allow_abbrev=False,
+    )
+    add_arguments(parser)
+    arguments, rest = parser.parse_known_args(list(argv))
+    from jal_hf.analysis.tune import tune
+    from jal_hf.training.settings import parse_settings
+
+    folder = arguments.output_dir
+    if folder is None:
+        settings = parse_settings(rest)
+        folder = f"runs/tune-{settings.recipe.name}-{settings.training.loss}"
+    result = tune(rest, folder, arguments.trials)
+    print(f"best of {result.trials} trials: noisy validation accuracy {100 * result.score:.2f} %", end="")
+    print("" if result.preset_score is None else f" (preset: {100 * result.preset_score:.2f} %)")
+    for name, value in result.best.items():
+        print(f"  {name:<14} {value:.4g}")
+    print(f"  {result.folder / 'plots' / 'study.png'}")
+    print(f"train with it: jal-hf train {result.recipe}")
+    return 0
