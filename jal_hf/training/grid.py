@@ -35,7 +35,8 @@ class Cell:
     @property
     def folder(self) -> str:
         """Name of the cell's folder under the grid's, readable and safe on any file system."""
-        return re.sub(r"[^A-Za-z0-9.+_-]+", "-", f"{self.loss}-{self.noise}-seed{self.seed}")
+        noise = re.sub(r"[^:]*/", "", self.noise)
+        return re.sub(r"[^A-Za-z0-9.+_-]+", "-", f"{self.loss}-{noise}-seed{self.seed}")
 
     def __str__(self) -> str:
         return f"{self.loss}, {self.noise}, seed {self.seed}"

@@ -1,0 +1,93 @@
+"""Pictures of a grid: accuracy over the epochs for each noise, and last-epoch accuracies as bars."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from jal_hf.analysis.curves import ACCURACY, plot_curves
+from jal_hf.analysis.records import LogLine, log_series, read_log
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, style_axes
+from jal_hf.analysis.tables import GridTable, display_name, display_noise, mean_and_spread
+
+
+def plot_grid(table: GridTable, folder: str | Path) -> list[Path]:
+    """Write `plots/bars.png`, `plots/curves-NOISE.png` and their SVG twins; returns the files."""
+    folder = Path(folder)
+    written = save_figure(bars_figure(table), folder / "plots" / "bars.png")
+    for noise in table.noises:
+        logs = {}
+        for loss in table.losses:
+            runs = [log for name in table.cell(loss, noise).folders if (log := read_log(folder / name))]
+            if mean := mean_log(runs):
+                logs[display_name(loss)] = mean
+        if logs:
+            name = re.sub(r"[^A-Za-z0-9.+_-]+", "-", display_noise(noise))
+            title = f"noise {display_noise(noise)}, mean over seeds"
+            written += plot_curves(logs, folder / "plots" / f"curves-{name}.png", title)
+    return written
+
+
+def mean_log(logs: Sequence[Sequence[LogLine]]) -> list[LogLine]:
+    """Test accuracy averaged over runs, at the epochs that all of them have evaluated."""
+    series = [dict(zip(*log_series(log, ACCURACY), strict=True)) for log in logs]
+    if not series:
+        return []
+    epochs = sorted(set.intersection(*(set(points) for points in series)))
+    return [
+        {"epoch": epoch, ACCURACY: statistics.fmean(points[epoch] for points in series)} for epoch in epochs
+    ]
+
+
+def bars_figure(table: GridTable) -> Figure:
+    """A group of bars for each noise, a bar for each loss; whiskers are one standard deviation over seeds.
+
+    A paper's figure, where it reports the cell, is a line across the bar.
+    """
+    count = len(table.losses)
+    figure = new_figure(max(5.0, 1.6 + 0.32 * (count + 1) * len(table.noises)), 4.2)
+    axes = figure.subplots()
+    width = 0.8 / count
+    lowest = 100.0
+    for row, loss in enumerate(table.losses):
+        style = series_style(row)
+        places, heights, spreads = [], [], []
+        for column, noise in enumerate(table.noises):
+            cell = table.cell(loss, noise)
+            place = column + (row - (count - 1) / 2) * width
+            if cell.last:
+                mean, spread = mean_and_spread(cell.last)
+                places.append(place)
+                heights.append(mean)
+                spreads.append(spread or 0.0)
+                lowest = min(lowest, mean - (spread or 0.0))
+            if cell.paper is not None:
+                axes.hlines(
+                    cell.paper.accuracy, place - width / 2, place + width / 2, color=INK, linewidth=2.0
+                )
+                lowest = min(lowest, cell.paper.accuracy)
+        axes.bar(
+            places,
+            heights,
+            width,
+            yerr=spreads if any(spreads) else None,
+            color=style.color,
+            hatch=style.hatch,
+            edgecolor="white",
+            ecolor=INK,
+            capsize=2,
+            label=display_name(loss),
+        )
+    style_axes(axes, y_label="test accuracy, last epoch (%)")
+    axes.set_xticks(range(len(table.noises)), [display_noise(noise) for noise in table.noises])
+    # Bars start at 0 unless that would hide all differences; then the axis says where it starts.
+    axes.set_ylim(10.0 * math.floor(lowest / 10.0 - 0.5) if lowest > 50.0 else 0.0, 100.0)
+    if any(table.has_paper(noise) for noise in table.noises):
+        axes.plot([], [], color=INK, linewidth=2.0, label="paper")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=FONT_SIZE - 1)
+    return figure
