@@ -22,6 +22,7 @@ from jal_hf.losses.generalized import GeneralizedCrossEntropyLoss, NormalizedGen
 from jal_hf.losses.joint import JointLoss
 from jal_hf.losses.logit_shape import ClippedCrossEntropyLoss, LabelDistributionallyRobustLoss
 from jal_hf.losses.negative import NormalizedNegativeCrossEntropyLoss, NormalizedNegativeFocalLoss
+from jal_hf.losses.negative_learning import NegativeLearningLoss
 from jal_hf.losses.normalized import Normalized
 from jal_hf.losses.squared_error import AsymmetricMeanSquareErrorLoss, MeanSquareErrorLoss
 
@@ -46,6 +47,7 @@ __all__ = [
     "LossPreset",
     "MeanAbsoluteErrorLoss",
     "MeanSquareErrorLoss",
+    "NegativeLearningLoss",
     "Normalized",
     "NormalizedCrossEntropyLoss",
     "NormalizedFocalLoss",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from jal_hf.losses.closed_form import JointTerms, joint_value_and_gradient
-from jal_hf.losses.fused import BLOCK, one_pass
+from jal_hf.losses.fused import BLOCK, Rule, one_pass, reduced
 from jal_hf.losses.inputs import (
     all_labels_valid,
     flatten_logits,
@@ -41,7 +41,8 @@ class RobustLoss(nn.Module):
     """
 
     name: ClassVar[str] = ""
-    linear_in_label: ClassVar[bool] = True
+    linear_in_label: bool = True
+    random: bool = False
     preset_reason: str | None = None
     weight: Tensor | None
 
@@ -93,13 +94,7 @@ class RobustLoss(nn.Module):
             TypeError, ValueError: inputs that do not fit; a label outside [0, K) on CPU; soft targets where
                 the formula is not linear in the label.
         """
-        losses, weights, shape = self._per_sample(logits, target, sample_weight)
-        if self.reduction == "none":
-            return (losses if weights is None else losses * weights).reshape(shape)
-        if weights is None:
-            return losses.mean() if self.reduction == "mean" else losses.sum()
-        total = (losses * weights).sum()
-        return total / _at_least_something(weights.sum()) if self.reduction == "mean" else total
+        return self._reduce(logits, target, sample_weight, self.reduction)[0]
 
     def total(
         self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
@@ -109,10 +104,7 @@ class RobustLoss(nn.Module):
         Sums and normalisers of parts of a batch add up to those of the whole, so the mean over accumulation
         steps or devices is exact. The normaliser is 0 when every row is ignored.
         """
-        losses, weights, _ = self._per_sample(logits, target, sample_weight)
-        if weights is None:
-            return losses.sum(), losses.new_tensor(float(losses.shape[0]))
-        return (losses * weights).sum(), weights.sum()
+        return self._reduce(logits, target, sample_weight, "sum")
 
     def class_losses(self, logits: Tensor) -> Tensor:
         """The loss for every possible label: (N, K) logits give (N, K), column k being L(logits, k)."""
@@ -147,65 +139,82 @@ class RobustLoss(nn.Module):
             common["weight"] = self.weight.tolist()
         return common
 
-    def _per_sample(
-        self, logits: Tensor, target: Tensor, sample_weight: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, torch.Size]:
-        """Losses (M,) of the flattened rows, their weights (None: all 1), and the target's shape."""
+    def _reduce(
+        self, logits: Tensor, target: Tensor, sample_weight: Tensor | None, reduction: str
+    ) -> tuple[Tensor, Tensor]:
+        """(the loss under a reduction, the sum of the rows' weights)."""
         soft = is_soft(logits, target)
         rows = flatten_logits(logits)
-        if self.weight is not None and self.weight.shape[0] != rows.shape[1]:
+        class_weight = self.weight
+        if class_weight is not None and class_weight.shape[0] != rows.shape[1]:
             raise ValueError(
-                f"{self.label}: weight has {self.weight.shape[0]} entries, but the logits have "
+                f"{self.label}: weight has {class_weight.shape[0]} entries, but the logits have "
                 f"{rows.shape[1]} classes."
             )
         with _autocast_off(logits):
+            weights: Tensor | None = None
             if soft:
                 shape = torch.Size((logits.shape[0], *logits.shape[2:]))
-                losses, weights = self._soft_losses(in_full_precision(rows), flatten_logits(target)), None
-                if rows.shape[0] == 0:
-                    weights = losses.new_ones(0)
+                losses = self._soft_losses(in_full_precision(rows), flatten_logits(target))
             else:
                 shape = target.shape
-                losses, weights = self._hard_losses(rows, target.reshape(-1).long())
+                labels = target.reshape(-1).long()
+                all_counted = all_labels_valid(labels, rows.shape[1], self.ignore_index)
+                if all_counted and class_weight is None and sample_weight is None:
+                    value = self._losses(rows, labels, reduction)
+                    count = value.detach().new_full((), labels.shape[0])
+                    return (value.reshape(shape) if reduction == "none" else value), count
+                losses, weights = self._weighted_losses(rows, labels, all_counted)
             if sample_weight is not None:
                 given = flatten_sample_weight(sample_weight, shape, losses)
                 weights = given if weights is None else weights * given
-        return losses, weights, shape
+            if weights is None:
+                weights = torch.ones_like(losses)
+            losses = losses * weights
+            if reduction == "none":
+                return losses.reshape(shape), weights.sum()
+            normaliser = weights.sum()
+            total = losses.sum()
+            return (total / _at_least_something(normaliser) if reduction == "mean" else total), normaliser
 
-    def _hard_losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        counted: Tensor | None = None
-        if not all_labels_valid(labels, logits.shape[1], self.ignore_index):
-            counted = labels != self.ignore_index
-            labels = torch.where(counted, labels, torch.zeros_like(labels))
-        losses = self._fused(logits, labels)
-        if losses is None:
-            losses = self.equation(Scores(in_full_precision(logits), labels)).squeeze(1)
+    def _weighted_losses(
+        self, logits: Tensor, labels: Tensor, all_counted: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Losses (M,) and the weights that ignored rows and classes give them (None: all 1)."""
         weights: Tensor | None = None
-        if counted is not None:
-            losses = torch.where(counted, losses, torch.zeros_like(losses))
+        if all_counted:
+            losses = self._losses(logits, labels, "none")
+        else:
+            counted = labels != self.ignore_index
+            labels = torch.where(counted, labels, 0)
+            losses = self._losses(logits, labels, "none")
+            # Not by the weight alone: an ignored row may hold infinities.
+            losses = torch.where(counted, losses, 0.0)
             weights = counted.to(losses.dtype)
         if self.weight is not None:
             class_weights = self.weight.to(losses.dtype)[labels]
             weights = class_weights if weights is None else weights * class_weights
         return losses, weights
 
-    def _fused(self, logits: Tensor, labels: Tensor) -> Tensor | None:
-        """Losses (N,) with their gradient found on the way, where that is faster than autograd's graph."""
-        if not (logits.requires_grad and torch.is_grad_enabled()) or torch.compiler.is_compiling():
-            return None
+    def _losses(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+        """The losses (M,) of valid labels, or their sum or mean."""
+        if logits.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            rule = self._rule(logits)
+            if rule is not None:
+                return one_pass(logits, labels, rule, reduction)
+        return reduced(self._column(logits, labels), reduction)
+
+    def _column(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.equation(Scores(in_full_precision(logits), labels))
+
+    def _rule(self, logits: Tensor) -> Rule | None:
+        """How to find loss and gradient together, where that is faster than autograd's graph."""
         terms = self.closed_form()
         if terms is not None:
-            return one_pass(logits, labels, partial(joint_value_and_gradient, terms=terms))
-        if logits.device.type == "cpu" and logits.numel() > BLOCK:
-            return one_pass(logits, labels, self._value_and_gradient)
+            return Rule(joint_value_and_gradient, terms, self._column)
+        if not self.random and logits.device.type == "cpu" and logits.numel() > BLOCK:
+            return Rule(_by_autograd, self.equation, self._column)
         return None
-
-    def _value_and_gradient(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            rows = logits.detach().requires_grad_()
-            losses = self.equation(Scores(rows, labels)).squeeze(1)
-            (gradient,) = torch.autograd.grad(losses.sum(), rows)
-        return losses.detach(), gradient
 
     def _soft_losses(self, logits: Tensor, target: Tensor) -> Tensor:
         if not self.linear_in_label:
@@ -241,3 +250,14 @@ def _autocast_off(logits: Tensor) -> Any:
 def _at_least_something(normaliser: Tensor) -> Tensor:
     """The normaliser, or 1 where it is 0: a batch without counted rows then has a mean of 0, not NaN."""
     return torch.where(normaliser == 0, torch.ones_like(normaliser), normaliser)
+
+
+def _by_autograd(
+    logits: Tensor, labels: Tensor, equation: Callable[[Scores], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """(losses, gradient) of a few rows, whose graph is thrown away at once."""
+    with torch.enable_grad():
+        rows = logits.detach().requires_grad_()
+        losses = equation(Scores(rows, labels))
+        (gradient,) = torch.autograd.grad(losses.sum(), rows)
+    return losses.detach().squeeze(1), gradient

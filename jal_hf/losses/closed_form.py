@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class JointTerms:
-    """alpha * NCE (or NFL with `gamma`) + beta * AMSE with q = 2; a weight of 0 leaves its half out."""
+class JointTerms(NamedTuple):
+    """alpha * NCE (NFL where `gamma` is given) + beta * AMSE with q = 2; a weight of 0 leaves its half out."""
 
     alpha: float = 0.0
     beta: float = 0.0
@@ -24,59 +23,71 @@ class JointTerms:
         return JointTerms(alpha * self.alpha, beta * passive.beta, passive.a, self.gamma)
 
 
+class _Part(NamedTuple):
+    """A term's loss and its share of d loss / d log p: at the label, summed over k, and minus that beside it."""
+
+    losses: Tensor
+    at_label: Tensor
+    total: Tensor
+    beside: Tensor
+
+
 def joint_value_and_gradient(logits: Tensor, labels: Tensor, terms: JointTerms) -> tuple[Tensor, Tensor]:
     """(losses (N,), d losses / d logits (N, K)) of logits (N, K) in float32 or float64.
 
     With l = log p, f_k = m_k l_k, D = sum_k f_k and r = f_y / D (m = 1 for NCE, the focal factor without
     gradient for NFL), d loss / d l_k = alpha ([k = y] m_y - r m_k) / D + 2 beta / K (p_k^2 - [k = y] a p_y);
-    the softmax then turns g into g - p sum(g).
+    the softmax then turns such a g into g - p sum(g).
     """
     column = labels.unsqueeze(1)
-    log_p = torch.log_softmax(logits, dim=1)
+    # By hand rather than by log_softmax, whose kernel is slow on short rows and whose exp would come twice.
+    log_p = logits - logits.amax(1, keepdim=True)
     p = log_p.exp()
-    label_log_p = log_p.gather(1, column)
-    num_classes = logits.shape[1]
-    losses: Tensor | None = None
-    at_label: Tensor | None = None
-    total: Tensor | None = None
-    spread: Tensor | None = None
-    if terms.alpha:
-        if terms.gamma is None:
-            scale = terms.alpha / log_p.sum(1, keepdim=True)
-            part = scale * label_log_p
-            at_label = scale
-            total = scale - (part * scale) * (num_classes / terms.alpha)
-            spread = part * scale / terms.alpha
-        else:
-            factor = _focal_factor(p, terms.gamma)
-            focal = log_p.mul_(factor)
-            scale = terms.alpha / focal.sum(1, keepdim=True)
-            part = scale * focal.gather(1, column)
-            at_label = scale * factor.gather(1, column)
-            per_factor = part * scale / terms.alpha
-            total = at_label - per_factor * factor.sum(1, keepdim=True)
-            spread = factor.mul_(per_factor)
-        losses = part
-    if terms.beta:
-        label_p = label_log_p.exp()
-        slope = 2.0 * terms.beta / num_classes
-        excess = torch.linalg.vector_norm(p, dim=1, keepdim=True).square_().sub_(label_p, alpha=terms.a)
-        # excess = sum p^2 - a p_y, so that sum_k |a e_yk - p_k|^2 = excess - a p_y + a^2.
-        error = (excess - terms.a * label_p).add_(terms.a * terms.a).mul_(0.5 * slope)
-        losses = error if losses is None else losses + error
-        pull = label_p.mul_(-slope * terms.a)
-        at_label = pull if at_label is None else at_label + pull
-        excess = excess.mul_(slope)
-        total = excess if total is None else total + excess
-        gradient = (p * slope).sub_(total).mul_(p)
+    normaliser = p.sum(1, keepdim=True)
+    p.mul_(normaliser.reciprocal())
+    log_normaliser = normaliser.log_()
+    if terms.alpha == 0.0:
+        losses, at_label, total, beside = (torch.zeros_like(normaliser) for _ in range(4))
+    elif terms.gamma is None:
+        losses, at_label, total, beside = _entropy_part(log_p, log_normaliser, column, terms.alpha)
     else:
-        gradient = p.mul_(-total)  # type: ignore[operator]
-    if spread is not None:
-        gradient = gradient.sub_(spread)
-    gradient.scatter_add_(1, column, at_label)  # type: ignore[arg-type]
-    return losses.squeeze(1), gradient  # type: ignore[union-attr]
+        log_p.sub_(log_normaliser)
+        losses, at_label, total, beside = _focal_part(log_p, p, column, terms.alpha, terms.gamma)
+    if terms.beta == 0.0:
+        gradient = torch.addcmul(beside, p, total, value=-1.0)
+    else:
+        share = terms.beta / logits.shape[1]
+        label_p = p.gather(1, column)
+        squares = torch.linalg.vecdot(p, p).unsqueeze_(1)
+        error = torch.add(squares, label_p, alpha=-2.0 * terms.a).add_(terms.a * terms.a)
+        losses.add_(error, alpha=share)
+        total.add_(squares.sub_(label_p, alpha=terms.a), alpha=2.0 * share)
+        at_label.add_(label_p, alpha=-2.0 * share * terms.a)
+        gradient = torch.addcmul(beside, p, torch.sub(total, p, alpha=2.0 * share), value=-1.0)
+    gradient.scatter_add_(1, column, at_label)
+    return losses.squeeze(1), gradient
 
 
-def _focal_factor(p: Tensor, gamma: float) -> Tensor:
-    rest = (1.0 - p).clamp_min_(0.0)
-    return rest.sqrt_() if gamma == 0.5 else rest.pow_(gamma)
+def _entropy_part(shifted: Tensor, log_normaliser: Tensor, column: Tensor, alpha: float) -> _Part:
+    num_classes = shifted.shape[1]
+    scale = shifted.sum(1, keepdim=True).sub_(log_normaliser, alpha=num_classes).reciprocal_()
+    losses = shifted.gather(1, column).sub_(log_normaliser).mul_(scale)
+    if alpha != 1.0:
+        scale = scale.mul_(alpha)
+    beside = (losses * scale).neg_()
+    if alpha != 1.0:
+        losses = losses.mul_(alpha)
+    return _Part(losses, scale, torch.add(scale, beside, alpha=num_classes), beside)
+
+
+def _focal_part(log_p: Tensor, p: Tensor, column: Tensor, alpha: float, gamma: float) -> _Part:
+    factor = (1.0 - p).clamp_min_(0.0)
+    factor = factor.sqrt_() if gamma == 0.5 else factor.pow_(gamma)
+    focal = log_p.mul_(factor)
+    scale = focal.sum(1, keepdim=True).reciprocal_()
+    losses = focal.gather(1, column).mul_(scale)
+    scale = scale.mul_(alpha)
+    per_factor = (losses * scale).neg_()
+    at_label = factor.gather(1, column).mul_(scale)
+    total = torch.addcmul(at_label, per_factor, factor.sum(1, keepdim=True))
+    return _Part(losses.mul_(alpha), at_label, total, factor.mul_(per_factor))

@@ -1,58 +1,79 @@
-"""Autograd functions that find loss and gradient in one go and keep one buffer between forward and backward."""
+"""An autograd function that finds loss and gradient in one go and keeps one buffer until the backward."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-
-ValueAndGradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 # Rows are taken in blocks of about this many logits on the CPU, so that temporaries stay in the cache.
 BLOCK = 1 << 15
 
 
-class OnePass(torch.autograd.Function):
-    """Per-sample losses of rows; their gradient is found on the way and is the one saved buffer.
+class Rule(NamedTuple):
+    """How a loss is found: (losses, gradient) of some rows given the terms, and the losses as autograd has them."""
 
-    The first backward scales that buffer in place and hands it out; a second one (retain_graph) finds it anew.
-    """
+    evaluate: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]]
+    terms: Any
+    differentiable: Callable[[Tensor, Tensor], Tensor]
 
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """Losses (N,) or (N, 1): their mean, their sum, or themselves as (N,). The mean of none is 0."""
+    if reduction == "none":
+        return losses.reshape(-1)
+    if reduction == "mean" and losses.shape[0]:
+        return losses.mean()
+    return losses.sum()
+
+
+class _OnePass(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, rule: ValueAndGradient) -> Tensor:
-        losses, gradient = _evaluate(logits, labels, rule)
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, rule: Rule, reduction: str) -> Tensor:
+        losses, ctx.gradient = _evaluate(logits, labels, rule)
         ctx.save_for_backward(logits, labels)
-        ctx.rule, ctx.gradient = rule, gradient
-        return losses
+        ctx.rule, ctx.reduction = rule, reduction
+        return reduced(losses, reduction)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        logits, labels = ctx.saved_tensors
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         gradient, ctx.gradient = ctx.gradient, None
+        logits, labels = ctx.saved_tensors
+        if ctx.reduction == "mean":
+            upstream = upstream / logits.shape[0]
+        if torch.is_grad_enabled():
+            # create_graph: only autograd's own graph has second derivatives.
+            losses = ctx.rule.differentiable(logits, labels).squeeze(1)
+            upstream = upstream.expand_as(losses)
+            (gradient,) = torch.autograd.grad(losses, logits, upstream, create_graph=True)
+            return gradient, None, None, None
         if gradient is None:
             _, gradient = _evaluate(logits, labels, ctx.rule)
-        return gradient.mul_(upstream.unsqueeze(1)).to(logits.dtype), None, None
+        gradient.mul_(upstream if ctx.reduction != "none" else upstream.unsqueeze(1))
+        return gradient if gradient.dtype is logits.dtype else gradient.to(logits.dtype), None, None, None
 
 
-def one_pass(logits: Tensor, labels: Tensor, rule: ValueAndGradient) -> Tensor:
-    """Losses (N,) of logits (N, K), by a rule for (losses, gradient) of some rows at a time."""
-    losses: Tensor = OnePass.apply(logits, labels, rule)  # type: ignore[no-untyped-call]
+def one_pass(logits: Tensor, labels: Tensor, rule: Rule, reduction: str) -> Tensor:
+    """The losses (N,) of logits (N, K), or their sum or mean, with the gradient found on the way.
+
+    The gradient is the one buffer kept; the first backward scales it in place and hands it out, a second one
+    (retain_graph) finds it anew.
+    """
+    losses: Tensor = _OnePass.apply(logits, labels, rule, reduction)  # type: ignore[no-untyped-call]
     return losses
 
 
-def _evaluate(logits: Tensor, labels: Tensor, rule: ValueAndGradient) -> tuple[Tensor, Tensor]:
+def _evaluate(logits: Tensor, labels: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
     count, num_classes = logits.shape
     rows = max(1, BLOCK // num_classes)
     dtype = torch.float64 if logits.dtype is torch.float64 else torch.float32
     if rows >= count or logits.device.type != "cpu":
-        return rule(logits.to(dtype), labels)
+        return rule.evaluate(logits.to(dtype), labels, rule.terms)
     losses = torch.empty(count, dtype=dtype)
     gradient = torch.empty((count, num_classes), dtype=dtype)
     for start in range(0, count, rows):
         block = slice(start, start + rows)
-        losses[block], gradient[block] = rule(logits[block].to(dtype), labels[block])
+        losses[block], gradient[block] = rule.evaluate(logits[block].to(dtype), labels[block], rule.terms)
     return losses, gradient

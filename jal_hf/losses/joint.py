@@ -35,7 +35,8 @@ class JointLoss(RobustLoss):
         self.beta = require_number(self.label, "beta", beta, at_least=0.0)
         self.active = as_loss(active, "active")
         self.passive = as_loss(passive, "passive")
-        self.linear_in_label = self.active.linear_in_label and self.passive.linear_in_label  # type: ignore[misc]
+        self.random = self.active.random or self.passive.random
+        self.linear_in_label = self.active.linear_in_label and self.passive.linear_in_label
 
     @property
     def label(self) -> str:

@@ -106,7 +106,7 @@ register(
     LossInfo(
         name="lt-apl",
         cls=None,
-        summary="long-tailed active passive loss, a row of the JAL paper's Table 3",
+        summary="a row of the JAL paper's Table 3, reported there only",
         formula="not published under this name",
         citation=JAL,
         reported_only=True,

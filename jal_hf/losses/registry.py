@@ -86,7 +86,9 @@ def register_loss(name: str, **facts: Any) -> Callable[[LossClass], LossClass]:
 
     def decorate(cls: LossClass) -> LossClass:
         cls.name = name
-        register(LossInfo(name=name, cls=cls, linear_in_label=cls.linear_in_label, **facts))
+        register(
+            LossInfo(name=name, cls=cls, linear_in_label=cls.linear_in_label, random=cls.random, **facts)
+        )
         return cls
 
     return decorate
