@@ -17,6 +17,8 @@ from jal_hf.data.encoded import content_key, iterate_encoded, row_numbers
 from jal_hf.data.paths import cache_folder
 
 _PROGRESS_FROM = 20_000
+# One job a thread for this many images: a small image takes less time than handing it over.
+_CHUNK = 125
 
 
 def decoded_array(
@@ -75,16 +77,18 @@ def _decode_into(
 ) -> None:
     rows = row_numbers(split)
 
-    def decode(job: tuple[int, Encoded | None]) -> None:
-        position, encoded = job
-        image = open_image(encoded, channels, int(rows[position]), draft=side)
-        pixels[position] = to_array(centre_crop(resize_shorter_side(image, side), side))
+    def decode(first: int, images: list[Encoded | None]) -> None:
+        for position, encoded in enumerate(images, start=first):
+            image = open_image(encoded, channels, int(rows[position]), draft=side)
+            pixels[position] = to_array(centre_crop(resize_shorter_side(image, side), side))
 
     position = 0
     progress = tqdm(total=len(split), desc="Decoding images", disable=len(split) < _PROGRESS_FROM, unit="img")
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool, progress:
         for block in iterate_encoded(split, image_column):
-            for _ in pool.map(decode, enumerate(block, start=position)):
+            starts = range(0, len(block), _CHUNK)
+            chunks = [block[start : start + _CHUNK] for start in starts]
+            for _ in pool.map(decode, [position + start for start in starts], chunks):
                 pass
             position += len(block)
             progress.update(len(block))

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+# Pillow warns from here on; pictures of this size are damaged headers, or attacks.
+_MOST_PIXELS = 89_478_485
 
 Encoded = Mapping[str, Any]
 """A row of `datasets.Image(decode=False)`: {"bytes": bytes | None, "path": str | None}."""
@@ -36,16 +39,23 @@ def open_image(encoded: Encoded | None, channels: int, row: int, draft: int | No
         data = encoded.get("bytes")
         source = io.BytesIO(data) if data is not None else encoded["path"]
         with Image.open(source) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(f"it claims {image.width} x {image.height} pixels")
             if draft is not None:
                 image.draft("L" if channels == 1 else "RGB", (draft, draft))
             return _as_mode(image, channels)
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(f"Row {row}{_place(encoded)} holds no image of a known format.") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, Image.DecompressionBombError) as error:
         # Pillow's readers raise any of these on damaged files; SyntaxError is its "not this format" for PNG
         # chunks.
-        place = f" ({encoded['path']})" if encoded and encoded.get("path") else ""
-        raise UnreadableImageError(f"Row {row}{place} is not a readable image: {error}.") from error
+        raise UnreadableImageError(f"Row {row}{_place(encoded)} is not a readable image: {error}.") from error
+
+
+def _place(encoded: Encoded | None) -> str:
+    return f" ({encoded['path']})" if encoded and encoded.get("path") else ""
 
 
 def _as_mode(image: Image.Image, channels: int) -> Image.Image:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import datasets
 import numpy as np
@@ -71,8 +70,8 @@ def _file_identity(path: str | None) -> bytes:
 
 def integer_column(split: datasets.Dataset, name: str) -> npt.NDArray[np.int64]:
     """A whole integer column as (N,) int64."""
-    values: Any = split.with_format("numpy", columns=[name])[name]
-    return np.asarray(values[:] if not isinstance(values, np.ndarray) else values, dtype=np.int64)
+    table = split.select_columns([name]).with_format("arrow")[:]
+    return np.ascontiguousarray(table.column(name).to_numpy(), dtype=np.int64)
 
 
 def row_numbers(split: datasets.Dataset) -> npt.NDArray[np.int64]:
