@@ -9,6 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from jal_hf.training.failures import RunFailure
+
 COMMANDS = {
     "train": "train one robust classifier",
     "compare": "train a grid of losses, noises and seeds, and tabulate it as the papers do",
@@ -24,6 +26,7 @@ COMMANDS = {
 }
 
 EXIT_BAD_INPUT = 2
+EXIT_NOT_REACHED = 1
 
 
 def usage() -> str:
@@ -45,7 +48,11 @@ def available() -> dict[str, str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command and return the exit code: 0 done, 2 bad input."""
+    """Run one command and return the exit code.
+
+    0 done, 1 the run failed or the Hub did not answer, 2 bad input,
+    128 plus a signal's number (143 SIGTERM, 130 SIGINT) when that ended a run after a checkpoint.
+    """
     words = list(argv)
     if not words or words[0] in ("-h", "--help"):
         print(usage())
@@ -67,15 +74,29 @@ def main(argv: Sequence[str]) -> int:
         parser = argparse.ArgumentParser(prog=f"jal-hf {command}", description=module.HELP)
         module.add_arguments(parser)
         return int(module.run(parser.parse_args(rest)))
-    except (ValueError, TypeError, FileNotFoundError, FileExistsError, NotADirectoryError, ImportError) as error:
+    except (
+        ValueError,
+        TypeError,
+        FileNotFoundError,
+        FileExistsError,
+        NotADirectoryError,
+        PermissionError,
+        ImportError,
+    ) as error:
         if os.environ.get("JAL_HF_DEBUG"):
             raise
         return _fail(str(error))
+    except RunFailure as failure:
+        if os.environ.get("JAL_HF_DEBUG"):
+            raise
+        return _fail(str(failure), failure.exit_code)
+    except ConnectionError as error:
+        return _fail(str(error), EXIT_NOT_REACHED)
 
 
-def _fail(sentence: str) -> int:
+def _fail(sentence: str, code: int = EXIT_BAD_INPUT) -> int:
     print(f"jal-hf: error: {sentence}", file=sys.stderr)
-    return EXIT_BAD_INPUT
+    return code
 
 
 def entry() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from jal_hf.training.run import RunResult, run_training
@@ -13,22 +14,38 @@ HELP = "train one robust classifier"
 
 def main(argv: Sequence[str]) -> int:
     """Train, draw the plots, write the card, and print a table of what came out."""
-    settings = parse_settings(argv)
-    result = finish(settings)
-    if result.trainer.is_world_process_zero():
-        print(summary(result.record, result.folder))
+    finish(parse_settings(argv), report=lambda result: print(summary(result.record, result.folder)))
     return 0
 
 
-def finish(settings: RunSettings, data: Any = None) -> RunResult:
-    """Train and complete the run's folder with plots and card, and push it where that was asked."""
-    from jal_hf.analysis import plot_run
-    from jal_hf.hub import write_card
+def finish(
+    settings: RunSettings, data: Any = None, report: Callable[[RunResult], None] | None = None
+) -> RunResult:
+    """Train and complete the run's folder with plots and card, report, and push it where that was asked.
 
+    Raises:
+        ValueError: Settings that cannot work, the right to push included, before any training.
+        ConnectionError: The push failed; the folder is complete and the message says how to try again.
+    """
+    from jal_hf.analysis import plot_run
+    from jal_hf.hub import check_hub_access, push_run, write_card
+
+    args = settings.training
+    if args.push_to_hub:
+        name = args.hub_model_id or Path(str(args.output_dir)).absolute().name
+        args.hub_model_id = check_hub_access(name, token=args.hub_token)
     result = run_training(settings, data)
     if result.trainer.is_world_process_zero():
         plot_run(result.folder)
         write_card(result.folder)
+        if report is not None:
+            report(result)
+        if args.push_to_hub:
+            repo_id = str(result.trainer.hub_model_id)
+            address = push_run(
+                result.folder, repo_id, args.hub_private_repo, args.hub_token, revision=args.hub_revision
+            )
+            print(f"  pushed: {address}")
     return result
 
 

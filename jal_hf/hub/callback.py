@@ -17,9 +17,10 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import HubStrategy, get_last_checkpoint
 
-from jal_hf.hub.files import model_files, state_files
+from jal_hf.hub.files import model_files, run_files, state_files
 from jal_hf.hub.model_card import render_model_card
 from jal_hf.hub.progress import progress_record
+from jal_hf.hub.push import push_run
 from jal_hf.hub.transfer import PushError, upload_files
 
 logger = logging.getLogger(__name__)
@@ -70,8 +71,7 @@ class HubCallback(TrainerCallback):
         checkpoint = get_last_checkpoint(str(args.output_dir))  # type: ignore[no-untyped-call]
         if checkpoint is None:
             return
-        record = progress_record(self._facts(args), args, state, kwargs.get("model"))
-        self._start(args, state, Path(checkpoint), record)
+        self._start(args, state, kwargs.get("model"), Path(checkpoint))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -91,6 +91,36 @@ class HubCallback(TrainerCallback):
             record = progress_record(self._facts(args), args, state, kwargs.get("model"))
             (folder / "README.md").write_text(render_model_card(record), encoding="utf-8", newline="\n")
 
+    def push_folder(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        model: Any,
+        *,
+        repo_id: str | None = None,
+        message: str = "End of training",
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+    ) -> str:
+        """Push `args.output_dir`: a finished run by its record, any other by the facts there are so far.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            PushError: when the Hub did not take it.
+        """
+        self.finish()
+        folder = Path(str(args.output_dir))
+        name = repo_id or str(args.hub_model_id or folder.absolute().name)
+        token, revision = token or args.hub_token, revision or args.hub_revision
+        private = args.hub_private_repo if private is None else private
+        if (folder / "run.json").is_file():
+            return push_run(folder, name, private, token, revision=revision, message=message)
+        files: dict[str, Path | bytes] = {**run_files(folder), **self._card(args, state, model, name)}
+        return upload_files(name, files, message=message, private=private, token=token, revision=revision)
+
     def finish(self) -> None:
         """Wait until no push is under way."""
         for push in self._pushes:
@@ -108,9 +138,18 @@ class HubCallback(TrainerCallback):
     def _facts(self, args: TrainingArguments) -> dict[str, Any]:
         return self.record() if self.record is not None else dict(getattr(args, "run_facts", None) or {})
 
-    def _start(
-        self, args: TrainingArguments, state: TrainerState, checkpoint: Path, record: dict[str, Any]
-    ) -> None:
+    def _card(
+        self, args: TrainingArguments, state: TrainerState, model: Any, repo_id: str
+    ) -> dict[str, bytes]:
+        """Card and record of a run that goes on; not written to its folder, where a record means a finished
+        run.
+        """
+        record = progress_record(self._facts(args), args, state, model)
+        record["hub"] = {**(record.get("hub") or {}), "repo_id": repo_id}
+        text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+        return {"README.md": render_model_card(record).encode(), "run.json": text.encode()}
+
+    def _start(self, args: TrainingArguments, state: TrainerState, model: Any, checkpoint: Path) -> None:
         """Copy what will be sent, since the Trainer may delete the checkpoint meanwhile, and push it in a
         thread.
         """
@@ -124,9 +163,7 @@ class HubCallback(TrainerCallback):
             for name, path in {**model_files(checkpoint), **state_of}.items():
                 sent[f"{within[self.strategy]}/{name}"] = _link(path, copy / f"state-{name}")
         repo_id = str(args.hub_model_id or Path(str(args.output_dir)).absolute().name)
-        record["hub"] = {**(record.get("hub") or {}), "repo_id": repo_id}
-        sent["README.md"] = render_model_card(record).encode()
-        sent["run.json"] = (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
+        sent |= self._card(args, state, model, repo_id)
         log = Path(str(args.output_dir)) / "log.jsonl"
         if log.is_file():
             sent["log.jsonl"] = log.read_bytes()

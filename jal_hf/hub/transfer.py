@@ -97,14 +97,15 @@ def upload_files(
     def attempt() -> str:
         # fresh operations, as one that was committed cannot be used again
         operations = [CommitOperationAdd(name, content) for name, content in sorted(files.items())]
-        api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
-        if private and not api.repo_info(repo_id, repo_type=repo_type).private:
+        created = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+        name = str(created.repo_id)  # with the user's own name where only REPO was given
+        if private and not api.repo_info(name, repo_type=repo_type).private:
             raise PublicRepositoryError(
                 f"{repo_id} is there already and public, although a private one was asked for; "
                 "make it private in its settings, or leave the wish out"
             )
         done = api.create_commit(
-            repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision
+            name, operations, commit_message=message, repo_type=repo_type, revision=revision
         )
         return str(done.commit_url)
 

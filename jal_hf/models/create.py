@@ -86,13 +86,15 @@ def create_model(
     return wrap_timm(network, class_names=names, model_args=model_args)
 
 
-def default_in_chans(name: str, image_channels: int) -> int:
-    """Input channels a network should be built with for images of `image_channels`.
+def default_in_chans(name: str, image_channels: int | None) -> int | None:
+    """Input channels a network should be built with for images of `image_channels`; None keeps its own.
 
     The papers' networks take grey images as they are and turn an RGB copy back into grey, so their
     checkpoints work in `pipeline`, which opens every image as RGB. Any other network gets 3 channels, a grey
-    image repeated three times.
+    image repeated three times. A checkpoint keeps the channels it was trained with.
     """
+    if image_channels is None or is_checkpoint_name(name):
+        return None
     return 1 if image_channels == 1 and name in networks.__all__ else 3
 
 

@@ -64,10 +64,14 @@ def load_transformers_model(
         **kwargs,
     )
     size: Any = image_size or getattr(config, "image_size", None) or 224
-    model.config.jal_preprocessing = {
-        "size": size if isinstance(size, int) else next(iter(size)),
+    side = size if isinstance(size, int) else next(iter(size))
+    # under timm's name, so that a run reads every model's preprocessing alike
+    model.config.pretrained_cfg = {
+        "input_size": (channels, side, side),
         "mean": per_channel("mean", mean if mean is not None else _IMAGENET_MEAN, channels),
         "std": per_channel("std", std if std is not None else _IMAGENET_STD, channels),
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
     }
     return model
 
@@ -81,13 +85,17 @@ def save_transformers_model(
     model.save_pretrained(folder, state_dict=state_dict)
     if (weights := folder / "model.safetensors").is_file():
         write_weights(load_file(weights), weights)
-    values = getattr(model.config, "jal_preprocessing", None)
+    values = getattr(model.config, "pretrained_cfg", None)
     if values is None:
         return
+    # with it in config.json the folder would pass for one of timm's
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["pretrained_cfg"]
+    write_text(json.dumps(config, indent=2) + "\n", folder / "config.json")
     content = {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
-        "size": {"height": values["size"], "width": values["size"]},
+        "size": dict(zip(("height", "width"), values["input_size"][1:], strict=True)),
         "resample": 2,
         "do_rescale": True,
         "rescale_factor": 1 / 255,

@@ -101,6 +101,8 @@ class JALTrainingArguments(TrainingArguments):
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}.")
         if self.on_nonfinite not in ("stop", "skip"):
             raise ValueError(f"on_nonfinite must be 'stop' or 'skip', got {self.on_nonfinite!r}.")
+        # What is known of the run from its start, for callbacks that push while it goes on.
+        self.run_facts: dict[str, Any] = {}
         self.loss_args = parse_loss_args(self.loss_args)
         self.epoch_schedule: str | None = None
         if str(self.lr_scheduler_type) in EPOCH_SCHEDULES:
@@ -128,6 +130,10 @@ class JALTrainingArguments(TrainingArguments):
     def precision_name(self) -> str:
         """What is really used: "bf16", "fp16" or "fp32"."""
         return "bf16" if self.bf16 else "fp16" if self.fp16 else "fp32"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the token, for the Trainer pickles its arguments into every checkpoint."""
+        return {**self.__dict__, "hub_token": None}
 
     def to_dict(self) -> dict[str, Any]:
         """As the parent's, with the asked schedule in place of the stand-in that the parent sees."""

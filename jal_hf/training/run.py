@@ -11,7 +11,7 @@ from transformers import set_seed
 
 from jal_hf.data import load_noisy_dataset, make_image_dataset
 from jal_hf.losses import RobustLoss, create_loss
-from jal_hf.models import create_model, export_model
+from jal_hf.models import create_model, default_in_chans, export_model
 from jal_hf.noise import create_noise
 from jal_hf.training.diagnostics import training_set_figures
 from jal_hf.training.folder import prepare_folder
@@ -54,6 +54,7 @@ def run_training(settings: RunSettings, data: Any = None) -> RunResult:
         data = load_data(settings)
     trainer = build_trainer(settings, data, criterion)
     folder.mkdir(parents=True, exist_ok=True)
+    args.run_facts |= _facts_at_start(settings, data, trainer)
     outcome = trainer.train(resume_from_checkpoint=checkpoint)
     record = make_record(settings, data, trainer, outcome.metrics)
     if trainer.is_world_process_zero():
@@ -112,7 +113,7 @@ def build_trainer(settings: RunSettings, data: Any, criterion: RobustLoss, **tra
         num_labels=data.num_classes,
         class_names=data.class_names,
         image_size=asked.image_size,
-        in_chans=len(asked.image_mean) if asked.image_mean else 3,
+        in_chans=default_in_chans(settings.model.model, len(asked.image_mean) if asked.image_mean else None),
         mean=asked.image_mean,
         std=asked.image_std,
         pretrained=settings.model.pretrained,
@@ -185,6 +186,17 @@ def make_record(
     )
 
 
+def _facts_at_start(settings: RunSettings, data: Any, trainer: JALTrainer) -> dict[str, Any]:
+    """Sections of the record that are known before training."""
+    return {
+        "recipe": settings.recipe.name,
+        "command": settings.command,
+        "dataset": _dataset_section(settings, data),
+        "noise": data.noise_report.to_dict() if data.noise_report is not None else None,
+        "model": _model_section(settings, trainer),
+    }
+
+
 def _evaluated_at_end(trainer: JALTrainer) -> bool:
     return any(
         "eval_accuracy" in line and line.get("step") == trainer.state.global_step for line in trainer.state.log_history
@@ -233,6 +245,8 @@ def _model_section(settings: RunSettings, trainer: JALTrainer) -> dict[str, Any]
     channels, _, size = preprocessing["input_size"]
     return {
         "name": settings.model.model,
+        "architecture": getattr(model.config, "architecture", None),
+        "library": "timm" if hasattr(model.config, "architecture") else "transformers",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "num_labels": model.config.num_labels,
         "pretrained": settings.model.pretrained,

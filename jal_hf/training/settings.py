@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -83,7 +84,14 @@ def parse_settings(argv: Sequence[str]) -> RunSettings:
     defaults = dict(recipe.settings)
     if asked.get("fast"):
         defaults |= {key: value for key, value in recipe.fast.items() if key != "why"}
-    return build_settings(recipe, defaults, asked, shlex.join(["jal-hf", "train", *argv]))
+    return build_settings(recipe, defaults, asked, _command(argv))
+
+
+def _command(argv: Sequence[str]) -> str:
+    """The command as typed, less any access token, for it stands in the record and on the card."""
+    words = [re.sub(r"^(--hub_token=).*", r"\1...", word) for word in argv]
+    words = ["..." if before == "--hub_token" else word for before, word in zip(["", *words], words, strict=False)]
+    return shlex.join(["jal-hf", "train", *words])
 
 
 def build_settings(

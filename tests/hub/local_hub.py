@@ -203,6 +203,8 @@ def check_card(content: str) -> list[str]:
 class _Handler(BaseHTTPRequestHandler):
     state: LocalHub
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: two would wait 40 ms for each other
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silent."""
