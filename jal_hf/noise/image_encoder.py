@@ -70,10 +70,22 @@ def open_image(image: Any, row: object) -> PILImage.Image:
         return image
     if not isinstance(image, dict) or (image.get("bytes") is None and image.get("path") is None):
         raise ValueError(f"Row {row} has no image; remove such rows first.")
+    content = image.get("bytes")
     try:
-        return PILImage.open(io.BytesIO(image["bytes"]) if image.get("bytes") is not None else image["path"])
+        if content is None:
+            return PILImage.open(image["path"])
+        return PILImage.open(io.BytesIO(content), formats=_format(content))
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"The image of row {row} cannot be read: {error}.") from error
+
+
+def _format(content: bytes) -> tuple[str] | None:
+    """The format that the first bytes name; None lets Pillow try all it knows, which takes longer."""
+    if content[:8] == b"\x89PNG\r\n\x1a\n":
+        return ("PNG",)
+    if content[:3] == b"\xff\xd8\xff":
+        return ("JPEG",)
+    return ("WEBP",) if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else None
 
 
 def is_grey(mode: str) -> bool:

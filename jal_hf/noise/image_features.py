@@ -49,7 +49,9 @@ def dataset_features(
         if encoder is None:
             encoder = make_encoder(_shapes(images, column), settings, class_names)
         encoded = images[rows.tolist()][column]
-        with ThreadPoolExecutor(max_workers=settings.num_proc or 1) as pool:
+        if settings.num_proc is None or settings.num_proc < 2:
+            return np.stack([encoder(image, row) for image, row in zip(encoded, rows.tolist(), strict=True)])
+        with ThreadPoolExecutor(settings.num_proc) as pool:  # decoding leaves Python's lock
             return np.stack(list(pool.map(encoder, encoded, rows.tolist())))
 
     return fetch

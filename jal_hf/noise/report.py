@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,19 @@ class NoiseReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NoiseReport:
+        """Read a report back, from `to_dict` or from a record that holds more than it.
+
+        Raises:
+            ValueError: A value is missing; the sentence names it.
+        """
+        names = [item.name for item in fields(cls)]
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ValueError(f"The record of the noise has no {missing[0]!r}; it was not written by jal_hf.")
+        return cls(**{name: values[name] for name in names})
 
     def __str__(self) -> str:
         text = f"noise {self.spec} ({self.mode}, seed {self.seed}): asked {self.asked_rate:.2%}"

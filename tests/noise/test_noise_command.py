@@ -20,7 +20,7 @@ from jal_hf.data import load_noisy_dataset
 from jal_hf.hub.noisy_dataset import render_dataset_card
 from jal_hf.noise import labels_sha256
 from jal_hf.noise.parquet import write_split
-from tests.hub.local_hub import TOKEN, LocalHub
+from tests.hub.local_hub import TOKEN, USER, LocalHub
 
 NAMES = ["ant", "bee | wasp", "cow"]
 
@@ -240,7 +240,8 @@ def test_push_sends_the_folder_to_a_dataset_repository(source: Path, tmp_path: P
             env=environment, capture_output=True, text=True, timeout=240,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
-        repo_id = done.stdout.split("datasets/")[1].split("/commit")[0]
+        repo_id = f"{USER}/noisy-insects"
+        assert f"{repo_id}/commit/" in done.stdout
         script = (
             f"from datasets import load_dataset; rows = load_dataset({repo_id!r}); "
             "print(sum(a != b for a, b in zip(rows['train']['label'], rows['train']['clean_label'])))"

@@ -6,8 +6,20 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, IterableDataset, Value
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    Image,
+    IterableDataset,
+    IterableDatasetDict,
+    Value,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from jal_hf.noise import add_label_noise, create_noise
@@ -116,6 +128,49 @@ def test_stream_without_ids_is_refused_by_several_workers(rows: Dataset) -> None
     loader = DataLoader(stream.select_columns(["label"]), num_workers=2)
     with pytest.raises(ValueError, match="give index_column"):
         list(loader)
+
+
+def test_stream_of_unknown_features_gets_labels_too() -> None:
+    def rows() -> Any:
+        yield from ({"label": number % 5, "text": str(number)} for number in range(100))
+
+    stream = IterableDatasetDict({"train": IterableDataset.from_generator(rows)})
+    noisy = add_label_noise(stream, create_noise("symmetric:0.4,mode=iid", 5))
+    assert isinstance(noisy, IterableDatasetDict)
+    expected = create_noise("symmetric:0.4,mode=iid", 5).corrupt(np.arange(100) % 5)
+    assert np.array_equal(noisy_labels(noisy["train"]), expected)
+    assert [row["clean_label"] for row in noisy["train"]] == [number % 5 for number in range(100)]
+
+
+def test_stream_with_missing_labels_is_refused_when_they_pass(rows: Dataset) -> None:
+    gaps = with_labels(rows, [None, *([1] * (COUNT - 1))]).to_iterable_dataset()
+    with pytest.raises(ValueError, match="rows without 'label'"):
+        list(add_label_noise(gaps, "symmetric:0.4,mode=iid"))
+
+
+WRONG_LABELS = [-1, 5, 2**40, None, 0.5, float("nan"), "bee", True, [1]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_mutated_label_column_gives_labels_or_a_sentence(data: st.DataObject) -> None:
+    labels: list[Any] = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=8))
+    for position in data.draw(st.lists(st.integers(0, len(labels) - 1), max_size=3)):
+        labels[position] = data.draw(st.sampled_from(WRONG_LABELS))
+    try:
+        table = Dataset.from_dict({"label": labels})
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return  # no dataset holds such a mixture
+    try:
+        noisy = noisy_labels(add_label_noise(table, create_noise("symmetric:0.4", 5)))
+    except (ValueError, TypeError) as error:
+        sentence = str(error)
+    else:
+        assert all(isinstance(label, int) and 0 <= label < 5 for label in labels)
+        assert ((noisy >= 0) & (noisy < 5)).all()
+        return
+    assert sentence.endswith(".")
+    assert len(sentence.split()) > 5
 
 
 def test_exact_noise_on_a_stream_says_how_to_make_it_iid(rows: Dataset) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jal_hf.noise import LabelNoise, create_noise, list_noises, noise_report
+from jal_hf.noise import LabelNoise, NoiseReport, create_noise, labels_sha256, list_noises, noise_report
 
 RATES = [
     "symmetric:0.4",
@@ -160,6 +161,40 @@ def test_draw_stays_what_it_was_in_earlier_releases() -> None:
     iid = create_noise("symmetric:0.5,mode=iid", 5).corrupt(labels, seed=7)
     assert exact.tolist() == EXACT
     assert iid.tolist() == IID
+
+
+def test_report_is_plain_and_reads_back() -> None:
+    labels = np.arange(100) % 5
+    for spec in ("symmetric:0.4", "idn:0.4"):
+        noise = create_noise(spec, 5)
+        report = noise_report(labels, noise.corrupt(labels, seed=3, features=np.ones((100, 2))), noise, 3)
+        values = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+        assert NoiseReport.from_dict({**values, "more": 1}) == report
+        assert (values["asked_rate"], values["realised_rate"], values["seed"]) == (0.4, 0.4, 3)
+    with pytest.raises(ValueError, match="no 'spec'"):
+        NoiseReport.from_dict({})
+
+
+def test_report_hashes_the_labels_as_little_endian_int64() -> None:
+    bytes_of_two_labels = (1).to_bytes(8, "little") + (2).to_bytes(8, "little")
+    for labels in ([1, 2], np.array([1, 2], dtype=np.uint8), np.array([1, 2], dtype=">i4")):
+        assert labels_sha256(labels) == hashlib.sha256(bytes_of_two_labels).hexdigest()
+
+
+def test_report_tells_the_rate_of_the_spec_from_that_of_all_rows() -> None:
+    labels = np.repeat(np.arange(10), 1000)
+    noise = create_noise("asymmetric:0.4,classes=cifar10", 10)
+    report = noise_report(labels, noise.corrupt(labels), noise)
+    assert (report.asked_rate, report.expected_rate, report.realised_rate) == (0.4, 0.2, 0.2)
+    assert "asked 40.00% (20.00% of all rows), realised 20.000% (2,000 of 10,000" in str(report)
+
+
+def test_draws_of_different_seeds_are_independent() -> None:
+    labels = np.zeros(2000, dtype=int)
+    noise = create_noise("symmetric:0.5,mode=iid", 2)
+    draws = np.stack([noise.corrupt(labels, seed=seed) for seed in range(100)])
+    assert abs(np.corrcoef(draws)[np.triu_indices(100, 1)]).max() < 6 / np.sqrt(2000)
+    assert abs(draws.mean(axis=0) - 0.5).max() < 6 * 0.5 / np.sqrt(100)
 
 
 def test_features_may_come_in_blocks() -> None:
