@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import shutil
+import tempfile
 from pathlib import Path
 
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from jal_hf.training.checkpoints import (
+    MARKER,
+    checkpoint_folders,
+    is_complete,
+    last_complete_checkpoint,
+    remove_checkpoint,
+)
+
+logger = logging.getLogger(__name__)
 
 _OWN_FILES = ("run.json", "log.jsonl", "README.md", "config.json", "model.safetensors", "preprocessor_config.json")
 
@@ -14,9 +23,11 @@ _OWN_FILES = ("run.json", "log.jsonl", "README.md", "config.json", "model.safete
 def prepare_folder(folder: Path, *, overwrite: bool, resume: str | None) -> str | None:
     """Check a run's folder and find the checkpoint to go on from.
 
+    Checkpoints that a kill cut off are never gone on from; with resume 'auto' what a cut-off one left is removed.
+
     Args:
         overwrite: Remove an earlier run's files first.
-        resume: None, 'auto' for the last checkpoint if there is one, or a checkpoint's folder.
+        resume: None, 'auto' for the last whole checkpoint if there is one, or a checkpoint's folder.
 
     Returns:
         Folder of the checkpoint to resume from, or None for a fresh start.
@@ -25,23 +36,25 @@ def prepare_folder(folder: Path, *, overwrite: bool, resume: str | None) -> str 
         FileExistsError: The folder holds a run, finished or not, and neither overwrite nor resume was asked.
         FileNotFoundError: The checkpoint to resume from isn't there.
         NotADirectoryError: The path is a file.
+        PermissionError: Nothing can be written there.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"The output folder {folder} is a file; choose another --output_dir.")
+    check_writable(folder)
     if overwrite:
         _clear(folder)
         return None
     if resume == "auto":
-        return last_whole_checkpoint(folder)
+        _remove_cut_off(folder)
+        last = last_complete_checkpoint(folder)
+        return None if last is None else str(last)
     if resume is not None:
-        if not Path(resume).is_dir():
-            raise FileNotFoundError(f"There is no checkpoint folder {resume} to resume from.")
-        return resume
+        return _named_checkpoint(Path(resume))
     if (folder / "run.json").exists():
         raise FileExistsError(
             f"{folder} already holds a finished run. Choose another --output_dir, or pass --overwrite to replace it."
         )
-    if any(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")):
+    if checkpoint_folders(folder):
         raise FileExistsError(
             f"{folder} holds an unfinished run with checkpoints. Pass --resume auto to go on with it, "
             "or --overwrite to start again."
@@ -49,34 +62,53 @@ def prepare_folder(folder: Path, *, overwrite: bool, resume: str | None) -> str 
     return None
 
 
-def last_whole_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end; None where there is none.
+def check_writable(folder: Path) -> None:
+    """Create the folder and a file in it, so that a run that could not save anything never starts.
 
-    The Trainer writes `trainer_state.json` last, so a checkpoint that a kill cut off lacks it or holds half of it.
+    Raises:
+        PermissionError: The folder or its disk is read-only, or belongs to somebody else.
     """
-    found = {
-        int(path.name.rpartition("-")[2]): path
-        for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-        if path.name.rpartition("-")[2].isdigit()
-    }
-    whole = (str(found[step]) for step in sorted(found, reverse=True) if _is_whole(found[step]))
-    return next(whole, None)
-
-
-def _is_whole(checkpoint: Path) -> bool:
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return False
-    return True
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-"):
+            pass
+    except OSError as error:
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise NotADirectoryError(f"A part of the path {folder} is a file; choose another --output_dir.") from error
+        raise PermissionError(
+            f"The output folder {folder} cannot be written ({error.strerror}). Choose another --output_dir, "
+            "or make it writable."
+        ) from error
+
+
+def _named_checkpoint(checkpoint: Path) -> str:
+    if not checkpoint.is_dir():
+        raise FileNotFoundError(f"There is no checkpoint folder {checkpoint} to resume from.")
+    if not is_complete(checkpoint) and not (checkpoint / "trainer_state.json").is_file():
+        raise FileNotFoundError(
+            f"The checkpoint {checkpoint} is not whole: it was cut off while it was written. Pass --resume auto to go "
+            "on from the last whole one."
+        )
+    return str(checkpoint)
+
+
+def _remove_cut_off(folder: Path) -> None:
+    """Remove checkpoints that a kill cut off; those of another program, which know no marker, only don't count."""
+    for checkpoint in checkpoint_folders(folder):
+        if is_complete(checkpoint):
+            continue
+        if (checkpoint / "trainer_state.json").is_file() and not (checkpoint / MARKER).exists():
+            logger.warning("%s has no %s and doesn't count as whole; it is left alone.", checkpoint, MARKER)
+        else:
+            logger.warning("%s was cut off while it was written and is removed.", checkpoint)
+            remove_checkpoint(checkpoint)
 
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier run wrote, and nothing else."""
-    if not folder.is_dir():
-        return
     for name in _OWN_FILES:
         (folder / name).unlink(missing_ok=True)
-    for child in folder.iterdir():
-        if child.is_dir() and (child.name.startswith("checkpoint-") or child.name in ("plots", "audit")):
-            shutil.rmtree(child)
+    for checkpoint in checkpoint_folders(folder):
+        remove_checkpoint(checkpoint)
+    for name in ("plots", "audit"):
+        shutil.rmtree(folder / name, ignore_errors=True)

@@ -14,6 +14,7 @@ from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.models import create_model, default_in_chans, export_model
 from jal_hf.noise import create_noise
 from jal_hf.training.diagnostics import training_set_figures
+from jal_hf.training.failures import explained, interrupted
 from jal_hf.training.folder import prepare_folder
 from jal_hf.training.record import build_record, epoch_figures, read_log, write_record
 from jal_hf.training.settings import RunSettings
@@ -48,20 +49,34 @@ def run_training(settings: RunSettings, data: Any = None) -> RunResult:
     criterion = create_criterion(settings)
     if settings.data.noise and data is None:
         _check_noise_spec(settings.data.noise)
-    checkpoint = prepare_folder(folder, overwrite=args.overwrite, resume=args.resume_from_checkpoint)
-    set_seed(args.seed)
-    if data is None:
-        data = load_data(settings)
-    trainer = build_trainer(settings, data, criterion)
-    folder.mkdir(parents=True, exist_ok=True)
-    args.run_facts |= _facts_at_start(settings, data, trainer)
-    outcome = trainer.train(resume_from_checkpoint=checkpoint)
-    record = make_record(settings, data, trainer, outcome.metrics)
-    if trainer.is_world_process_zero():
-        export_model(trainer.accelerator.unwrap_model(trainer.model), folder)
-        write_record(record, folder)
-    trainer.accelerator.wait_for_everyone()
+    with args.main_process_first(local=False, desc="preparing the output folder"):
+        checkpoint = prepare_folder(folder, overwrite=args.overwrite, resume=args.resume_from_checkpoint)
+    with explained(folder):
+        set_seed(args.seed)
+        if data is None:
+            # One process of a machine downloads and decodes; the others find its files.
+            with args.main_process_first(desc="loading the data"):
+                data = load_data(settings)
+        trainer = build_trainer(settings, data, criterion)
+        args.run_facts |= _facts_at_start(settings, data, trainer)
+        outcome = trainer.train(resume_from_checkpoint=checkpoint)
+        if trainer.stop_signals.stopped_by:
+            raise interrupted(trainer.stop_signals.stopped_by, trainer.state.global_step, folder)
+        record = make_record(settings, data, trainer, outcome.metrics)
+        weights = gathered_weights(trainer)
+        if trainer.is_world_process_zero():
+            export_model(trainer.accelerator.unwrap_model(trainer.model), folder, state_dict=weights)
+            write_record(record, folder)
+        trainer.accelerator.wait_for_everyone()
     return RunResult(folder, record, trainer)
+
+
+def gathered_weights(trainer: JALTrainer) -> dict[str, Any] | None:
+    """All weights where they are sharded over processes, else None; called on every process."""
+    if not trainer.is_fsdp_enabled:
+        return None
+    weights: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model)
+    return weights
 
 
 def create_criterion(settings: RunSettings) -> RobustLoss:
@@ -118,13 +133,18 @@ def build_trainer(settings: RunSettings, data: Any, criterion: RobustLoss, **tra
         std=asked.image_std,
         pretrained=settings.model.pretrained,
     )
+    with args.main_process_first(desc="decoding the images"):
+        train, test, validation = (
+            image_dataset(settings, data, split, model, train=split == "train", device=args.device)
+            for split in ("train", "test", "validation")
+        )
     return JALTrainer(
         model=model,
         args=args,
         loss=criterion,
-        train_dataset=image_dataset(settings, data, "train", model, train=True, device=args.device),
-        eval_dataset=image_dataset(settings, data, "test", model, train=False, device=args.device),
-        validation_dataset=image_dataset(settings, data, "validation", model, train=False, device=args.device),
+        train_dataset=train,
+        eval_dataset=test,
+        validation_dataset=validation,
         **trainer_options,
     )
 

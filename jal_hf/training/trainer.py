@@ -11,16 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
+from jal_hf.training.checkpoints import CheckpointCallback
 from jal_hf.training.criterion import at_least_one, classes_second, label_count, logits_of, resolve_loss
+from jal_hf.training.epochs import EpochCallback
+from jal_hf.training.evaluation import exact_figures, share_buffers
+from jal_hf.training.failures import explained
 from jal_hf.training.inputs import BATCH_EXTRAS, as_training_dataset, collate_batch
 from jal_hf.training.metrics import ImageClassificationMetric, compute_metrics_with
+from jal_hf.training.nonfinite import NonFiniteGuard
+from jal_hf.training.padding import real_rows_of_last_batch, without_padding
 from jal_hf.training.penalty import l1_penalty
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.schedules import epoch_scheduler
+from jal_hf.training.stop_signals import StopSignals
+from jal_hf.training.synchronised import with_synchronised_batchnorm
 
 
 class JALTrainer(Trainer):
@@ -75,7 +84,11 @@ class JALTrainer(Trainer):
         self._last_step: tuple[Tensor, Tensor] | None = None
         config = dict(self.criterion.config())
         args.run_facts["loss"] = {"name": config.pop("name"), "params": config, "preset": args.preset}
-        own: list[TrainerCallback] = [self.throughput, LogFileCallback()]
+        self.stop_signals = StopSignals()
+        self.guard = NonFiniteGuard(args.on_nonfinite, self.criterion, self._sum_over_processes)
+        # Their order matters: a wish to stop asks for a checkpoint, whose weights are checked before it is written.
+        own: list[TrainerCallback] = [self.throughput, LogFileCallback(), EpochCallback(), self.stop_signals]
+        own += [CheckpointCallback(args.save_total_limit), self.guard]
         if args.push_to_hub:
             own += hub_callbacks()
         super().__init__(
@@ -96,11 +109,31 @@ class JALTrainer(Trainer):
         if args.channels_last:
             self.model.to(memory_format=torch.channels_last)
         if args.sync_batchnorm:
-            self.model = self.model_wrapped = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+            self.model = self.model_wrapped = with_synchronised_batchnorm(self.model, args)
+        if self.is_deepspeed_enabled and args.on_nonfinite == "skip":
+            raise ValueError("on_nonfinite 'skip' cannot leave a step out under DeepSpeed, which steps by itself; use 'stop'.")
 
     @staticmethod
     def _default_collator(kwargs: dict[str, Any]) -> Any:
         return None if kwargs.get("processing_class") is not None else collate_batch
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """As the parent's; SIGTERM and SIGINT end it after the current step with a checkpoint.
+
+        `stop_signals.stopped_by` then holds the signal's number.
+
+        Raises:
+            NonFiniteLossError: The loss or the weights are not finite any more.
+            RunFailure: Files could not be read or written.
+        """
+        limit = self.args.save_total_limit
+        # The parent removes the oldest checkpoint before the newest is marked as whole; CheckpointCallback does it after.
+        self.args.save_total_limit = None
+        try:
+            with explained(str(self.args.output_dir)), self.stop_signals.caught():
+                return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        finally:
+            self.args.save_total_limit = limit
 
     def compute_loss(
         self,
@@ -128,6 +161,7 @@ class JALTrainer(Trainer):
             loss = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
             if self.args.l1_weight_decay and self.accelerator.sync_gradients:
                 loss = loss + self.args.l1_weight_decay * l1_penalty(model)
+            self.guard.watch(loss, logits, labels, inputs.get("index"))
         else:
             loss = total / at_least_one(normaliser)
         if not return_outputs:
@@ -138,21 +172,42 @@ class JALTrainer(Trainer):
         """DDP and FSDP average gradients over processes; a share of a global sum must be added instead."""
         return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
 
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """As the parent's; the loss of a step that will be left out must not spoil the logged mean."""
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        return torch.nan_to_num(loss, nan=0.0, posinf=0.0, neginf=0.0) if self.args.on_nonfinite == "skip" else loss
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | None]:
-        """As the parent's, but labels are counted as the loss counts them: its ignore_index and its weights."""
+        """As the parent's, but labels are counted as the loss counts them: its ignore_index and its weights.
+
+        Rows that were repeated to fill the last batch on several processes are not counted at all.
+        """
+        if self.control.should_training_stop:  # resumed after the last step
+            return [], None
         started = time.perf_counter()
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         self.throughput.waited += time.perf_counter() - started
         if not batches or "labels" not in batches[0]:
             return batches, None
+        length = len(self.train_dataset) if has_length(self.train_dataset) else None
+        real = real_rows_of_last_batch(self.accelerator, len(batches[-1]["labels"]), length)
+        if real is not None:
+            process, ignored = self.accelerator.process_index, self.criterion.ignore_index
+            batches[-1] = without_padding(batches[-1], real, process, ignored)
         count = sum(
             label_count(self.criterion, batch["labels"], batch.get("sample_weight")).to(device) for batch in batches
         )
         if self.args.world_size > 1:
-            count = self.accelerator.gather(count).sum()
+            wish = self.stop_signals.share(device)
+            counts, wishes = self.accelerator.gather(torch.stack([count.double(), wish])[None]).unbind(1)
+            self.stop_signals.hear(wishes)
+            count = counts.sum().to(count.dtype)
         return batches, count
+
+    def _sum_over_processes(self, value: Tensor) -> Tensor:
+        return value if self.args.world_size == 1 else self.accelerator.reduce(value, "sum")
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """All parameters, as the papers decay them, unless `decay_all_parameters` is off."""
@@ -180,6 +235,20 @@ class JALTrainer(Trainer):
         self._created_lr_scheduler = True
         return self.lr_scheduler
 
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
+        if self.args.world_size > 1:
+            share_buffers(self.model)
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        return exact_figures(output, dataloader.dataset, self.criterion, metric_key_prefix)
+
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
@@ -195,6 +264,8 @@ class JALTrainer(Trainer):
             parts = self.criterion.components(*self._last_step)
             logs |= {name: float(value) for name, value in parts.items() if name != "loss"}
             logs["data_wait_share"] = self.throughput.wait_share
+            if self.guard.skipped:
+                logs["skipped_steps"] = self.guard.skipped
         super().log(logs, start_time)
 
     def push_to_hub(

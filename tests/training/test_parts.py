@@ -13,6 +13,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf import ImageClassificationMetric
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
+from jal_hf.training.checkpoints import mark_complete
 from jal_hf.training.criterion import classes_second, logits_of
 from jal_hf.training.diagnostics import confidence_histogram
 from jal_hf.training.folder import prepare_folder
@@ -123,10 +124,12 @@ def test_folder_refuses_a_finished_run_and_takes_it_with_overwrite(tmp_path: Pat
 
 
 def test_folder_refuses_an_unfinished_run_and_resumes_its_last_whole_checkpoint_when_asked(tmp_path: Path) -> None:
-    for name, state in (("checkpoint-5", "{}"), ("checkpoint-12", "{}"), ("checkpoint-20", '{"epo')):
+    for name in ("checkpoint-5", "checkpoint-12", "checkpoint-20", "checkpoint-30"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "trainer_state.json").write_text(state)
-    (tmp_path / "checkpoint-30").mkdir()
+        (tmp_path / name / "trainer_state.json").write_text("{}")
+        if name != "checkpoint-30":
+            mark_complete(tmp_path / name)
+    (tmp_path / "checkpoint-20" / "trainer_state.json").write_text('{"cut')
     with pytest.raises(FileExistsError, match="--resume auto"):
         prepare_folder(tmp_path, overwrite=False, resume=None)
     assert prepare_folder(tmp_path, overwrite=False, resume="auto") == str(tmp_path / "checkpoint-12")

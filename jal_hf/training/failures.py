@@ -1,0 +1,113 @@
+"""Ends of a run that are no bug of the program: each one sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+EXIT_FAILED = 1
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+# safetensors and torch.save report a failed write without an errno of Python's.
+_WRITERS = ("PytorchStreamWriter", "unexpected pos", "I/O error", "os error", "enforce fail at inline_container")
+
+
+class RunFailure(RuntimeError):
+    """A run that cannot go on; `exit_code` is what the program exits with (1 unless said)."""
+
+    exit_code = EXIT_FAILED
+
+
+class NonFiniteLossError(RunFailure):
+    """The loss, its gradient or a parameter became NaN or infinite."""
+
+
+class RunInterrupted(RunFailure):
+    """A signal ended the run after a checkpoint; the exit code is 128 plus the signal's number."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def interrupted(signal_number: int, step: int, folder: Path) -> RunInterrupted:
+    """The end of a run whose Trainer was stopped by a signal."""
+    name = signal.Signals(signal_number).name
+    return RunInterrupted(f"Stopped by {name} after step {step}. {_how_to_go_on(folder)}", signal_number)
+
+
+@contextmanager
+def explained(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn a failed read or write of files into a `RunFailure` that says what happened and how to go on.
+
+    Args:
+        folder: The run's folder, whose disk and checkpoints the sentence speaks of.
+
+    Raises:
+        RunFailure: In place of an error of the disk; any other error passes through as it is.
+    """
+    try:
+        yield
+    except RunFailure:
+        raise
+    # safetensors' error derives from Exception alone, so its name is looked at, and nothing else is held back.
+    except Exception as error:  # noqa: BLE001
+        sentence = explanation(error, Path(folder))
+        if sentence is None:
+            raise
+        raise RunFailure(sentence) from error
+
+
+def explanation(error: BaseException, folder: Path) -> str | None:
+    """The sentence for an error of the disk, or None for any other error."""
+    text = str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return None
+    if isinstance(error, FileNotFoundError):
+        path = error.filename or _quoted_path(text)
+        if path is None:
+            return None
+        return f"The file {path} has vanished while the run needed it. Put it back. {_how_to_go_on(folder)}"
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _FULL or "No space left" in text or "os error 28" in text or "File too large" in text:
+        return f"The disk is full: {_where(error, folder)} could not be written. Free some space. {_how_to_go_on(folder)}"
+    if number in _REFUSED:
+        return f"{_where(error, folder)} cannot be opened or written ({os.strerror(number or 0)}). {_how_to_go_on(folder)}"
+    is_writer = type(error).__name__ == "SafetensorError" or isinstance(error, RuntimeError)
+    if is_writer and any(mark in text for mark in _WRITERS):
+        return (
+            f"A file in {folder} could not be written ({text.splitlines()[0]}; {_free(folder)}). "
+            f"Is the disk full? {_how_to_go_on(folder)}"
+        )
+    return None
+
+
+def _where(error: BaseException, folder: Path) -> str:
+    name = getattr(error, "filename", None)
+    return f"{name or 'a file in ' + str(folder)} ({_free(folder)})"
+
+
+def _free(folder: Path) -> str:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return f"{shutil.disk_usage(folder).free / 2**20:.1f} MiB free"
+
+
+def _quoted_path(text: str) -> str | None:
+    found = re.search(r"No such file or directory: '([^']+)'", text)
+    return found.group(1) if found else None
+
+
+def _how_to_go_on(folder: Path) -> str:
+    from jal_hf.training.checkpoints import last_complete_checkpoint
+
+    last = last_complete_checkpoint(folder)
+    if last is None:
+        return "No checkpoint had been written yet, so the run starts again."
+    return f"{last.name} is whole: go on from it with --resume auto."

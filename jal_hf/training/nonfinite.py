@@ -1,0 +1,194 @@
+"""A loss that became NaN or infinite: found before it reaches the weights or a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from jal_hf.losses import RobustLoss
+from jal_hf.training.checkpoints import last_complete_checkpoint
+from jal_hf.training.delayed import DelayedFlag
+from jal_hf.training.failures import NonFiniteLossError
+
+_SHOWN_ROWS = 256
+
+
+@dataclass(frozen=True)
+class _MicroBatch:
+    loss: Tensor
+    logits: Tensor
+    labels: Tensor
+    index: Tensor | None
+
+
+@dataclass
+class _Step:
+    number: int = 0
+    parts: list[_MicroBatch] = field(default_factory=list)
+
+
+class NonFiniteGuard(TrainerCallback):
+    """Stops a run whose loss or gradient is not finite, or leaves that optimizer step out.
+
+    'stop' looks on the CPU before the optimizer step; on CUDA one step later, without stopping the device, and once
+    more before a checkpoint is written, so that no checkpoint ever holds a non-finite weight. 'skip' must know before
+    the optimizer step, so it waits for the device once a step; a step left out leaves weights, momentum and
+    batch-norm statistics as they were.
+
+    Args:
+        mode: 'stop' or 'skip'.
+        criterion: The loss, for its components.
+        sum_over_processes: Adds a scalar over all processes.
+    """
+
+    def __init__(self, mode: str, criterion: RobustLoss, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+        self.mode = mode
+        self.criterion = criterion
+        self.sum_over_processes = sum_over_processes
+        self.skipped = 0
+        """Optimizer steps left out so far, over resumes too."""
+        self._step = _Step()
+        self._flag = DelayedFlag()
+        self._buffers: list[tuple[Tensor, Tensor]] = []
+
+    def watch(self, loss: Tensor, logits: Tensor, labels: Tensor, index: Tensor | None) -> None:
+        """Take note of one micro-batch of the current step."""
+        self._step.parts.append(_MicroBatch(loss.detach(), logits.detach(), labels, index))
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        counts = [line["skipped_steps"] for line in state.log_history if "skipped_steps" in line]
+        self.skipped = int(counts[-1]) if counts else 0
+        self._step, self._flag = _Step(), DelayedFlag()
+
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._step = _Step(state.global_step + 1)
+        if self.mode == "skip" and model is not None:
+            self._buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if model is None or not self._step.parts:
+            return
+        # The gradient scaler of fp16 meets infinite gradients as a matter of course and leaves them out itself.
+        checked = [part.loss for part in self._step.parts] + ([] if args.fp16 else _gradient_norms(model))
+        bad = (~torch.isfinite(torch.stack([value.float() for value in checked])).all()).float()
+        self._flag.push(self.sum_over_processes(bad), self._step)
+        raised, step = self._flag.read(now=self.mode == "skip")
+        if not raised:
+            return
+        if self.mode == "stop":
+            raise NonFiniteLossError(self._sentence(args, state, step))
+        self._leave_out(args, model)
+
+    def _leave_out(self, args: TrainingArguments, model: nn.Module) -> None:
+        self.skipped += 1
+        if not args.fp16:
+            # An optimizer passes over parameters without a gradient: no decay, no momentum.
+            for parameter in model.parameters():
+                parameter.grad = None
+        with torch.no_grad():
+            for buffer, before in self._buffers:
+                buffer.copy_(before)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if control.should_save and model is not None:
+            self._check_weights(args, state, model)
+
+    on_epoch_end = on_step_end
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if model is not None:
+            self._check_weights(args, state, model)
+
+    # Whether the best weights are saved is only decided after this.
+    on_evaluate = on_train_end
+
+    def _check_weights(self, args: TrainingArguments, state: TrainerState, model: nn.Module) -> None:
+        raised, step = self._flag.read(now=True)
+        if raised:
+            raise NonFiniteLossError(self._sentence(args, state, step))
+        norms = [_local(tensor).detach().float().abs().sum() for tensor in [*model.parameters(), *model.buffers()]]
+        bad = (~torch.isfinite(torch.stack(norms)).all()).float() if norms else torch.zeros(())
+        if float(self.sum_over_processes(bad)):
+            raise NonFiniteLossError(
+                f"The weights are not finite any more after step {state.global_step}, so no checkpoint was written. "
+                f"{_kept(args)}"
+            )
+
+    def _sentence(self, args: TrainingArguments, state: TrainerState, step: _Step) -> str:
+        """What happened, with the indices of the batch over all processes; called on every process at once."""
+        indices, culprits = [], []
+        for part in step.parts:
+            rows = range(len(part.labels)) if part.index is None else part.index.flatten().tolist()
+            finite = torch.isfinite(part.logits.flatten(1)).all(dim=1).tolist()
+            indices += rows
+            culprits += [row for row, good in zip(rows, finite, strict=True) if not good]
+        indices, culprits = gather_object(indices), gather_object(culprits)
+        worst = next((part for part in step.parts if not torch.isfinite(part.loss)), step.parts[-1])
+        parts = self.criterion.components(worst.logits, worst.labels)
+        named = {"training loss": float(worst.loss), **{name: float(value) for name, value in parts.items()}}
+        values = ", ".join(f"{name} {value:g}" for name, value in named.items())
+        what = "loss" if not all(map(math.isfinite, named.values())) else "gradient"
+        where = f" Rows whose logits are not finite: {_listed(culprits)}." if culprits else ""
+        return (
+            f"The {what} is not finite at step {step.number} (epoch {state.epoch or 0:.2f}). Components of the batch: "
+            f"{values}. Indices of the batch: {_listed(indices)}.{where} {_kept(args)}"
+        )
+
+
+def _kept(args: TrainingArguments) -> str:
+    last = last_complete_checkpoint(Path(str(args.output_dir)))
+    kept = "No checkpoint had been written yet." if last is None else f"{last.name} is the last good checkpoint."
+    return f"{kept} Lower the learning rate, check these rows, or pass --on_nonfinite skip to leave such steps out."
+
+
+def _listed(rows: list[int]) -> str:
+    rest = f" and {len(rows) - _SHOWN_ROWS} more" if len(rows) > _SHOWN_ROWS else ""
+    return ", ".join(map(str, rows[:_SHOWN_ROWS])) + rest
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[no-any-return]
+
+
+def _gradient_norms(model: nn.Module) -> list[Tensor]:
+    """Norm of this process's share of the gradient; NaN or infinite as soon as one element is."""
+    gradients = [_local(parameter.grad) for parameter in model.parameters() if parameter.grad is not None]
+    return [torch.nn.utils.get_total_norm(gradients)] if gradients else []

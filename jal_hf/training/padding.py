@@ -1,0 +1,45 @@
+"""Rows that Accelerate repeats to fill the last batch of an epoch on many devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+
+def real_rows_of_last_batch(accelerator: Accelerator, local_rows: int, dataset_rows: int | None) -> int | None:
+    """How many rows of the current global micro-batch are real; None when all are.
+
+    Args:
+        local_rows: Rows of the micro-batch on this process.
+        dataset_rows: Rows of the dataset, or None for a stream, whose loader knows it at its end.
+    """
+    state = accelerator.gradient_state
+    if accelerator.num_processes == 1 or not state.end_of_dataloader:
+        return None
+    total = local_rows * accelerator.num_processes
+    # The loader's own remainder is lost when batches were skipped on resume, so a known length is counted again.
+    real = int(state.remainder) if dataset_rows is None else dataset_rows % total
+    return real if 0 < real < total else None
+
+
+def without_padding(batch: dict[str, Any], real_rows: int, process: int, ignore_index: int) -> dict[str, Any]:
+    """The batch with the labels of repeated rows set to `ignore_index`, so that neither loss nor mean counts them.
+
+    The real rows of the last global batch come first, in the order of the processes. Soft labels, which cannot be
+    ignored, get weight 0.
+
+    Args:
+        real_rows: Real rows of the global micro-batch, over all processes.
+        process: This process's rank.
+    """
+    labels = batch["labels"]
+    rows = torch.arange(len(labels), device=labels.device) + process * len(labels)
+    repeated = rows >= real_rows
+    if labels.is_floating_point():
+        weight = batch.get("sample_weight")
+        weight = torch.ones(len(labels), device=labels.device) if weight is None else weight
+        return {**batch, "sample_weight": torch.where(repeated, torch.zeros_like(weight), weight)}
+    repeated = repeated.reshape(-1, *[1] * (labels.dim() - 1))
+    return {**batch, "labels": torch.where(repeated, torch.full_like(labels, ignore_index), labels)}

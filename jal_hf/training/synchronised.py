@@ -1,0 +1,19 @@
+"""Batch norm whose statistics are those of the global batch."""
+
+from __future__ import annotations
+
+from timm.layers import convert_sync_batchnorm
+from torch import nn
+from transformers import TrainingArguments
+
+
+def with_synchronised_batchnorm(model: nn.Module, args: TrainingArguments) -> nn.Module:
+    """The model with each batch norm, timm's fused ones included, replaced by its synchronised form.
+
+    Raises:
+        ValueError: Several processes on a CPU, for which torch has no synchronised batch norm.
+    """
+    if args.world_size > 1 and args.device.type == "cpu":
+        raise ValueError("sync_batchnorm needs GPUs: torch has no synchronised batch norm for CPUs. Leave the flag out.")
+    converted: nn.Module = convert_sync_batchnorm(model)
+    return converted
