@@ -46,9 +46,9 @@ def parser() -> argparse.ArgumentParser:
         prog="jal-hf compare",
         usage="jal-hf compare [RECIPE] --losses a,b [--noises s1,s2] [--seeds 0,1,2] [--out DIR] [--jobs N] "
         "[FLAGS of jal-hf train]",
-        description="Train every loss under every noise with every seed, each in its own folder, and write the "
-        "table of last-epoch test accuracies as the papers print it. A grid that was stopped or killed goes on "
-        "with the same command. Every flag of `jal-hf train` applies to all cells.",
+        description="Train every loss under every noise with every seed, each in its own folder, and write "
+        "the table of last-epoch test accuracies as the papers print it. A grid that was stopped or killed "
+        "goes on with the same command. Every flag of `jal-hf train` applies to all cells.",
         epilog="Example: jal-hf compare digits --losses ce,gce,jal-ce --noises symmetric:0.4,asymmetric:0.4 "
         "--seeds 0,1,2 --num_train_epochs 20",
         allow_abbrev=False,

@@ -1,0 +1,91 @@
+"""`jal-hf compare` for real: killed in the middle, it goes on to the same table."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jal_hf.cli.compare import main
+from jal_hf.cli.train import finish
+from jal_hf.training.grid import Cell, cell_settings
+
+SHARED = ["digits", "--num_train_epochs", "2", "--precision", "fp32"]
+GRID = ["--losses", "ce,jal-ce", "--noises", "symmetric:0.4", "--seeds", "0,1"]
+TIMES = ("seconds", "images_per_second")
+
+
+def lines_of(path: Path) -> dict[str, dict[str, object]]:
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return {line["folder"]: {key: value for key, value in line.items() if key not in TIMES} for line in lines}
+
+
+def processes_naming(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and entry.name != str(os.getpid()):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                if str(folder) in (entry / "cmdline").read_bytes().decode(errors="replace"):
+                    found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for left-over processes in /proc")
+def test_grid_killed_in_the_middle_goes_on_to_the_same_results(tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    command = [*SHARED, *GRID, "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jal_hf", "compare", *command], stderr=subprocess.DEVNULL
+    )
+    unfinished = out / "jal-ce-symmetric-0.4-seed0" / "log.jsonl"
+    while process.poll() is None and not unfinished.is_file():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = lines_of(out / "results.jsonl")
+    assert 1 <= len(before) < 4
+    deadline = time.monotonic() + 20
+    while processes_naming(out) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_naming(out) == [], "a worker went on after the grid was killed"
+
+    assert main(command) == 0
+    after = lines_of(out / "results.jsonl")
+    assert len(after) == 4
+    assert {name: after[name] for name in before} == before
+    for name in after:
+        assert {"run.json", "README.md", "model.safetensors", "plots"} <= {
+            p.name for p in (out / name).iterdir()
+        }
+    cell = Cell("jal-ce", "symmetric:0.4", 0)
+    whole = finish(cell_settings(SHARED, cell, str(tmp_path / "whole"))).record
+    assert after[cell.folder]["accuracy"] == whole["metrics"]["last"]["accuracy"]
+    assert after[cell.folder]["clean_accuracy"] == whole["metrics"]["train"]["clean_accuracy"]
+
+    table = (out / "table.md").read_bytes()
+    assert main(command) == 0
+    assert (out / "table.md").read_bytes() == table
+
+
+@pytest.mark.timeout(240)
+def test_failing_cells_are_reported_and_the_others_stand_in_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "grid"
+    (out / "jal-ce-symmetric-0.4-seed0").mkdir(parents=True)
+    (out / "jal-ce-symmetric-0.4-seed0" / "log.jsonl").mkdir()
+    words = ["--losses", "ce,jal-ce", "--noises", "symmetric:0.4", "--seeds", "0", "--out", str(out)]
+    assert main([*SHARED, *words]) == 1
+    shown = capsys.readouterr()
+    assert "jal-ce, symmetric:0.4, seed 0" in shown.err
+    assert "IsADirectoryError" in shown.err
+    assert list(lines_of(out / "results.jsonl")) == ["ce-symmetric-0.4-seed0"]
+    assert "| JAL-CE | failed" in (out / "table.md").read_text()

@@ -1,0 +1,129 @@
+"""Working through a grid: continuing, failing, and the files that tell of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from jal_hf.training.grid import Cell
+from jal_hf.training.grid_results import GridLedger
+from jal_hf.training.grid_run import run_cells
+from jal_hf.training.grid_workers import WorkerPool, worker_environment
+from jal_hf.training.record import write_record
+from tests.compare.helpers import CELLS, record
+
+# A worker without torch: it trains nothing, and fails as the loss's name tells it to.
+WORKER = """
+import json, os, signal, sys
+for line in sys.stdin:
+    cell = json.loads(line)
+    print("a library says hello")
+    if cell["loss"] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cell["loss"] == "raises":
+        raise RuntimeError("out of memory")
+    if cell["loss"] == "hangs":
+        print("started", file=sys.stderr, flush=True)
+        signal.pause()
+    print(f'{cell["loss"]}-{cell["noise"]}-seed{cell["seed"]}', flush=True)
+"""
+
+
+def no_stop() -> None:
+    """Nothing runs on its own in these tests."""
+
+
+class Training:
+    """Stands in for training: writes each cell's record, or fails where it was told to."""
+
+    def __init__(self, folder: Path, failing: str = "") -> None:
+        self.folder, self.failing = folder, failing
+        self.trained: list[Cell] = []
+
+    def __call__(self, cell: Cell) -> str | None:
+        self.trained.append(cell)
+        if cell.loss == self.failing:
+            return "ValueError: this loss fails."
+        (self.folder / cell.folder).mkdir(exist_ok=True)
+        write_record(record(0.9 - 0.1 * cell.seed), self.folder / cell.folder)
+        return None
+
+
+def begun(folder: Path) -> GridLedger:
+    ledger = GridLedger(folder)
+    ledger.begin(["cifar10"], CELLS)
+    return ledger
+
+
+def test_grid_trains_only_what_has_no_result(tmp_path: Path) -> None:
+    ledger = begun(tmp_path)
+    ledger.add_result(CELLS[1], record(0.5))
+    training = Training(tmp_path)
+    assert run_cells(CELLS, ledger, training, no_stop) == {}
+    assert training.trained == [CELLS[0], CELLS[2], CELLS[3]]
+    assert ledger.finished() == set(CELLS)
+    assert ledger.results()[0]["accuracy"] == 0.5
+
+
+def test_grid_retries_a_cell_whose_line_was_cut_off(tmp_path: Path) -> None:
+    ledger = begun(tmp_path)
+    run_cells(CELLS, ledger, Training(tmp_path), no_stop)
+    whole = (tmp_path / "results.jsonl").read_text()
+    (tmp_path / "results.jsonl").write_text(whole[:-40])
+    again = begun(tmp_path)
+    training = Training(tmp_path)
+    run_cells(CELLS, again, training, no_stop)
+    assert training.trained == [CELLS[3]]
+    assert (tmp_path / "results.jsonl").read_text() == whole
+
+
+def test_failing_cell_is_written_down_and_does_not_stop_the_others(tmp_path: Path) -> None:
+    ledger = begun(tmp_path)
+    failures = run_cells(CELLS, ledger, Training(tmp_path, failing="ce"), no_stop)
+    assert failures == dict.fromkeys([CELLS[0], CELLS[2]], "ValueError: this loss fails.")
+    assert ledger.finished() == {CELLS[1], CELLS[3]}
+    lines = [json.loads(line) for line in (tmp_path / "failures.jsonl").read_text().splitlines()]
+    assert [(line["loss"], line["status"]) for line in lines] == [("ce", "failed")] * 2
+    assert run_cells(CELLS, begun(tmp_path), Training(tmp_path), no_stop) == {}
+    assert not (tmp_path / "failures.jsonl").exists()
+
+
+def test_workers_outlive_cells_that_raise_or_are_killed(tmp_path: Path) -> None:
+    pool = WorkerPool([sys.executable, "-c", WORKER], tmp_path)
+    try:
+        said = {loss: pool.train(Cell(loss, "none", 0)) for loss in ("ce", "raises", "gce", "killed", "nce")}
+    finally:
+        pool.close()
+    assert said["ce"] is None
+    assert said["gce"] is None
+    assert said["nce"] is None
+    assert said["raises"] == "RuntimeError: out of memory"
+    assert "SIGKILL" in str(said["killed"])
+    assert "memory ran out" in str(said["killed"])
+
+
+@pytest.mark.timeout(60)
+def test_closing_the_pool_ends_a_cell_that_is_being_trained(tmp_path: Path) -> None:
+    pool = WorkerPool([sys.executable, "-c", WORKER], tmp_path, jobs=2)
+    answers: list[str | None] = []
+    thread = threading.Thread(target=lambda: answers.append(pool.train(Cell("hangs", "none", 0))))
+    thread.start()
+    log = tmp_path / "logs" / "worker-0.log"
+    while not (log.is_file() and "started" in log.read_text()):
+        thread.join(0.02)
+    pool.close()
+    thread.join()
+    assert answers[0] is not None
+    assert pool.train(Cell("ce", "none", 0)) == "stopped"
+
+
+def test_workers_take_the_devices_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    devices = [worker_environment(number, 5, ["0", "3"])["CUDA_VISIBLE_DEVICES"] for number in range(5)]
+    assert devices == ["0", "3", "0", "3", "0"]
+    assert "OMP_NUM_THREADS" not in worker_environment(0, 1, [])
+    assert int(worker_environment(0, 2, [])["OMP_NUM_THREADS"]) >= 1

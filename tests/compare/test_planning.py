@@ -1,0 +1,93 @@
+"""What a grid is made of, and what is refused before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jal_hf.cli.compare import main
+from jal_hf.training.grid import Cell, check_grid, plan_cells, split_losses, split_noises, split_seeds
+from jal_hf.training.grid_results import GridLedger
+
+
+def test_noises_keep_the_commas_of_their_options() -> None:
+    text = "symmetric:0.4,mode=iid,asymmetric:0.3,classes=cifar10,mode=exact,none"
+    assert split_noises(text) == [
+        "symmetric:0.4,mode=iid",
+        "asymmetric:0.3,classes=cifar10,mode=exact",
+        "none",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("split", "text", "message"),
+    [
+        (split_noises, "symetric:0.4", "symmetric"),
+        (split_noises, "symmetric:0.4,,none", "comma-separated"),
+        (split_losses, "ce,gce,CE", "'ce' stands twice"),
+        (split_seeds, "0,one", "whole numbers"),
+        (split_seeds, "0,-1", "whole numbers"),
+    ],
+)
+def test_lists_refuse_what_cannot_be_meant(split: object, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        split(text)  # type: ignore[operator]
+
+
+def test_cells_come_seed_by_seed_with_the_same_data_together() -> None:
+    cells = plan_cells(["ce", "gce"], ["none", "symmetric:0.4"], [0, 1])
+    assert cells[:3] == [Cell("ce", "none", 0), Cell("gce", "none", 0), Cell("ce", "symmetric:0.4", 0)]
+    assert {cell.seed for cell in cells[:4]} == {0}
+
+
+def test_cell_folders_are_safe_names_and_differ() -> None:
+    assert Cell("nce+rce", "human:/data/cifar10n.parquet#worse_label", 2).folder == (
+        "nce+rce-human-cifar10n.parquet-worse_label-seed2"
+    )
+    with pytest.raises(ValueError, match="share the folder"):
+        plan_cells(["ce"], ["labels:a/x.parquet#l", "labels:b/x.parquet#l"], [0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--loss", "ce"], "use --losses"),
+        (["--output_dir", "x"], "use --out"),
+        (["--overwrite", "true"], "another --out"),
+        (["--hub_model_id", "me/model"], "named after its folder"),
+        (["--loss_args", '{"beta": 3}'], "beta"),
+        (["--preset", "cifar11"], "cifar10"),
+    ],
+)
+def test_grid_refuses_flags_that_cannot_hold_for_all_cells(arguments: list[str], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        check_grid(["digits", *arguments], [Cell("gce", "none", 0)], "out")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--losses", "jal-cee"], "jal-ce"),
+        (["--losses", "ce", "--noises", "symmetrical:0.4"], "symmetric"),
+        (["--losses", "ce", "--sede", "3"], "--seed"),
+        (["--losses", "ce", "--jobs", "0"], "at least 1"),
+        ([], "--losses"),
+    ],
+)
+def test_compare_refuses_bad_words_before_it_makes_a_folder(
+    flags: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        main(["digits", *flags, "--out", str(tmp_path / "grid")])
+    assert not (tmp_path / "grid").exists()
+
+
+def test_grid_folder_refuses_other_settings_but_takes_more_cells(tmp_path: Path) -> None:
+    ledger = GridLedger(tmp_path)
+    ledger.begin(["digits", "--num_train_epochs", "2"], [Cell("ce", "none", 0)])
+    ledger.begin(["digits", "--num_train_epochs", "2", "--disable_tqdm", "true"], [Cell("gce", "none", 5)])
+    with pytest.raises(ValueError, match=r"num_train_epochs 2.* now it is 3"):
+        ledger.begin(["digits", "--num_train_epochs", "3"], [])
+    with pytest.raises(ValueError, match="'digits', and now it is 'mnist'"):
+        ledger.begin(["mnist", "--num_train_epochs", "2"], [])
