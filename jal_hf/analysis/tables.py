@@ -70,15 +70,14 @@ def grid_table(
 
 def markdown_table(table: GridTable) -> str:
     """Last-epoch accuracies beside the papers', then best-epoch ones, named as such."""
-    parts = [
+    blocks = [
         "Test accuracy of the last epoch, %, mean ± standard deviation over seeds; a column's best two bold.",
         _markdown_rows(table, lambda cell: cell.last, with_paper=True),
-        *(f"- {note}" for note in table.notes),
-        "",
+        "\n".join(f"- {note}" for note in table.notes),
         "Test accuracy of the best epoch, %, chosen on the test set: not comparable with the table above.",
         _markdown_rows(table, lambda cell: cell.best, with_paper=False),
     ]
-    return "\n".join(parts).replace("bold.\n|", "bold.\n\n|").replace("above.\n|", "above.\n\n|") + "\n"
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def latex_table(table: GridTable) -> str:
