@@ -69,9 +69,11 @@ def _file_identity(path: str | None) -> bytes:
 
 
 def integer_column(split: datasets.Dataset, name: str) -> npt.NDArray[np.int64]:
-    """A whole integer column as (N,) int64."""
-    table = split.select_columns([name]).with_format("arrow")[:]
-    return np.ascontiguousarray(table.column(name).to_numpy(), dtype=np.int64)
+    """A whole integer column as (N,) int64. Raises ValueError where cells are empty."""
+    column = split.select_columns([name]).with_format("arrow")[:].column(name)
+    if column.null_count:
+        raise ValueError(f"The column {name!r} has {column.null_count} empty cell(s); it must hold integers.")
+    return np.ascontiguousarray(column.to_numpy(), dtype=np.int64)
 
 
 def row_numbers(split: datasets.Dataset) -> npt.NDArray[np.int64]:

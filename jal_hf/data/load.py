@@ -15,9 +15,10 @@ from jal_hf.data.containers import DatasetFacts, NoisyDatasetDict, NoisyIterable
 from jal_hf.data.encoded import integer_column
 from jal_hf.data.labels import label_warnings, read_labels, with_labels
 from jal_hf.data.load_stream import load_stream
+from jal_hf.data.noisy_labels import put_noise
 from jal_hf.data.open_source import ReadOptions, can_count_labels, open_source
 from jal_hf.data.subsets import check_fraction, cut_validation, take_subset
-from jal_hf.noise import NoiseReport, add_label_noise, create_noise, noise_report, parse_noise_spec
+from jal_hf.noise import parse_noise_spec
 
 
 def load_noisy_dataset(
@@ -53,7 +54,8 @@ def load_noisy_dataset(
         image_column: default: found by type and usual names.
         label_column: the same.
         num_classes: only for streams whose classes cannot be counted.
-        noise: noise spec; see `create_noise`.
+        noise: noise spec; see `create_noise`. Labels that came noisy (with `clean_label`) are used as they
+            are.
         noise_seed: seed of the noise.
         max_train_samples: number of training rows, drawn by `seed`.
         max_eval_samples: number of test rows, drawn by `seed`.
@@ -102,7 +104,7 @@ def load_noisy_dataset(
         train, count = without_unreadable(train, image_column, train_name)
         skipped += count
     train = take_subset(train, max_train_samples, seed, "training")
-    train, report = _with_noise(train, label_column, names, noise, noise_seed)
+    train, report = put_noise(train, label_column, names, noise, noise_seed, source.manifest, warnings)
     splits["train"], validation = cut_validation(train, label_column, val_fraction, seed)
     if raw_test is not None:
         test, _ = _checked_split(raw_test, str(eval_name), image_column, label_column, names, warnings)
@@ -149,7 +151,17 @@ def _checked_split(
                 f"{split.features[image_column]}, not images."
             )
         split = split.cast_column(image_column, datasets.Image())
-    return _with_index(split, split_name, warnings), names
+    return _with_index(_with_clean_labels(split, split_name, names), split_name, warnings), names
+
+
+def _with_clean_labels(split: datasets.Dataset, split_name: str, names: list[str]) -> datasets.Dataset:
+    """`clean_label` checked like the labels; dropped where a split has the column but nothing in it."""
+    if "clean_label" not in split.column_names:
+        return split
+    if split.select_columns(["clean_label"]).with_format("arrow")[:].column(0).null_count == len(split):
+        return split.remove_columns(["clean_label"])
+    clean, _ = read_labels(split, "clean_label", split_name, names)
+    return with_labels(split, "clean_label", clean, names)
 
 
 def _with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -> datasets.Dataset:
@@ -165,25 +177,3 @@ def _with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -
         )
         split = split.remove_columns(["index"])
     return split.add_column("index", np.arange(len(split), dtype=np.int64))
-
-
-def _with_noise(
-    train: datasets.Dataset, label_column: str, names: list[str], spec: str, seed: int
-) -> tuple[datasets.Dataset, NoiseReport]:
-    noise = create_noise(spec, num_classes=len(names), class_names=names)
-    if noise.kind == "none":
-        noisy = integer_column(train, label_column)
-        clean = integer_column(train, "clean_label") if "clean_label" in train.column_names else noisy
-        known = (clean >= 0) & (noisy >= 0)
-        return train, noise_report(clean[known], noisy[known], noise, seed)
-    if "clean_label" in train.column_names:
-        raise ValueError(
-            f"The training split already carries noisy labels (it has a column 'clean_label'), so noise "
-            f"{spec!r} would "
-            "come on top; leave the noise out, or drop that column."
-        )
-    train = add_label_noise(train, noise, label_column=label_column, seed=seed, index_column="index")
-    report = noise_report(
-        integer_column(train, "clean_label"), integer_column(train, label_column), noise, seed
-    )
-    return train, report

@@ -18,6 +18,7 @@ from jal_hf.data.clothing1m import is_clothing1m, read_clothing1m
 from jal_hf.data.columns import listed
 from jal_hf.data.digits import load_digits
 from jal_hf.data.image_folder import looks_like_image_folder, read_image_folder
+from jal_hf.data.noisy_labels import read_manifest
 from jal_hf.data.source import Source
 from jal_hf.data.web_dataset import read_web_dataset, tar_files
 from jal_hf.data.webvision import is_webvision, read_webvision
@@ -152,7 +153,7 @@ def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
         return _published(name, "clothing1m", str(path), options)
     if not _has_data_files(path) and looks_like_image_folder(path):
         return _streamed(read_image_folder(name, path), options)
-    return Source(name, _load(name, str(path), options))
+    return Source(name, _load(name, str(path), options), manifest=read_manifest(path))
 
 
 def _has_data_files(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -18,6 +18,7 @@ class Source:
         eval_split: the split to test on, where the layout says so.
         missing_images: rows left out because their image file is absent.
         warnings: what the reader noticed.
+        manifest: what `jal-hf noise` wrote about the labels, where it made the folder.
     """
 
     name: str
@@ -25,4 +26,5 @@ class Source:
     train_split: str | None = None
     eval_split: str | None = None
     missing_images: int = 0
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    manifest: Mapping[str, Any] | None = None

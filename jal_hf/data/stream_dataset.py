@@ -124,7 +124,7 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
             self._judge(at_end=False)
             return None
         fields = {"labels": int(row[self.label_column]), "index": int(row["index"])}
-        if "clean_label" in row:
+        if row.get("clean_label") is not None:
             fields["clean_label"] = int(row["clean_label"])
         return pixels, fields
 

@@ -55,3 +55,33 @@ def test_mnist_folder_loads_with_columns_found(shared: Path) -> None:
 def test_cifar100_folder_takes_the_fine_labels(shared: Path) -> None:
     data = load_noisy_dataset(str(shared / "data/cifar100"), max_train_samples=500)
     assert (data.image_column, data.label_column, data.num_classes) == ("img", "fine_label", 100)
+
+
+def test_labels_that_came_noisy_are_used_as_they_are_and_said() -> None:
+    noisy = load_noisy_dataset("digits", noise="symmetric:0.4")
+    again = load_noisy_dataset(dict(noisy), noise="symmetric:0.2")
+    assert again["train"]["label"][:] == noisy["train"]["label"][:]
+    assert again.noise_report.labels_sha256 == noisy.noise_report.labels_sha256
+    assert again.noise_report.realised_rate == noisy.noise_report.realised_rate
+    assert any("'symmetric:0.2' was not added" in warning for warning in again.warnings)
+    assert load_noisy_dataset(dict(noisy)).warnings == noisy.warnings
+
+
+def test_folder_of_the_noise_command_trains_on_the_labels_of_its_manifest(tmp_path: Path) -> None:
+    from jal_hf.cli.main import main
+
+    folder = tmp_path / "noisy"
+    assert main(["noise", "digits", "--noise", "asymmetric:0.3,classes=mnist", "--out", str(folder)]) == 0
+    drawn = load_noisy_dataset("digits", noise="asymmetric:0.3,classes=mnist")
+    read = load_noisy_dataset(str(folder), noise="symmetric:0.4")
+    assert read.noise_report.labels_sha256 == drawn.noise_report.labels_sha256
+    assert read.noise_report.spec == drawn.noise_report.spec
+    assert read.noise_report.transition_matrix == drawn.noise_report.transition_matrix
+    assert len(read.warnings) == 1
+
+
+def test_clean_labels_out_of_range_are_refused_like_labels() -> None:
+    split = load_noisy_dataset("digits")["test"]
+    broken = split.add_column("clean_label", [77] * len(split))
+    with pytest.raises(ValueError, match=r"'clean_label' .* outside \[0, 10\)"):
+        load_noisy_dataset(broken)

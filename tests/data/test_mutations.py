@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -266,13 +265,3 @@ def test_empty_split_and_missing_columns_are_refused() -> None:
         load_noisy_dataset("digits", eval_split="tests")
     with pytest.raises(ValueError, match="image column is unclear"):
         load_noisy_dataset(datasets.Dataset.from_dict({"a": [1, 2], "label": [0, 1]}))
-
-
-def test_second_noise_on_noisy_labels_is_refused() -> None:
-    noisy = load_noisy_dataset("digits", noise="symmetric:0.4")
-    with pytest.raises(ValueError, match="clean_label"):
-        load_noisy_dataset(dict(noisy), noise="symmetric:0.2")
-    again = load_noisy_dataset(dict(noisy))
-    assert again.noise_report.labels_sha256 == noisy.noise_report.labels_sha256
-    assert again.noise_report.realised_rate == pytest.approx(noisy.noise_report.realised_rate)
-    assert np.array_equal(again["train"]["index"], noisy["train"]["index"])

@@ -1,0 +1,99 @@
+"""Noise on the training labels, or the report on labels that came noisy already."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from jal_hf.data.encoded import integer_column
+from jal_hf.noise import NoiseReport, add_label_noise, create_noise, noise_report
+
+MANIFEST = "noise_manifest.json"
+_FROM_MANIFEST = ("spec", "kind", "seed", "mode", "asked_rate", "expected_rate", "transition_matrix")
+
+
+def read_manifest(folder: Path) -> Mapping[str, Any] | None:
+    """What `jal-hf noise` wrote about the labels of a folder; None where it did not make it.
+
+    Raises:
+        ValueError: the file is there but is not such a record.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"The record {str(path)!r} of the noise cannot be read: {error}.") from error
+    if not isinstance(manifest, dict) or not {*_FROM_MANIFEST, "labels_sha256"} <= set(manifest):
+        raise ValueError(f"The record {str(path)!r} of the noise lacks entries; write the folder again.")
+    return manifest
+
+
+def put_noise(
+    train: datasets.Dataset,
+    label_column: str,
+    names: Sequence[str],
+    spec: str,
+    seed: int,
+    manifest: Mapping[str, Any] | None,
+    warnings: list[str],
+) -> tuple[datasets.Dataset, NoiseReport]:
+    """Training rows with noise as asked, and the report.
+
+    Rows that carry `clean_label` came with noisy labels, which are used as they are: noise on top of noise
+    is never what was meant. A warning says so where other noise was asked for.
+
+    Args:
+        train: rows with ClassLabel `label_column` and `index`.
+        label_column: the labels to change.
+        names: class names.
+        spec: noise spec.
+        seed: seed of the noise.
+        manifest: of the folder the rows came from, or None.
+        warnings: sentences are added here.
+    """
+    noise = create_noise(spec, num_classes=len(names), class_names=names)
+    if "clean_label" in train.column_names:
+        if noise.kind != "none" and (
+            manifest is None or (noise.spec, seed) != (manifest["spec"], manifest["seed"])
+        ):
+            made = "" if manifest is None else f" ({manifest['spec']}, seed {manifest['seed']})"
+            warnings.append(
+                f"The noise {spec!r} was not added: the dataset carries noisy labels already{made}, beside "
+                "clean_label."
+            )
+        return train, _report_as_found(train, label_column, names, manifest, warnings)
+    if noise.kind == "none":
+        labels = integer_column(train, label_column)
+        known = labels[labels >= 0]
+        return train, noise_report(known, known, noise, seed)
+    train = add_label_noise(train, noise, label_column=label_column, seed=seed, index_column="index")
+    clean, noisy = integer_column(train, "clean_label"), integer_column(train, label_column)
+    return train, noise_report(clean, noisy, noise, seed)
+
+
+def _report_as_found(
+    train: datasets.Dataset,
+    label_column: str,
+    names: Sequence[str],
+    manifest: Mapping[str, Any] | None,
+    warnings: list[str],
+) -> NoiseReport:
+    clean, noisy = integer_column(train, "clean_label"), integer_column(train, label_column)
+    known = (clean >= 0) & (noisy >= 0)
+    none = create_noise("none", num_classes=len(names), class_names=names)
+    report = noise_report(clean[known], noisy[known], none, 0)
+    if manifest is None:
+        return report
+    if manifest.get("rows") == report.rows and manifest["labels_sha256"] != report.labels_sha256:
+        warnings.append(
+            f"The labels are not those that {MANIFEST} describes; the record tells what was found."
+        )
+        return report
+    return dataclasses.replace(report, **{name: manifest[name] for name in _FROM_MANIFEST})
