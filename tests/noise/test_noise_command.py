@@ -20,7 +20,6 @@ from jal_hf.data import load_noisy_dataset
 from jal_hf.hub.noisy_dataset import render_dataset_card
 from jal_hf.noise import labels_sha256
 from jal_hf.noise.parquet import write_split
-from tests.hub.local_hub import TOKEN, USER, LocalHub
 
 NAMES = ["ant", "bee | wasp", "cow"]
 
@@ -232,6 +231,8 @@ def test_odd_licences_of_the_source_give_a_card_the_hub_takes(
 
 
 def test_push_sends_the_folder_to_a_dataset_repository(source: Path, tmp_path: Path) -> None:
+    from tests.hub.local_hub import TOKEN, USER, LocalHub
+
     with LocalHub() as hub:
         environment = hub.environment(tmp_path / "home", TOKEN)
         words = ["noise", str(source), "--noise", "symmetric:0.4", "--push", "noisy-insects", "--private"]

@@ -110,6 +110,19 @@ def test_instance_noise_sends_like_images_to_like_labels() -> None:
         assert np.bincount(wrong).max() > 0.9 * len(wrong)
 
 
+def test_instance_noise_has_weights_of_its_own_for_each_class_and_seed() -> None:
+    labels = np.repeat(np.arange(10), 100)
+    features = np.full((1000, 50), 3.0)
+    noise = create_noise("idn:0.5", 10)
+    usual = set()
+    for seed in range(3):
+        noisy = noise.corrupt(labels, seed=seed, features=features)
+        wrong = [np.bincount(noisy[(labels == k) & (noisy != labels)]).argmax() for k in range(10)]
+        assert len(set(wrong)) > 3
+        usual.add(tuple(wrong))
+    assert len(usual) == 3
+
+
 def test_part_dependent_noise_realises_the_mean_of_its_rates() -> None:
     labels = np.arange(200_000) % 3
     for rate in (0.05, 0.3):
