@@ -8,12 +8,20 @@ from __future__ import annotations
 from jal_hf import JALTrainer, JALTrainingArguments, create_model, load_noisy_dataset
 
 
-def main(output_dir: str = "runs/example-jal-trainer", epochs: int = 15, loss: str = "jal-ce") -> dict[str, float]:
+def main(
+    output_dir: str = "runs/example-jal-trainer", epochs: int = 15, loss: str = "jal-ce"
+) -> dict[str, float]:
     data = load_noisy_dataset("digits", noise="symmetric:0.4")  # adds the column clean_label, prints nothing
     print(data.noise_report)
 
     model = create_model(
-        "jal_digits_cnn", num_labels=10, class_names=data.class_names, in_chans=1, image_size=8, mean=[0.3], std=[0.38]
+        "jal_digits_cnn",
+        num_labels=10,
+        class_names=data.class_names,
+        in_chans=1,
+        image_size=8,
+        mean=[0.3],
+        std=[0.38],
     )
     args = JALTrainingArguments(
         output_dir=output_dir,

@@ -14,7 +14,10 @@ from jal_hf import as_compute_loss_func, create_loss, create_noise
 
 
 def collate(rows: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {"pixel_values": torch.stack([row[0] for row in rows]), "labels": torch.stack([row[1] for row in rows])}
+    return {
+        "pixel_values": torch.stack([row[0] for row in rows]),
+        "labels": torch.stack([row[1] for row in rows]),
+    }
 
 
 def main(output_dir: str = "runs/example-stock-trainer", epochs: float = 20, loss: str = "jal-ce") -> float:

@@ -19,5 +19,7 @@ def shared() -> Path:
     """Folder with real datasets in the Hub's layout; tests that need it skip where it is absent."""
     folder = Path(os.environ.get("JAL_HF_SHARED", ROOT.parent / "shared"))
     if not (folder / "data").is_dir():
-        pytest.skip(f"no real data: {folder / 'data'} is absent; set JAL_HF_SHARED to a folder that holds data/mnist, data/cifar10")
+        pytest.skip(
+            f"no real data: {folder / 'data'} is absent; JAL_HF_SHARED names the folder that holds data/"
+        )
     return folder

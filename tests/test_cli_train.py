@@ -58,7 +58,9 @@ def test_checkpoint_classifies_images_through_pipeline(run: Path) -> None:
     classify = pipeline("image-classification", model=str(run), top_k=1)
     images = [Image.fromarray(np.uint8(np.round(image * 255 / 16))) for image in digits.images[:50]]
     answers = [answer[0]["label"] for answer in classify(images)]
-    assert np.mean([answer == str(label) for answer, label in zip(answers, digits.target, strict=False)]) > 0.8
+    assert (
+        np.mean([answer == str(label) for answer, label in zip(answers, digits.target, strict=False)]) > 0.8
+    )
 
 
 def test_train_refuses_a_folder_with_a_finished_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +90,11 @@ def test_train_refuses_a_folder_with_a_finished_run(run: Path, capsys: pytest.Ca
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_gives_a_sentence_and_exit_code_2(
-    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
@@ -117,7 +123,9 @@ def test_a_recipe_file_trains_and_flags_override_it(tmp_path: Path) -> None:
     assert record["dataset"]["rows"] == 300
 
 
-def test_a_recipe_file_with_an_unknown_key_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_file_with_an_unknown_key_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "mine.yaml").write_text("datset: digits\n")
     assert main(["train", str(tmp_path / "mine.yaml")]) == 2
     assert "Did you mean 'dataset'" in capsys.readouterr().err

@@ -44,7 +44,9 @@ def usage() -> str:
 def available() -> dict[str, str]:
     """The commands whose file is in this installation."""
     folder = os.path.dirname(__file__)
-    return {name: text for name, text in COMMANDS.items() if os.path.exists(os.path.join(folder, f"{name}.py"))}
+    return {
+        name: text for name, text in COMMANDS.items() if os.path.exists(os.path.join(folder, f"{name}.py"))
+    }
 
 
 def main(argv: Sequence[str]) -> int:

@@ -54,29 +54,40 @@ def summary(record: dict[str, Any], folder: Any) -> str:
     noise, metrics, training = record["noise"] or {}, record["metrics"], record["training"]
     last, best, train = metrics["last"] or {}, metrics["best"] or {}, metrics["train"] or {}
     loss = record["loss"]
-    parameters = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in _short(loss["params"]))
+    parameters = ", ".join(
+        f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in _short(loss["params"])
+    )
     rows = [
         ("loss", f"{loss['name']}({parameters})"),
         ("noise", _noise(noise)),
         ("test accuracy, last epoch", _percent(last.get("accuracy"))),
-        ("test accuracy, best epoch", f"{_percent(best.get('accuracy'))}  (epoch {best.get('epoch', 0):g})" if best else "-"),
+        (
+            "test accuracy, best epoch",
+            f"{_percent(best.get('accuracy'))}  (epoch {best.get('epoch', 0):g})" if best else "-",
+        ),
         ("test top-5 accuracy", _percent(last.get("top5_accuracy"))),
         ("noisy validation accuracy", _percent(last.get("validation_accuracy"))),
         ("training labels: clean recovered", _percent(train.get("clean_accuracy"))),
         ("training labels: wrong memorised", _percent(train.get("memorized_rate"))),
-        ("time", f"{training['seconds']:.0f} s, {training['images_per_second'] or 0:.0f} images/s, {training['precision']}"),
+        (
+            "time",
+            f"{training['seconds']:.0f} s, {training['images_per_second'] or 0:.0f} images/s, {training['precision']}",
+        ),
         ("waiting for data", _percent(training["data_wait_share"])),
     ]
     rows = [(name, text) for name, text in rows if text != "-"]
     width = max(len(name) for name, _ in rows)
     body = "\n".join(f"  {name:<{width}}  {text}" for name, text in rows)
     warnings = "".join(f"\n  warning: {text}" for text in record["dataset"]["warnings"])
-    return f"\n{record['recipe']}: {record['model']['name']} on {record['dataset']['name']}\n{body}{warnings}\n  everything is in {folder}"
+    title = f"{record['recipe']}: {record['model']['name']} on {record['dataset']['name']}"
+    return f"\n{title}\n{body}{warnings}\n  everything is in {folder}"
 
 
 def _short(params: dict[str, Any]) -> list[tuple[str, Any]]:
     plain = ("reduction", "ignore_index", "weight")
-    return [(name, value) for name, value in params.items() if name not in plain and not isinstance(value, dict)]
+    return [
+        (name, value) for name, value in params.items() if name not in plain and not isinstance(value, dict)
+    ]
 
 
 def _noise(noise: dict[str, Any]) -> str:

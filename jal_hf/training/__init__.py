@@ -19,7 +19,7 @@ _EXPORTS = {
     "read_record": "record",
 }
 
-__all__ = sorted(_EXPORTS)  # noqa: PLE0605 - built from the one table above
+__all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

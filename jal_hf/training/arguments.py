@@ -45,11 +45,15 @@ class JALTrainingArguments(TrainingArguments):
     )
     l1_weight_decay: float = field(
         default=0.0,
-        metadata={"help": "Adds this times the sum of all |parameters| to the training loss, once an optimizer step."},
+        metadata={
+            "help": "Adds this times the sum of all |parameters| to the training loss, once an optimizer step."
+        },
     )
     decay_all_parameters: bool = field(
         default=True,
-        metadata={"help": "Apply weight_decay to biases and norms too, as the papers do (the parent skips them)."},
+        metadata={
+            "help": "Apply weight_decay to biases and norms too, as the papers do (the parent skips them)."
+        },
     )
     lr_scheduler_type: str = field(
         default="linear",
@@ -64,7 +68,9 @@ class JALTrainingArguments(TrainingArguments):
     )
     channels_last: bool | None = field(
         default=None,
-        metadata={"help": "Run convolutions in the channels_last memory format; default: as the hardware likes it."},
+        metadata={
+            "help": "Run convolutions in the channels_last memory format; default: as the hardware likes it."
+        },
     )
     on_nonfinite: str = field(
         default="stop",
@@ -80,12 +86,14 @@ class JALTrainingArguments(TrainingArguments):
         default=False, metadata={"help": "Replace a run that is already in the output folder."}
     )
     remove_unused_columns: bool = field(
-        default=False, metadata={"help": "Drop dataset columns that the model doesn't take; would drop images too."}
+        default=False,
+        metadata={"help": "Drop dataset columns that the model doesn't take; would drop images too."},
     )
     logging_nan_inf_filter: bool = field(
-        default=False, metadata={"help": "Hide non-finite losses from the log; forces a device sync every step."}
+        default=False,
+        metadata={"help": "Hide non-finite losses from the log; forces a device sync every step."},
     )
-    report_to: None | str | list[str] = field(
+    report_to: str | list[str] | None = field(
         default="none", metadata={"help": "Where to report: none, tensorboard, wandb, all, ..."}
     )
 
@@ -93,7 +101,7 @@ class JALTrainingArguments(TrainingArguments):
         if self.label_smoothing_factor:
             raise ValueError(
                 f"label_smoothing_factor={self.label_smoothing_factor} cannot be combined with a robust loss: it "
-                "changes the labels that the loss is built on. Set it to 0, or use the stock Trainer with cross entropy."
+                "changes the labels that the loss is built on. Set it to 0, or use the stock Trainer and cross entropy."
             )
         if self.l1_weight_decay < 0:
             raise ValueError(f"l1_weight_decay must be at least 0, got {self.l1_weight_decay}.")
@@ -155,7 +163,9 @@ def parse_loss_args(value: dict[str, Any] | str | None) -> dict[str, Any]:
         try:
             value = json.loads(value)
         except json.JSONDecodeError as error:
-            raise ValueError(f"loss_args must be a JSON object such as {{\"a\": 30}}, got {value!r}: {error}") from error
+            raise ValueError(
+                f'loss_args must be a JSON object such as {{"a": 30}}, got {value!r}: {error}'
+            ) from error
     if not isinstance(value, dict):
-        raise ValueError(f"loss_args must be a JSON object such as {{\"a\": 30}}, got {value!r}.")
+        raise ValueError(f'loss_args must be a JSON object such as {{"a": 30}}, got {value!r}.')
     return value

@@ -40,7 +40,10 @@ def is_complete(checkpoint: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return False
     files: dict[str, int] = content.get("files", {})
-    return all((checkpoint / name).is_file() and (checkpoint / name).stat().st_size == size for name, size in files.items())
+    return all(
+        (checkpoint / name).is_file() and (checkpoint / name).stat().st_size == size
+        for name, size in files.items()
+    )
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:

@@ -38,7 +38,12 @@ def classes_second(logits: Tensor, labels: Tensor) -> Tensor:
 
     transformers' token classifiers give (N, T, K) for labels (N, T); every other layout is already right.
     """
-    if labels.dim() == 2 and logits.dim() == 3 and logits.shape[:2] == labels.shape and not labels.is_floating_point():
+    if (
+        labels.dim() == 2
+        and logits.dim() == 3
+        and logits.shape[:2] == labels.shape
+        and not labels.is_floating_point()
+    ):
         return logits.transpose(1, 2)
     return logits
 
@@ -69,9 +74,13 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
             "use JALTrainer, or ignore_index=-100."
         )
 
-    def compute_loss(outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    def compute_loss(
+        outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
         if labels is None:
-            raise ValueError("The batch has no 'labels', so no loss can be computed; check the data collator.")
+            raise ValueError(
+                "The batch has no 'labels', so no loss can be computed; check the data collator."
+            )
         total, count = criterion.total(classes_second(logits_of(outputs), labels), labels)
         return total / at_least_one(count if num_items_in_batch is None else num_items_in_batch)
 
@@ -87,7 +96,9 @@ def label_count(loss: RobustLoss, labels: Tensor, sample_weight: Tensor | None =
         if loss.weight is not None:
             weights = weights * loss.weight.to(labels.device)[labels.clamp(0, len(loss.weight) - 1)]
     if sample_weight is not None:
-        weights = weights * sample_weight.reshape(sample_weight.shape + (1,) * (weights.dim() - sample_weight.dim()))
+        weights = weights * sample_weight.reshape(
+            sample_weight.shape + (1,) * (weights.dim() - sample_weight.dim())
+        )
     return weights.sum()
 
 

@@ -15,7 +15,13 @@ EXIT_FAILED = 1
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 # safetensors and torch.save report a failed write without an errno of Python's.
-_WRITERS = ("PytorchStreamWriter", "unexpected pos", "I/O error", "os error", "enforce fail at inline_container")
+_WRITERS = (
+    "PytorchStreamWriter",
+    "unexpected pos",
+    "I/O error",
+    "os error",
+    "enforce fail at inline_container",
+)
 
 
 class RunFailure(RuntimeError):
@@ -57,7 +63,7 @@ def explained(folder: str | os.PathLike[str]) -> Iterator[None]:
     except RunFailure:
         raise
     # safetensors' error derives from Exception alone, so its name is looked at, and nothing else is held back.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         sentence = explanation(error, Path(folder))
         if sentence is None:
             raise

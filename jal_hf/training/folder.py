@@ -17,7 +17,14 @@ from jal_hf.training.checkpoints import (
 
 logger = logging.getLogger(__name__)
 
-_OWN_FILES = ("run.json", "log.jsonl", "README.md", "config.json", "model.safetensors", "preprocessor_config.json")
+_OWN_FILES = (
+    "run.json",
+    "log.jsonl",
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+)
 
 
 def prepare_folder(folder: Path, *, overwrite: bool, resume: str | None) -> str | None:
@@ -74,7 +81,9 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         if isinstance(error, FileExistsError | NotADirectoryError):
-            raise NotADirectoryError(f"A part of the path {folder} is a file; choose another --output_dir.") from error
+            raise NotADirectoryError(
+                f"A part of the path {folder} is a file; choose another --output_dir."
+            ) from error
         raise PermissionError(
             f"The output folder {folder} cannot be written ({error.strerror}). Choose another --output_dir, "
             "or make it writable."

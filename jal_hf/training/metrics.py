@@ -60,7 +60,9 @@ class ImageClassificationMetric(evaluate.Metric):  # type: ignore[misc]
 
 
 def classification_metrics(
-    logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], clean: NDArray[np.integer[Any]] | None = None
+    logits: NDArray[np.floating[Any]],
+    labels: NDArray[np.integer[Any]],
+    clean: NDArray[np.integer[Any]] | None = None,
 ) -> dict[str, float]:
     """The metric's figures from arrays: logits (N, K), labels (N,) and true labels (N,) or None.
 
@@ -90,7 +92,9 @@ def compute_metrics_with(metric: ImageClassificationMetric) -> Callable[[EvalPre
     """The Trainer's `compute_metrics` for a metric object."""
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+        logits = (
+            prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+        )
         return dict(metric.compute(predictions=logits, references=prediction.label_ids))
 
     return compute_metrics

@@ -49,7 +49,9 @@ class NonFiniteGuard(TrainerCallback):
         sum_over_processes: Adds a scalar over all processes.
     """
 
-    def __init__(self, mode: str, criterion: RobustLoss, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, mode: str, criterion: RobustLoss, sum_over_processes: Callable[[Tensor], Tensor]
+    ) -> None:
         self.mode = mode
         self.criterion = criterion
         self.sum_over_processes = sum_over_processes
@@ -144,7 +146,9 @@ class NonFiniteGuard(TrainerCallback):
         raised, step = self._flag.read(now=True)
         if raised:
             raise NonFiniteLossError(self._sentence(args, state, step))
-        norms = [_local(tensor).detach().float().abs().sum() for tensor in [*model.parameters(), *model.buffers()]]
+        norms = [
+            _local(tensor).detach().float().abs().sum() for tensor in [*model.parameters(), *model.buffers()]
+        ]
         bad = (~torch.isfinite(torch.stack(norms)).all()).float() if norms else torch.zeros(())
         if float(self.sum_over_processes(bad)):
             raise NonFiniteLossError(
@@ -175,7 +179,9 @@ class NonFiniteGuard(TrainerCallback):
 
 def _kept(args: TrainingArguments) -> str:
     last = last_complete_checkpoint(Path(str(args.output_dir)))
-    kept = "No checkpoint had been written yet." if last is None else f"{last.name} is the last good checkpoint."
+    kept = (
+        "No checkpoint had been written yet." if last is None else f"{last.name} is the last good checkpoint."
+    )
     return f"{kept} Lower the learning rate, check these rows, or pass --on_nonfinite skip to leave such steps out."
 
 

@@ -8,7 +8,9 @@ import torch
 from accelerate import Accelerator
 
 
-def real_rows_of_last_batch(accelerator: Accelerator, local_rows: int, dataset_rows: int | None) -> int | None:
+def real_rows_of_last_batch(
+    accelerator: Accelerator, local_rows: int, dataset_rows: int | None
+) -> int | None:
     """How many rows of the current global micro-batch are real; None when all are.
 
     Args:

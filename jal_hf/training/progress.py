@@ -7,7 +7,11 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-_SHOWN = {"loss": "loss", "eval_accuracy": "test accuracy", "validation_accuracy": "noisy validation accuracy"}
+_SHOWN = {
+    "loss": "loss",
+    "eval_accuracy": "test accuracy",
+    "validation_accuracy": "noisy validation accuracy",
+}
 
 
 class ProgressBarCallback(TrainerCallback):

@@ -50,7 +50,9 @@ def load_recipe(name: str) -> Recipe:
     names = list_recipes()
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"Unknown recipe {name!r}.{hint} Built in: {', '.join(names)}; or give the path of a YAML file.")
+    raise ValueError(
+        f"Unknown recipe {name!r}.{hint} Built in: {', '.join(names)}; or give the path of a YAML file."
+    )
 
 
 def _parse(name: str, text: str) -> Recipe:

@@ -119,7 +119,9 @@ def load_data(settings: RunSettings) -> Any:
     )
 
 
-def build_trainer(settings: RunSettings, data: Any, criterion: RobustLoss, **trainer_options: Any) -> JALTrainer:
+def build_trainer(
+    settings: RunSettings, data: Any, criterion: RobustLoss, **trainer_options: Any
+) -> JALTrainer:
     """Model, image datasets and trainer of a run."""
     asked, args = settings.data, settings.training
     set_seed(args.seed)
@@ -181,7 +183,9 @@ def make_record(
         trainer.evaluate()
     metrics: dict[str, Any] = {"last": None, "best": None}
     if trainer.eval_dataset is not None:
-        metrics["last"], metrics["best"] = epoch_figures(read_log(args.output_dir) or trainer.state.log_history)
+        metrics["last"], metrics["best"] = epoch_figures(
+            read_log(args.output_dir) or trainer.state.log_history
+        )
     metrics["train"] = _train_figures(settings, data, trainer)
     return build_record(
         recipe=settings.recipe.name,
@@ -219,7 +223,8 @@ def _facts_at_start(settings: RunSettings, data: Any, trainer: JALTrainer) -> di
 
 def _evaluated_at_end(trainer: JALTrainer) -> bool:
     return any(
-        "eval_accuracy" in line and line.get("step") == trainer.state.global_step for line in trainer.state.log_history
+        "eval_accuracy" in line and line.get("step") == trainer.state.global_step
+        for line in trainer.state.log_history
     )
 
 
@@ -291,9 +296,11 @@ def _training_section(args: Any, trainer: JALTrainer, train_metrics: dict[str, f
         "seconds": round(float(train_metrics.get("train_runtime", 0.0)), 2),
         "images_per_second": None if speed is None else round(speed, 1),
         "data_wait_share": round(trainer.throughput.wait_share, 4),
-        "optimizer": str(getattr(args.optim, "value", args.optim)) + (f"({args.optim_args})" if args.optim_args else ""),
+        "optimizer": str(getattr(args.optim, "value", args.optim))
+        + (f"({args.optim_args})" if args.optim_args else ""),
         "learning_rate": args.learning_rate,
-        "lr_scheduler": args.epoch_schedule or str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
+        "lr_scheduler": args.epoch_schedule
+        or str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
         "weight_decay": args.weight_decay,
         "max_grad_norm": args.max_grad_norm,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
@@ -305,5 +312,3 @@ def _precision_deviation(settings: RunSettings) -> list[str]:
     if not settings.recipe.protocol.get("paper") or settings.training.precision_name == "fp32":
         return []
     return [f"{settings.training.precision_name} autocast instead of float32"]
-
-

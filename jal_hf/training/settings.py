@@ -24,9 +24,13 @@ class ModelArguments:
 
     model: str = field(
         default="resnet18",
-        metadata={"help": "Any timm model name, 'hf-hub:NAME/REPO', or a local folder with a checkpoint to go on from."},
+        metadata={
+            "help": "Any timm model name, 'hf-hub:NAME/REPO', or a local folder with a checkpoint to go on from."
+        },
     )
-    pretrained: bool = field(default=False, metadata={"help": "Start from the published weights of a timm model."})
+    pretrained: bool = field(
+        default=False, metadata={"help": "Start from the published weights of a timm model."}
+    )
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,13 @@ def parser(prog: str = "jal-hf train") -> HfArgumentParser:
         "flags override it. Example: jal-hf train mnist --dataset ylecun/mnist --noise symmetric:0.4 --loss agce",
         allow_abbrev=False,
     )
-    result.add_argument("recipe", nargs="?", default="digits", help="Built-in recipe name or path of a YAML file.")
     result.add_argument(
-        "--fast", action="store_true", help="Take the recipe's faster settings; the record says what they change."
+        "recipe", nargs="?", default="digits", help="Built-in recipe name or path of a YAML file."
+    )
+    result.add_argument(
+        "--fast",
+        action="store_true",
+        help="Take the recipe's faster settings; the record says what they change.",
     )
     result.add_argument(
         "--resume",
@@ -90,7 +98,9 @@ def parse_settings(argv: Sequence[str]) -> RunSettings:
 def _command(argv: Sequence[str]) -> str:
     """The command as typed, less any access token, for it stands in the record and on the card."""
     words = [re.sub(r"^(--hub_token=).*", r"\1...", word) for word in argv]
-    words = ["..." if before == "--hub_token" else word for before, word in zip(["", *words], words, strict=False)]
+    words = [
+        "..." if before == "--hub_token" else word for before, word in zip(["", *words], words, strict=False)
+    ]
     return shlex.join(["jal-hf", "train", *words])
 
 
@@ -106,7 +116,9 @@ def build_settings(
     for key in sorted(set(defaults) - known):
         near = difflib.get_close_matches(key, sorted(known), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"Recipe {recipe.name!r} has a setting {key!r} that is no flag of jal-hf train.{hint}")
+        raise ValueError(
+            f"Recipe {recipe.name!r} has a setting {key!r} that is no flag of jal-hf train.{hint}"
+        )
     if "loss" in asked and asked["loss"] != defaults.get("loss"):
         defaults = {key: value for key, value in defaults.items() if key != "loss_args"}
     values = {**defaults, **{key: value for key, value in asked.items() if key in known}}
@@ -117,7 +129,9 @@ def build_settings(
     if values.get("noise_seed") is None:
         values["noise_seed"] = values["seed"]
     values.setdefault("output_dir", _default_folder(recipe.name, values))
-    parts = [cls(**{k: v for k, v in values.items() if k in {f.name for f in fields(cls)}}) for cls in _CLASSES]
+    parts = [
+        cls(**{k: v for k, v in values.items() if k in {f.name for f in fields(cls)}}) for cls in _CLASSES
+    ]
     return RunSettings(recipe, *parts, _deviations(recipe, asked), command)  # type: ignore[arg-type]
 
 
@@ -157,10 +171,12 @@ def explicit_flags(argv: Sequence[str]) -> dict[str, Any]:
 
 # What a paper's protocol fixes; anything else (folders, logging, seeds) is no deviation from it.
 _PROTOCOL_FLAGS = frozenset(
-    "dataset model pretrained image_size image_mean image_std augment num_train_epochs max_steps "
-    "per_device_train_batch_size gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs optim optim_args "
-    "weight_decay l1_weight_decay decay_all_parameters max_grad_norm loss_args preset max_train_samples "
-    "val_fraction max_eval_samples".split()
+    """
+    dataset model pretrained image_size image_mean image_std augment num_train_epochs max_steps
+    per_device_train_batch_size gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs
+    optim optim_args weight_decay l1_weight_decay decay_all_parameters max_grad_norm loss_args preset
+    max_train_samples val_fraction max_eval_samples
+    """.split()  # noqa: SIM905 - a list of words reads better than a column of quotes
 )
 
 
@@ -173,7 +189,9 @@ def _deviations(recipe: Recipe, asked: dict[str, Any]) -> list[str]:
             continue
         before = recipe.settings.get(key)
         if before != value:
-            sentences.append(f"{key} {_plain(value)}" + (f" instead of {_plain(before)}" if before is not None else ""))
+            sentences.append(
+                f"{key} {_plain(value)}" + (f" instead of {_plain(before)}" if before is not None else "")
+            )
     return sentences
 
 
@@ -183,6 +201,11 @@ def _plain(value: Any) -> str:
 
 
 def _default_folder(recipe: str, values: dict[str, Any]) -> str:
-    noise = str(values.get("noise", "none")).replace(":", "-").replace("/", "_").replace(",", "_").replace("#", "_")
+    noise = (
+        str(values.get("noise", "none"))
+        .replace(":", "-")
+        .replace("/", "_")
+        .replace(",", "_")
+        .replace("#", "_")
+    )
     return f"runs/{recipe}-{values.get('loss', 'jal-ce')}-{noise}-seed{values['seed']}"
-

@@ -14,6 +14,8 @@ def with_synchronised_batchnorm(model: nn.Module, args: TrainingArguments) -> nn
         ValueError: Several processes on a CPU, for which torch has no synchronised batch norm.
     """
     if args.world_size > 1 and args.device.type == "cpu":
-        raise ValueError("sync_batchnorm needs GPUs: torch has no synchronised batch norm for CPUs. Leave the flag out.")
+        raise ValueError(
+            "sync_batchnorm needs GPUs: torch has no synchronised batch norm for CPUs. Leave the flag out."
+        )
     converted: nn.Module = convert_sync_batchnorm(model)
     return converted

@@ -111,7 +111,9 @@ class JALTrainer(Trainer):
         if args.sync_batchnorm:
             self.model = self.model_wrapped = with_synchronised_batchnorm(self.model, args)
         if self.is_deepspeed_enabled and args.on_nonfinite == "skip":
-            raise ValueError("on_nonfinite 'skip' cannot leave a step out under DeepSpeed, which steps by itself; use 'stop'.")
+            raise ValueError(
+                "on_nonfinite 'skip' cannot leave a step out under DeepSpeed, which steps by itself; use 'stop'."
+            )
 
     @staticmethod
     def _default_collator(kwargs: dict[str, Any]) -> Any:
@@ -148,11 +150,19 @@ class JALTrainer(Trainer):
         """
         labels = inputs.get("labels")
         if labels is None:
-            raise ValueError(f"The batch has no 'labels', only: {', '.join(inputs)}. Check the data collator.")
-        features = {key: value for key, value in inputs.items() if key != "labels" and key not in BATCH_EXTRAS}
+            raise ValueError(
+                f"The batch has no 'labels', only: {', '.join(inputs)}. Check the data collator."
+            )
+        features = {
+            key: value for key, value in inputs.items() if key != "labels" and key not in BATCH_EXTRAS
+        }
         if self.args.channels_last and "pixel_values" in features:
             features["pixel_values"] = features["pixel_values"].contiguous(memory_format=torch.channels_last)
-        outputs = model(**features) if "pixel_values" not in features else model(features.pop("pixel_values"), **features)
+        outputs = (
+            model(**features)
+            if "pixel_values" not in features
+            else model(features.pop("pixel_values"), **features)
+        )
         logits = classes_second(logits_of(outputs), labels)
         total, normaliser = self.criterion.total(logits, labels, inputs.get("sample_weight"))
         if model.training:
@@ -172,10 +182,16 @@ class JALTrainer(Trainer):
         """DDP and FSDP average gradients over processes; a share of a global sum must be added instead."""
         return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
 
-    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
         """As the parent's; the loss of a step that will be left out must not spoil the logged mean."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        return torch.nan_to_num(loss, nan=0.0, posinf=0.0, neginf=0.0) if self.args.on_nonfinite == "skip" else loss
+        return (
+            torch.nan_to_num(loss, nan=0.0, posinf=0.0, neginf=0.0)
+            if self.args.on_nonfinite == "skip"
+            else loss
+        )
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -197,7 +213,8 @@ class JALTrainer(Trainer):
             process, ignored = self.accelerator.process_index, self.criterion.ignore_index
             batches[-1] = without_padding(batches[-1], real, process, ignored)
         count = sum(
-            label_count(self.criterion, batch["labels"], batch.get("sample_weight")).to(device) for batch in batches
+            label_count(self.criterion, batch["labels"], batch.get("sample_weight")).to(device)
+            for batch in batches
         )
         if self.args.world_size > 1:
             wish = self.stop_signals.share(device)
@@ -215,14 +232,18 @@ class JALTrainer(Trainer):
             return [name for name, _ in model.named_parameters()]
         return list(super().get_decay_parameter_names(model))
 
-    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> Any:
         """The parent's schedules, and those that step once an epoch."""
         if self.args.epoch_schedule is None or self.lr_scheduler is not None:
             return super().create_scheduler(num_training_steps, optimizer)
         epochs = float(self.args.num_train_epochs)
         steps_per_epoch = max(1, round(num_training_steps / epochs))
         if self.args.max_steps > 0 and hasattr(self.train_dataset, "__len__"):
-            global_batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            global_batch = (
+                self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            )
             steps_per_epoch = max(1, -(-len(self.train_dataset) // global_batch))
             epochs = num_training_steps / steps_per_epoch
         self.lr_scheduler = epoch_scheduler(
@@ -246,7 +267,9 @@ class JALTrainer(Trainer):
         """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
         if self.args.world_size > 1:
             share_buffers(self.model)
-        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+        )
         return exact_figures(output, dataloader.dataset, self.criterion, metric_key_prefix)
 
     def evaluate(

@@ -27,7 +27,11 @@ class Examples(Dataset):  # type: ignore[type-arg]
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {"pixel_values": self.pixels[index], "labels": self.labels[index], "index": torch.tensor(index)}
+        return {
+            "pixel_values": self.pixels[index],
+            "labels": self.labels[index],
+            "index": torch.tensor(index),
+        }
 
 
 def timm_model() -> nn.Module:
@@ -44,7 +48,7 @@ def resnet_model() -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.track_running_stats = True
             module.eval()
-            module.train = lambda mode=True: module  # type: ignore[method-assign,assignment]
+            module.train = lambda mode=True, module=module: module  # type: ignore[method-assign,assignment]
     return model
 
 
@@ -64,4 +68,8 @@ def vit_model() -> nn.Module:
     )
 
 
-MODELS: dict[str, Any] = {"timm": timm_model, "transformers-resnet": resnet_model, "transformers-vit": vit_model}
+MODELS: dict[str, Any] = {
+    "timm": timm_model,
+    "transformers-resnet": resnet_model,
+    "transformers-vit": vit_model,
+}

@@ -51,7 +51,13 @@ def test_epoch_schedule_refuses_unknown_options() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "precision"),
-    [({"avx2"}, "fp32"), ({"avx512f"}, "fp32"), ({"amx_bf16"}, "bf16"), ({"avx512_bf16"}, "bf16"), (set(), "fp32")],
+    [
+        ({"avx2"}, "fp32"),
+        ({"avx512f"}, "fp32"),
+        ({"amx_bf16"}, "bf16"),
+        ({"avx512_bf16"}, "bf16"),
+        (set(), "fp32"),
+    ],
 )
 def test_hardware_chooses_bf16_only_where_the_cpu_computes_in_it(flags: set[str], precision: str) -> None:
     found = detect_hardware(use_cpu=True, flags=frozenset(flags))
@@ -103,7 +109,12 @@ def test_logits_are_found_in_every_form_of_output() -> None:
 
 def test_token_logits_get_their_class_axis_second() -> None:
     assert classes_second(torch.zeros(2, 5, 3), torch.zeros(2, 5, dtype=torch.long)).shape == (2, 3, 5)
-    assert classes_second(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long)).shape == (2, 3, 4, 4)
+    assert classes_second(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long)).shape == (
+        2,
+        3,
+        4,
+        4,
+    )
 
 
 def test_confidence_histogram_separates_right_from_wrong_labels() -> None:
@@ -123,7 +134,9 @@ def test_folder_refuses_a_finished_run_and_takes_it_with_overwrite(tmp_path: Pat
     assert (tmp_path / "keep.txt").exists()
 
 
-def test_folder_refuses_an_unfinished_run_and_resumes_its_last_whole_checkpoint_when_asked(tmp_path: Path) -> None:
+def test_folder_refuses_an_unfinished_run_and_resumes_its_last_whole_checkpoint_when_asked(
+    tmp_path: Path,
+) -> None:
     for name in ("checkpoint-5", "checkpoint-12", "checkpoint-20", "checkpoint-30"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "trainer_state.json").write_text("{}")

@@ -32,7 +32,14 @@ def arguments(folder: Path, **changes: Any) -> JALTrainingArguments:
 
 
 def trained_weights(
-    make_model: Any, folder: Path, batch: int, steps: int, *, loss: str = "jal-ce", ignored: tuple[int, ...] = (), **changes: Any
+    make_model: Any,
+    folder: Path,
+    batch: int,
+    steps: int,
+    *,
+    loss: str = "jal-ce",
+    ignored: tuple[int, ...] = (),
+    **changes: Any,
 ) -> dict[str, Tensor]:
     set_seed(0)
     model = make_model()
@@ -44,7 +51,9 @@ def trained_weights(
 
 def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
     for name, value in left.items():
-        torch.testing.assert_close(value, right[name], rtol=1e-4, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(
+            value, right[name], rtol=1e-4, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}"
+        )
 
 
 @pytest.mark.parametrize("make_model", MODELS.values(), ids=MODELS.keys())
@@ -85,9 +94,13 @@ def test_trainer_adds_the_l1_penalty_once_a_step(accumulation: int, tmp_path: Pa
 def test_trainer_adds_the_l1_penalty_before_clipping_and_never_in_evaluation(tmp_path: Path) -> None:
     set_seed(0)
     args = arguments(tmp_path, l1_weight_decay=100.0, max_grad_norm=1.0, max_steps=1, learning_rate=1.0)
-    trainer = JALTrainer(model=timm_model(), args=args, train_dataset=Examples(), eval_dataset=Examples(), loss="mae")
+    trainer = JALTrainer(
+        model=timm_model(), args=args, train_dataset=Examples(), eval_dataset=Examples(), loss="mae"
+    )
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
-    assert trainer.evaluate()["eval_loss"] <= 2.0  # mae is at most 2; with the penalty it would be in the thousands
+    assert (
+        trainer.evaluate()["eval_loss"] <= 2.0
+    )  # mae is at most 2; with the penalty it would be in the thousands
     trainer.train()
     moved = torch.cat([(a - b).flatten() for a, b in zip(trainer.model.parameters(), before, strict=True)])
     assert moved.norm().item() == pytest.approx(1.0, rel=1e-3)
@@ -111,14 +124,20 @@ def test_trainer_accepts_a_plain_module(tmp_path: Path) -> None:
             return self.head(pixel_values.flatten(1))
 
     trainer = JALTrainer(
-        model=Plain(), args=arguments(tmp_path), train_dataset=Examples(), eval_dataset=Examples(), loss="agce"
+        model=Plain(),
+        args=arguments(tmp_path),
+        train_dataset=Examples(),
+        eval_dataset=Examples(),
+        loss="agce",
     )
     trainer.train()
     assert 0.0 <= trainer.evaluate()["eval_accuracy"] <= 1.0
 
 
 @pytest.mark.parametrize("make_model", MODELS.values(), ids=MODELS.keys())
-def test_stock_trainer_with_compute_loss_func_is_exact_under_accumulation(make_model: Any, tmp_path: Path) -> None:
+def test_stock_trainer_with_compute_loss_func_is_exact_under_accumulation(
+    make_model: Any, tmp_path: Path
+) -> None:
     def weights(batch: int, steps: int) -> dict[str, Tensor]:
         set_seed(0)
         args = TrainingArguments(
@@ -171,7 +190,9 @@ def test_arguments_refuse_label_smoothing(tmp_path: Path) -> None:
         ({"loss_args": "[1]"}, "JSON object"),
     ],
 )
-def test_arguments_refuse_values_outside_their_range(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+def test_arguments_refuse_values_outside_their_range(
+    changes: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match=sentence):
         JALTrainingArguments(output_dir=str(tmp_path), **changes)
 
