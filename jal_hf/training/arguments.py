@@ -85,6 +85,10 @@ class JALTrainingArguments(TrainingArguments):
     overwrite: bool = field(
         default=False, metadata={"help": "Replace a run that is already in the output folder."}
     )
+    ddp_find_unused_parameters: bool | None = field(
+        default=False,
+        metadata={"help": "Look for parameters without a gradient every step; for models that use only a part of them."},
+    )
     remove_unused_columns: bool = field(
         default=False,
         metadata={"help": "Drop dataset columns that the model doesn't take; would drop images too."},
@@ -93,7 +97,8 @@ class JALTrainingArguments(TrainingArguments):
         default=False,
         metadata={"help": "Hide non-finite losses from the log; forces a device sync every step."},
     )
-    report_to: str | list[str] | None = field(
+    # None first: the parent's parser of flags cannot read the union in another order.
+    report_to: None | str | list[str] = field(  # noqa: RUF036
         default="none", metadata={"help": "Where to report: none, tensorboard, wandb, all, ..."}
     )
 
