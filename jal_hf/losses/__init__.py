@@ -29,6 +29,7 @@ from jal_hf.losses.squared_error import AsymmetricMeanSquareErrorLoss, MeanSquar
 from jal_hf.losses import pairs  # isort: skip - registers the pairs, once their parts are there
 from jal_hf.losses.presets import LossPreset, default_parameters, loss_preset
 from jal_hf.losses.registry import LossInfo, all_infos, list_losses, loss_info, register_loss
+from jal_hf.losses.table import loss_rows, markdown_table
 
 __all__ = [
     "AsymmetricExponentialLoss",
@@ -62,6 +63,8 @@ __all__ = [
     "list_losses",
     "loss_info",
     "loss_preset",
+    "loss_rows",
+    "markdown_table",
     "pairs",
     "register_loss",
 ]

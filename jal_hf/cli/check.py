@@ -1,0 +1,182 @@
+"""`jal-hf check --loss NAME --noise SPEC`: is the loss asymmetric under this noise, and by how much."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from typing import Any
+
+NAME = "check"
+HELP = "is a loss asymmetric under a noise, by how much, and the smallest safe a"
+SHOWN = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The loss, its parameters, the noise and the number of classes."""
+    parser.add_argument("--loss", required=True, metavar="NAME", help="A loss of `jal-hf losses`.")
+    parser.add_argument("--loss_args", metavar="JSON", help="Its parameters, such as '{\"a\": 20}'.")
+    parser.add_argument("--preset", metavar="DATASET", help="Parameters of a dataset's preset, or 'auto'.")
+    parser.add_argument(
+        "--noise",
+        required=True,
+        metavar="SPEC",
+        help="Such as symmetric:0.4, asymmetric:0.3,classes=cifar10 or matrix:T.npy.",
+    )
+    parser.add_argument(
+        "--num_classes", type=int, metavar="K", help="Default: what the noise tells, else 10."
+    )
+    parser.add_argument("--json", action="store_true", help="Print JSON instead of text.")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the verdict; the exit code says only that the question could be answered."""
+    report = check(arguments)
+    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The verdict as a JSON-ready record; an infinite figure is null."""
+    from jal_hf.losses import create_loss
+    from jal_hf.losses.conditions import transition_rows
+    from jal_hf.theory import row_verdict
+
+    params = _loss_parameters(arguments.loss_args)
+    noise, rows = _noise(arguments.noise, arguments.num_classes)
+    if arguments.preset == "auto":
+        params.update(num_classes=len(rows), noise=noise)
+    loss = create_loss(arguments.loss, preset=arguments.preset, **params)
+    rows = transition_rows(rows)
+    verdicts = [row_verdict(loss, row, index) for index, row in enumerate(rows)]
+    theorem_loss, smallest = _smallest_a(loss, rows)
+    classes = [
+        {
+            "class": index,
+            "asymmetric": verdict.asymmetric,
+            "margin": _finite(verdict.margin),
+            "by": verdict.by,
+            "kept": row[index],
+            "largest_wrong": max(value for other, value in enumerate(row) if other != index),
+            "smallest_a": None if smallest is None else _finite(smallest[index]),
+        }
+        for index, (row, verdict) in enumerate(zip(rows, verdicts, strict=True))
+    ]
+    return {
+        "loss": loss.config()["name"],
+        "params": {key: value for key, value in loss.parameters_given().items()},
+        "preset_reason": loss.preset_reason or "",
+        "noise": arguments.noise,
+        "kind": noise.kind,
+        "num_classes": len(rows),
+        "asymmetric": all(verdict.asymmetric for verdict in verdicts),
+        "clean_labels_dominate": all(entry["kept"] > entry["largest_wrong"] for entry in classes),
+        "smallest_a_of": theorem_loss,
+        "smallest_a": None if smallest is None else _finite(max(smallest)),
+        "classes": classes,
+    }
+
+
+def _loss_parameters(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        params = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"--loss_args must be JSON such as '{{\"a\": 20}}', but {text!r} is not: {error}."
+        ) from error
+    if not isinstance(params, dict):
+        raise ValueError(
+            f"--loss_args must be a JSON object such as '{{\"a\": 20}}', but {text!r} was given."
+        )
+    return params
+
+
+def _noise(spec: str, num_classes: int | None) -> tuple[Any, list[list[float]]]:
+    """The noise, and its transition matrix; 10 classes where neither spec nor flag tells K."""
+    from jal_hf.losses.conditions import transition_rows
+    from jal_hf.noise import create_noise, parse_noise_spec
+
+    classes = num_classes
+    if classes is None:
+        words = f"{getattr(parse_noise_spec(spec), 'options', {})}"
+        classes = 100 if "cifar100" in words else 10
+    if parse_noise_spec(spec).kind == "matrix" and num_classes is None:
+        noise = create_noise(spec)
+    else:
+        noise = create_noise(spec, num_classes=classes)
+    return noise, transition_rows(noise)
+
+
+def _smallest_a(loss: Any, rows: list[list[float]]) -> tuple[str | None, list[float] | None]:
+    from jal_hf.losses import JointLoss
+    from jal_hf.losses.automatic import WITH_THEOREM, row_minimum_a
+
+    parts = [loss.active, loss.passive] if isinstance(loss, JointLoss) else [loss]
+    for part in parts:
+        if part.label in WITH_THEOREM:
+            given = part.parameters_given()
+            exponent = float(given.get("q", given.get("p", 0.0)))
+            return part.label, [
+                row_minimum_a(part.label, row, exponent, dominant=index) for index, row in enumerate(rows)
+            ]
+    return None, None
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _text(report: dict[str, Any]) -> str:
+    params = ", ".join(f"{key} {value}" for key, value in report["params"].items() if value is not None)
+    named = report["loss"] + (f" ({params})" if params else "")
+    safe = sum(entry["asymmetric"] for entry in report["classes"])
+    answer = "is asymmetric" if report["asymmetric"] else "is NOT asymmetric"
+    lines = [f"{named} {answer} under {report['noise']} with {report['num_classes']} classes."]
+    if not report["asymmetric"]:
+        lines.append(f"It tolerates the noise of {safe} of {report['num_classes']} classes.")
+    if not report["clean_labels_dominate"]:
+        lines.append("Clean labels do not dominate in every class: there no loss of this kind can help.")
+    if report["preset_reason"]:
+        lines.append(f"Parameters: {report['preset_reason']}.")
+    margins = [entry["margin"] for entry in report["classes"] if entry["margin"] is not None]
+    if margins:
+        lines.append(
+            f"Margin: {min(margins):.4g} times what the condition asks (from 1 on it is asymmetric)."
+        )
+    if report["smallest_a_of"]:
+        limit = report["smallest_a"]
+        lines.append(
+            f"Smallest safe a of {report['smallest_a_of']}: {limit:.4g}."
+            if limit is not None
+            else f"No a of {report['smallest_a_of']} is safe in every class."
+        )
+    lines += ["", *_class_table(report["classes"])]
+    return "\n".join(lines)
+
+
+def _class_table(classes: list[dict[str, Any]]) -> list[str]:
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for entry in classes:
+        key = tuple(
+            round(value, 6) if isinstance(value, float) else value
+            for name, value in entry.items()
+            if name != "class"
+        )
+        groups.setdefault(key, []).append(entry["class"])
+    header = f"{'asymmetric':<11}{'margin':>9}{'kept':>8}{'wrong':>8}{'least a':>9}  {'by':<46}classes"
+    lines = [header]
+    for (asymmetric, margin, by, kept, wrong, least), members in list(groups.items())[:SHOWN]:
+        cells = (
+            f"{'yes' if asymmetric else 'no':<11}{_cell(margin):>9}{kept:>8.4f}{wrong:>8.4f}{_cell(least):>9}"
+        )
+        shown = ", ".join(map(str, members[:12])) + (", ..." if len(members) > 12 else "")
+        lines.append(f"{cells}  {by:<46}{shown}")
+    if len(groups) > SHOWN:
+        lines.append(f"... and {len(groups) - SHOWN} more kinds of classes; --json lists all.")
+    return lines
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

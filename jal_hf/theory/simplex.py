@@ -1,0 +1,30 @@
+"""Losses on the probability simplex, where the theorems live: no softmax, float64."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jal_hf.losses import RobustLoss
+from jal_hf.losses.scores import Scores
+
+
+def losses_at(loss: RobustLoss, probabilities: Tensor) -> Tensor:
+    """L(u, k) for every label k: probabilities (S, K) give (S, K)."""
+    return loss.equation(Scores.from_probabilities(probabilities))
+
+
+def project(points: Tensor) -> Tensor:
+    """The nearest points of the simplex, row by row (Euclidean; sorting as in Duchi et al., 2008)."""
+    ordered = points.sort(dim=1, descending=True).values
+    surplus = ordered.cumsum(1) - 1.0
+    counts = torch.arange(1, points.shape[1] + 1, dtype=points.dtype)
+    kept = (ordered * counts > surplus).sum(1, keepdim=True).clamp_min(1)
+    threshold = surplus.gather(1, kept - 1) / kept
+    return (points - threshold).clamp_min(0.0)
+
+
+def label_curve(loss: RobustLoss, label_probability: Tensor, num_classes: int = 2) -> Tensor:
+    """The label's loss at given p_y (S,), the rest spread evenly over the other classes."""
+    rest = ((1.0 - label_probability) / (num_classes - 1)).unsqueeze(1).expand(-1, num_classes - 1)
+    return losses_at(loss, torch.cat([label_probability.unsqueeze(1), rest], dim=1))[:, 0]
