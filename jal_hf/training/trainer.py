@@ -106,7 +106,7 @@ class JALTrainer(Trainer):
         if not args.disable_tqdm:
             self.remove_callback(ProgressCallback)
             self.add_callback(ProgressBarCallback())
-        if args.channels_last:
+        if args.channels_last and not self.is_fsdp_enabled:  # which shards contiguous parameters only
             self.model.to(memory_format=torch.channels_last)
         if args.sync_batchnorm:
             self.model = self.model_wrapped = with_synchronised_batchnorm(self.model, args)

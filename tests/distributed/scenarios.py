@@ -1,0 +1,224 @@
+"""Small trainings, run by one process in the test itself and by two gloo processes through `python -m`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import set_seed
+
+from jal_hf import JALTrainer, JALTrainingArguments, create_loss, load_noisy_dataset
+from jal_hf.data import make_image_dataset
+from jal_hf.training.epochs import set_epoch_everywhere
+
+GLOBAL_BATCH, STEPS, CLASSES, ROWS, EVAL_ROWS = 8, 20, 5, 42, 37
+IGNORED = (3, 4, 5, 6, 21)
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+SPLITS = [(dtype, accumulation) for dtype in DTYPES for accumulation in (1, 4)]
+
+
+class Points(Dataset):  # type: ignore[type-arg]
+    """Seeded points with labels, some ignored; 42 rows leave one process of two without a real row at the end."""
+
+    def __init__(self, rows: int, dtype: torch.dtype, ignored: tuple[int, ...] = ()) -> None:
+        generator = torch.Generator().manual_seed(7)
+        self.pixels = torch.randn(rows, 3, 6, 6, generator=generator, dtype=torch.float64).to(dtype)
+        self.labels = torch.randint(0, CLASSES, (rows,), generator=generator)
+        self.labels[list(ignored)] = -100
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> dict[str, Tensor]:
+        return {"pixel_values": self.pixels[row], "labels": self.labels[row], "index": torch.tensor(row)}
+
+
+class Network(nn.Module):
+    """Without batch norm, whose statistics belong to a process and would hide what is compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 12), nn.ReLU(), nn.Linear(12, CLASSES)
+        )
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.layers(pixel_values)
+
+
+class WithBatchNorm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(108), nn.Linear(108, CLASSES))
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.layers(pixel_values)
+
+
+def make_trainer(
+    folder: Path, processes: int, accumulation: int, dtype: torch.dtype, model: nn.Module | None = None, **changes: Any
+) -> JALTrainer:
+    set_seed(0)
+    model = (Network() if model is None else model).to(dtype)
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "optim": "sgd",
+        "optim_args": "momentum=0.9",
+        "learning_rate": 0.05,
+        "lr_scheduler_type": "constant",
+        "l1_weight_decay": 1e-4,
+        "max_grad_norm": 1.0,
+        "max_steps": STEPS,
+        "per_device_train_batch_size": GLOBAL_BATCH // processes,
+        "per_device_eval_batch_size": 4,
+        "gradient_accumulation_steps": accumulation,
+        "save_strategy": "no",
+        "logging_steps": 5,
+        "disable_tqdm": True,
+        "precision": "fp32",
+        "use_cpu": True,
+        "channels_last": False,
+        "seed": 0,
+    }
+    return JALTrainer(
+        model=model,
+        args=JALTrainingArguments(**{**settings, **changes}),
+        train_dataset=Points(ROWS, dtype, IGNORED),
+        eval_dataset=Points(EVAL_ROWS, dtype, (0, 36)),
+        loss=create_loss("jal-ce", alpha=1.0, beta=1.0, a=30.0),
+    )
+
+
+def parameters_of(model: nn.Module) -> dict[str, Tensor]:
+    """Whole parameters, gathered where they are sharded."""
+    whole = {}
+    for name, parameter in model.named_parameters():
+        tensor = parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
+        whole[name.removeprefix("module.")] = tensor.detach().clone().contiguous()
+    return whole
+
+
+def train(folder: Path, processes: int, dtype: str, accumulation: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    trainer = make_trainer(folder, processes, accumulation, DTYPES[dtype])
+    trainer.train()
+    return parameters_of(trainer.model), evaluation(trainer)
+
+
+def evaluation(trainer: JALTrainer) -> dict[str, Any]:
+    metrics = {name: trainer.evaluate()[name] for name in ("eval_loss", "eval_accuracy")}
+    predictions = trainer.predict(trainer.eval_dataset).predictions
+    return {**metrics, "predictions": len(predictions), "sum": float(predictions.sum())}
+
+
+def train_sharded(folder: Path, dtype: str, accumulation: int) -> dict[str, Tensor]:
+    """The trainer's own step, around a model that torch's `fully_shard` has split over the processes."""
+    from torch.distributed.fsdp import fully_shard
+
+    trainer = make_trainer(folder, 2, accumulation, DTYPES[dtype])
+    model = trainer.model
+    for layer in model.layers:
+        if any(True for _ in layer.parameters()):
+            fully_shard(layer)
+    fully_shard(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    loader = trainer.get_train_dataloader()
+    epoch = done = 0
+    while done < STEPS:
+        set_epoch_everywhere(loader, epoch)
+        batches = iter(loader)
+        for start in range(0, len(loader), accumulation):
+            count = min(accumulation, len(loader) - start)
+            parts, normaliser = trainer.get_batch_samples(batches, count, torch.device("cpu"))
+            for number, part in enumerate(parts):
+                last = number == len(parts) - 1
+                trainer.accelerator.gradient_state._set_sync_gradients(last)
+                model.set_requires_gradient_sync(last)
+                trainer.training_step(model, part, normaliser)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            done += 1
+            if done == STEPS:
+                break
+        epoch += 1
+    return parameters_of(model)
+
+
+class _Recorder(JALTrainer):
+    """Notes which image each step sees, how it is augmented and labelled."""
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if model.training:
+            counted = inputs["labels"] != -100
+            for row, label, pixels, real in zip(
+                inputs["index"], inputs["labels"], inputs["pixel_values"], counted, strict=True
+            ):
+                if real:
+                    weights = torch.arange(pixels.numel()).reshape(pixels.shape)
+                    self.seen.append([self.state.global_step, int(row), int(label), float((pixels * weights).sum())])
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+
+def seen_rows(folder: Path, processes: int, resume_at: int | None = None) -> list[list[float]]:
+    """[step, row, label, digest of the augmented pixels] of each image trained on, sorted, over all processes."""
+    from accelerate.utils import gather_object
+
+    data = load_noisy_dataset("digits", noise="symmetric:0.4", max_train_samples=50, val_fraction=0.1)
+    images = make_image_dataset(
+        data["train"],
+        image_column=data.image_column,
+        label_column=data.label_column,
+        image_size=8,
+        in_chans=1,
+        mean=[0.3],
+        std=[0.4],
+        augment="crop-flip",
+        train=True,
+        seed=0,
+    )
+    set_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    changes: dict[str, Any] = {} if resume_at is None else {"save_strategy": "steps", "save_steps": resume_at}
+    args = make_trainer(folder, processes, 1, torch.float32, max_steps=14, **changes).args
+    trainer = _Recorder(model=model, args=args, train_dataset=images, loss="jal-ce")
+    trainer.seen = []
+    trainer.train()
+    if resume_at is not None:
+        set_seed(0)
+        trainer = _Recorder(
+            model=nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), args=args, train_dataset=images, loss="jal-ce"
+        )
+        trainer.seen = []
+        trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{resume_at}"))
+    return sorted(gather_object(trainer.seen))
+
+
+def run_all(folder: Path) -> None:
+    """All scenarios on this process, one of two; the first one writes what came out."""
+    results: dict[str, Any] = {}
+    tensors: dict[str, Tensor] = {}
+    for dtype, accumulation in SPLITS:
+        name = f"{dtype}-{accumulation}"
+        weights, results[name] = train(folder / name, 2, dtype, accumulation)
+        tensors |= {f"ddp-{name}/{key}": value for key, value in weights.items()}
+        sharded = train_sharded(folder / f"sharded-{name}", dtype, accumulation)
+        tensors |= {f"fsdp-{name}/{key}": value for key, value in sharded.items()}
+    results["seen"] = seen_rows(folder / "seen", 2)
+    results["seen-resumed"] = seen_rows(folder / "resumed", 2, resume_at=4)
+    trainer = make_trainer(folder / "bn", 2, 1, torch.float32, WithBatchNorm())
+    trainer.train()
+    results["batch-norm"] = evaluation(trainer)
+    if trainer.is_world_process_zero():
+        state = {f"bn/{key}": value.contiguous() for key, value in trainer.model.state_dict().items()}
+        save_file({**tensors, **state}, folder / "tensors.safetensors")
+        (folder / "results.json").write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    run_all(Path(sys.argv[1]))

@@ -1,0 +1,77 @@
+"""Two processes give what one gives: parameters, data, evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.distributed import scenarios
+from tests.distributed.launch import two_processes
+from tests.distributed.ports import free_port
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-9}
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Results and weights of all scenarios on two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    launched = two_processes("tests.distributed.scenarios", str(folder), port=free_port())
+    output, _ = launched.communicate(timeout=280)
+    assert launched.returncode == 0, output[-4000:]
+    return json.loads((folder / "results.json").read_text()), load_file(folder / "tensors.safetensors")
+
+
+@pytest.fixture(scope="module", params=scenarios.SPLITS, ids=lambda split: f"{split[0]}-accumulation-{split[1]}")
+def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """The same training on one process."""
+    dtype, accumulation = request.param
+    weights, figures = scenarios.train(tmp_path_factory.mktemp("one"), 1, dtype, accumulation)
+    return dtype, f"{dtype}-{accumulation}", weights, figures
+
+
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+def test_parameters_agree_with_one_process(engine: str, alone: tuple[Any, ...], both: tuple[Any, ...]) -> None:
+    dtype, name, weights, _ = alone
+    for key, value in weights.items():
+        other = both[1][f"{engine}-{name}/{key}"]
+        difference = float((other - value).norm() / value.norm())
+        assert difference < TOLERANCE[dtype], f"{key} differs by {difference:.2e}"
+
+
+def test_evaluation_agrees_with_one_process_and_counts_each_row_once(
+    alone: tuple[Any, ...], both: tuple[Any, ...]
+) -> None:
+    _, name, _, figures = alone
+    theirs = both[0][name]
+    assert theirs["predictions"] == figures["predictions"] == scenarios.EVAL_ROWS
+    assert theirs["eval_accuracy"] == figures["eval_accuracy"]
+    assert theirs["eval_loss"] == pytest.approx(figures["eval_loss"], rel=1e-6)
+
+
+def test_evaluation_uses_the_buffers_that_a_checkpoint_holds(both: tuple[Any, ...], tmp_path: Path) -> None:
+    # Each process has batch-norm statistics of its own share; a checkpoint holds those of the first.
+    trainer = scenarios.make_trainer(tmp_path, 1, 1, torch.float32, scenarios.WithBatchNorm())
+    trainer.model.load_state_dict({k.removeprefix("bn/"): v for k, v in both[1].items() if k.startswith("bn/")})
+    figures = scenarios.evaluation(trainer)
+    assert both[0]["batch-norm"]["sum"] == pytest.approx(figures["sum"], rel=1e-5)
+
+
+def test_order_labels_and_augmentation_do_not_depend_on_the_number_of_processes(
+    both: tuple[Any, ...], tmp_path: Path
+) -> None:
+    alone = scenarios.seen_rows(tmp_path, 1)
+    assert len({row[0] for row in alone}) == 14
+    assert both[0]["seen"] == pytest.approx(alone)
+
+
+def test_resume_within_an_epoch_goes_on_with_the_same_data_on_two_processes(both: tuple[Any, ...]) -> None:
+    whole = [row for row in both[0]["seen"] if row[0] >= 12]
+    resumed = both[0]["seen-resumed"]
+    assert [row for row in resumed if row[0] >= 12] == pytest.approx(whole)
+    assert min(row[0] for row in resumed) == 4
