@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import datasets
 
 from jal_hf.noise import NoiseReport
+
+
+@dataclass(frozen=True)
+class StreamNoise:
+    """The noise put on a stream: what was asked; what comes of it is not known before the rows are read."""
+
+    spec: str
+    kind: str
+    seed: int
+    mode: str
+    asked_rate: float
+    transition_matrix: list[list[float]] | None
+    realised_rate: None = None
+    realised_matrix: None = None
+    labels_sha256: None = None
+    rows: None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON, under the names of `NoiseReport`."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -20,7 +40,7 @@ class DatasetFacts:
         image_column: column with the images.
         label_column: column with the labels that training uses.
         class_names: names in the order of the label ids.
-        noise_report: asked and realised noise of the training labels; None for a stream.
+        noise_report: asked and realised noise of the training labels; for a stream what was asked.
         fingerprint: digest of class names, labels and a sample of the images: equal data, equal digest, on
             any machine.
         skipped_images: unreadable images left out.
@@ -31,7 +51,7 @@ class DatasetFacts:
     image_column: str
     label_column: str
     class_names: tuple[str, ...]
-    noise_report: NoiseReport | None
+    noise_report: NoiseReport | StreamNoise
     fingerprint: str
     skipped_images: int = 0
     warnings: tuple[str, ...] = ()
@@ -65,7 +85,7 @@ class _Described:
         return len(self.facts.class_names)
 
     @property
-    def noise_report(self) -> NoiseReport | None:
+    def noise_report(self) -> NoiseReport | StreamNoise:
         return self.facts.noise_report
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 
 from jal_hf.data.columns import choose_splits, find_image_column, find_label_column, is_encoded_image
-from jal_hf.data.containers import DatasetFacts, NoisyIterableDatasetDict
+from jal_hf.data.containers import DatasetFacts, NoisyIterableDatasetDict, StreamNoise
 from jal_hf.data.labels import IGNORE_INDEX
 from jal_hf.data.source import Source
 from jal_hf.noise import add_label_noise, create_noise
@@ -74,12 +74,16 @@ def load_stream(
         splits["train"] = add_label_noise(
             splits["train"], model, label_column=label_column, seed=noise_seed, index_column="index"
         )
+    matrix = model.transition_matrix()
+    report = StreamNoise(
+        model.spec, model.kind, noise_seed, model.mode, model.rate, None if matrix is None else matrix.tolist()
+    )
     facts = DatasetFacts(
         source.name,
         image_column,
         label_column,
         tuple(names),
-        None,
+        report,
         "",
         source.missing_images,
         source.warnings,
