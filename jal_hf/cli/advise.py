@@ -1,0 +1,92 @@
+"""`jal-hf advise DATASET`: which loss, with which parameters, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from typing import Any
+
+NAME = "advise"
+HELP = "which loss suits a dataset and its noise, and why"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `jal-hf advise`."""
+    parser.add_argument(
+        "dataset",
+        nargs="?",
+        metavar="DATASET",
+        help="Hub id, local folder or `digits`; can be left out when --num_classes and --noise are given",
+    )
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        "--noise", metavar="SPEC", help="the noise, where it is known: symmetric:0.4, matrix:T.npy, ..."
+    )
+    known.add_argument(
+        "--estimate",
+        action="store_true",
+        help="estimate the noise of the dataset's own labels with a simple model",
+    )
+    parser.add_argument(
+        "--num_classes", type=int, metavar="K", help="number of classes, instead of a dataset"
+    )
+    parser.add_argument("--dataset_config", help="configuration of a Hub dataset that has several")
+    parser.add_argument("--image_column", help="column with the images (default: found by type)")
+    parser.add_argument("--label_column", help="column with the labels (default: found by type)")
+    parser.add_argument("--folds", type=int, default=5, help="folds of --estimate (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print the advice as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the advice."""
+    from jal_hf.analysis.advice import advise
+    from jal_hf.analysis.advice_data import estimated_noise, noise_of_data, noise_of_spec
+    from jal_hf.analysis.advice_text import advice_dict, advice_text
+
+    heading, names = "", None
+    if arguments.dataset is None:
+        if arguments.num_classes is None or arguments.noise is None:
+            raise ValueError("Give a dataset, or --num_classes K with --noise SPEC.")
+        noise = noise_of_spec(arguments.noise, arguments.num_classes)
+    else:
+        from jal_hf.data import load_noisy_dataset
+
+        data = load_noisy_dataset(
+            arguments.dataset,
+            dataset_config=arguments.dataset_config,
+            image_column=arguments.image_column,
+            label_column=arguments.label_column,
+            noise=arguments.noise or "none",
+        )
+        if arguments.num_classes not in (None, data.num_classes):
+            raise ValueError(f"The dataset has {data.num_classes} classes, not {arguments.num_classes}.")
+        names = data.class_names
+        heading = _sizes(data)
+        if arguments.estimate:
+            noise, found = estimated_noise(data, arguments.folds)
+            heading += (
+                f"The simple model agrees with {100 * found.agreement:.1f} % of the given labels. Its own "
+                "mistakes count as noise, so the rate is an upper estimate;\nit cannot tell hard images from "
+                "wrong labels. A robust run and `jal-hf audit RUN --folds 5` estimate better.\n"
+            )
+        else:
+            noise = noise_of_data(data, arguments.noise or "none")
+    advice = advise(noise, arguments.dataset or "")
+    if arguments.json:
+        print(json.dumps(advice_dict(advice), indent=1))
+    else:
+        print(heading + ("\n" if heading else "") + advice_text(advice, names))
+    return 0
+
+
+def _sizes(data: Any) -> str:
+    counts = Counter(data["train"][data.label_column][:])
+    sizes = [counts[k] for k in range(data.num_classes)]
+    text = f"{data.name}: {sum(sizes):,} training examples, {data.num_classes} classes of {min(sizes):,}"
+    text += f" to {max(sizes):,} (by given label).\n"
+    if min(sizes) * 10 < max(sizes):
+        text += (
+            "The classes differ tenfold in size: check that a robust loss does not give up the small ones.\n"
+        )
+    return text
