@@ -3,143 +3,143 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import yaml
 
-from tests.hub.conftest import Client
+from tests.hub.conftest import run_client
 from tests.hub.local_hub import TOKEN, LocalHub, check_card
 
-_SHORT = [
-    "--num_train_epochs",
-    "2",
-    "--logging_strategy",
-    "epoch",
-    "--disable_tqdm",
-    "true",
-    "--use_cpu",
-    "true",
-]
+_DRIVER = """
+    import contextlib, io, json, os, time
+    from pathlib import Path
+    from jal_hf.cli.main import main
+
+    sleep = time.sleep
+    time.sleep = lambda seconds: sleep(min(seconds, 0.05))
+    token = os.environ.pop("HF_TOKEN")
+    short = ["--num_train_epochs", "2", "--logging_strategy", "epoch", "--disable_tqdm", "true", "--use_cpu", "true"]
+    told = {}
+
+    def call(name, *words):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(list(words))
+        told[name] = {"code": code, "out": out.getvalue(), "err": err.getvalue()}
+
+    def train(name, repo, *words):
+        push = ["--push_to_hub", "true", "--hub_model_id", repo]
+        call(name, "train", "digits", *short, "--output_dir", name, *push, *words)
+
+    train("without-token", "tester/digits")
+    train("bad-name", "tester/a--b")
+    train("wrong-token", "tester/digits", "--hub_token", "hf_wrongwrongwrong")
+    train("every-save", "tester/digits", "--hub_strategy", "every_save", "--hub_always_push", "true",
+          "--hub_private_repo", "true", "--hub_token", token)
+    os.environ["HF_TOKEN"] = token
+    train("foreign-name", "google/vit")
+    import urllib.request
+    fault = json.dumps({"kind": "403", "where": "/commit/"}).encode()
+    where = os.environ["HF_ENDPOINT"] + "/_test/fault"
+    urllib.request.urlopen(urllib.request.Request(where, fault, method="POST")).read()
+    train("refused", "late", "--hub_strategy", "end")
+    call("again", "push", "refused", "tester/late")
+    call("card", "card", "refused", "--print")
+    Path("told.json").write_text(json.dumps(told))
+"""
 
 
-def _no_token_in(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            assert TOKEN.encode() not in path.read_bytes(), f"the token stands in {path}"
+class Session:
+    """What one process of several commands left: their answers, the Hub, the folders, all it printed."""
+
+    def __init__(self, hub: LocalHub, folder: Path, printed: str) -> None:
+        self.hub, self.folder, self.printed = hub, folder, printed
+        self.told = json.loads((folder / "told.json").read_text())
 
 
-def test_every_commit_of_a_run_carries_the_card_and_never_a_pickle(
-    hub: LocalHub, client: Client, tmp_path: Path
-) -> None:
-    words = [
-        "train",
-        "digits",
-        *_SHORT,
-        "--output_dir",
-        "out",
-        "--push_to_hub",
-        "true",
-        "--hub_model_id",
-        "tester/digits",
-    ]
-    done = client(
-        [
-            *words,
-            "--hub_strategy",
-            "every_save",
-            "--hub_always_push",
-            "true",
-            "--hub_private_repo",
-            "true",
-            "--hub_token",
-            TOKEN,
-        ],
-        token=None,
-    )
-    repository = hub.repository("tester/digits")
-    assert repository.private
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    folder = tmp_path_factory.mktemp("session")
+    with LocalHub() as hub:
+        done = run_client(hub, folder, _DRIVER)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-6000:]
+        yield Session(hub, folder, done.stdout + done.stderr)
+
+
+def test_every_commit_of_a_run_carries_the_card_and_never_a_pickle(session: Session) -> None:
+    assert session.told["every-save"]["code"] == 0, session.told["every-save"]["err"]
+    repository = session.hub.repository("tester/digits")
     titles = [commit.title for commit in repository.commits]
-    assert [title for title in titles if title.startswith("Training in progress")], titles
     assert len(titles) == 4, titles
+    assert titles[1].startswith("Training in progress")
     for commit in repository.commits[1:]:
         names = set(commit.files)
         assert {"README.md", "config.json", "model.safetensors", "run.json"} <= names, (commit.title, names)
         assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))], names
         assert check_card(commit.files["README.md"].content.decode()) == []
-    last = hub.files("tester/digits")
-    assert {
-        "plots/curves.png",
-        "plots/transition_matrix.png",
-        "plots/confidence_histogram.png",
-        "log.jsonl",
-    } <= set(last)
-    for name in ("README.md", "run.json", "model.safetensors", "config.json"):
-        assert last[name] == (tmp_path / "out" / name).read_bytes()
+
+
+def test_last_commit_holds_the_run_as_it_lies_on_disk(session: Session) -> None:
+    last, folder = session.hub.files("tester/digits"), session.folder / "every-save"
+    pictures = {f"plots/{name}.png" for name in ("curves", "transition_matrix", "confidence_histogram")}
+    assert pictures | {"log.jsonl", "README.md", "run.json", "model.safetensors", "config.json"} <= set(last)
+    for name, content in last.items():
+        if name != ".gitattributes":
+            assert content == (folder / name).read_bytes(), name
     metadata = yaml.safe_load(last["README.md"].decode().split("\n---\n")[0].removeprefix("---\n"))
     accuracy = json.loads(last["run.json"])["metrics"]["last"]["accuracy"]
     assert metadata["model-index"][0]["results"][0]["metrics"][0]["value"] == round(accuracy, 6)
-    assert "hub_token ..." in json.loads(last["run.json"])["command"]
-    assert "pushed: " in done.stdout
-    _no_token_in(tmp_path)
+    assert "pushed: " in session.told["every-save"]["out"]
 
 
-def test_push_that_fails_after_training_leaves_the_run_and_the_command_that_tries_again(
-    hub: LocalHub, client: Client, tmp_path: Path
-) -> None:
-    hub.fault("403", "/commit/")
-    words = [
-        "train",
-        "digits",
-        *_SHORT,
-        "--output_dir",
-        "out",
-        "--push_to_hub",
-        "true",
-        "--hub_model_id",
-        "digits",
-        "--hub_strategy",
-        "end",
-    ]
-    done = client(words, check=False)
-    assert done.returncode == 1, done.stderr[-3000:]
-    assert "jal-hf push out tester/digits" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "test accuracy, last epoch" in done.stdout, "the table must be printed although the push failed"
-    assert {"README.md", "run.json", "config.json", "model.safetensors"} <= {
-        path.name for path in (tmp_path / "out").iterdir()
-    }
-    again = client(["push", "out", "tester/digits"])
-    assert "Pushed: " in again.stdout
-    assert len(hub.repository("tester/digits").commits) == 2
-    assert (
-        hub.files("tester/digits")["model.safetensors"]
-        == (tmp_path / "out" / "model.safetensors").read_bytes()
-    )
+def test_private_repository_is_made_private(session: Session) -> None:
+    assert session.hub.repository("tester/digits").private
+    assert not session.hub.repository("tester/late").private
 
 
-def test_push_is_refused_before_training_without_a_token_or_under_a_foreign_name(
-    hub: LocalHub, client: Client, tmp_path: Path
-) -> None:
-    done = client(
-        """
-        from jal_hf.cli.main import main
+def test_failed_push_leaves_the_run_complete_and_names_the_command_that_tries_again(session: Session) -> None:
+    refused = session.told["refused"]
+    assert refused["code"] == 1
+    assert "jal-hf push refused tester/late" in refused["err"]
+    assert "Traceback" not in refused["err"]
+    assert "test accuracy, last epoch" in refused["out"], "the table must be printed although the push failed"
+    folder = session.folder / "refused"
+    names = {"README.md", "run.json", "config.json", "model.safetensors"}
+    assert names <= {path.name for path in folder.iterdir()}
+    assert session.told["again"]["code"] == 0, session.told["again"]["err"]
+    assert len(session.hub.repository("tester/late").commits) == 2
+    for name in names:
+        assert session.hub.files("tester/late")[name] == (folder / name).read_bytes()
+    assert session.told["card"]["out"] == (folder / "README.md").read_text(encoding="utf-8")
 
-        words = ["train", "digits", "--output_dir", "out", "--push_to_hub", "true", "--hub_model_id"]
-        assert main([*words, "tester/digits"]) == 2
-        assert main([*words, "tester/a--b"]) == 2
-        assert main([*words, "tester/digits", "--hub_token", "hf_wrongwrongwrong"]) == 2
-        """,
-        token=None,
-    )
-    assert "hf auth login" in done.stderr
-    assert "is no repository name" in done.stderr
-    assert "does not accept the token" in done.stderr
-    assert "hf_wrong" not in done.stderr
-    foreign = client(
-        ["train", "digits", "--output_dir", "out", "--push_to_hub", "true", "--hub_model_id", "google/vit"],
-        check=False,
-    )
-    assert foreign.returncode == 2
-    assert "this token belongs to tester" in foreign.stderr
-    assert not (tmp_path / "out").exists()
-    assert not hub.repositories
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("without-token", "hf auth login"),
+        ("bad-name", "is no repository name"),
+        ("wrong-token", "does not accept the token"),
+        ("foreign-name", "this token belongs to tester"),
+    ],
+)
+def test_push_that_cannot_be_is_refused_before_training(session: Session, case: str, message: str) -> None:
+    assert session.told[case]["code"] == 2
+    assert message in session.told[case]["err"]
+    assert "hf_wrong" not in session.told[case]["err"]
+    assert not (session.folder / case).exists()
+
+
+def test_token_stands_in_no_file_and_no_line_of_a_whole_session(session: Session) -> None:
+    assert TOKEN not in session.printed
+    assert TOKEN not in json.dumps(session.told)
+    for path in session.folder.rglob("*"):
+        if path.is_file():
+            assert TOKEN.encode() not in path.read_bytes(), f"the token stands in {path}"
+    for repository in session.hub.repositories.values():
+        for commit in repository.commits:
+            for name, blob in commit.files.items():
+                assert TOKEN.encode() not in blob.content, f"the token was pushed in {name}"
+    command = json.loads((session.folder / "every-save" / "run.json").read_text())["command"]
+    assert "--hub_token ..." in command
