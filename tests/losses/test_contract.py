@@ -1,0 +1,334 @@
+"""What every registered loss promises, whatever its formula: a new loss is tested here without a line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from jal_hf.losses import JointLoss, Normalized, RobustLoss, create_loss, list_losses, loss_info
+
+NAMES = list_losses()
+DETERMINISTIC = [name for name in NAMES if not loss_info(name).random]
+LINEAR = [name for name in NAMES if loss_info(name).linear_in_label]
+K = 6
+
+
+def _batch(rows: int = 9, classes: int = K, dtype: torch.dtype = torch.float64) -> tuple[Any, Any]:
+    generator = torch.Generator().manual_seed(rows * classes)
+    logits = torch.randn(rows, classes, generator=generator, dtype=torch.float64).to(dtype)
+    return logits, torch.randint(classes, (rows,), generator=generator)
+
+
+def _value_and_gradient(
+    loss: RobustLoss, logits: torch.Tensor, *rest: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    leaf = logits.clone().requires_grad_()
+    value = loss(leaf, *rest)
+    value.sum().backward()
+    assert leaf.grad is not None
+    return value.detach(), leaf.grad
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_loss_stays_finite_when_logits_saturate(name: str, dtype: torch.dtype) -> None:
+    rows = [[0.0] * K]
+    for high in (0, K - 1):
+        for low in (-1e4, 0.0):
+            row = [low] * K
+            row[high] = 1e4
+            rows.append(row)
+    rows += [[1e4] * K, [-1e4] * K, [1e4, 1e4, *[-1e4] * (K - 2)]]
+    for label in range(K):
+        logits = torch.tensor(rows, dtype=dtype)
+        value, gradient = _value_and_gradient(create_loss(name), logits, torch.full((len(rows),), label))
+        assert torch.isfinite(value)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("a", [1.0, 2.0])
+@pytest.mark.parametrize("q", [0.3, 0.5, 1.0, 3.0])
+def test_amse_stays_finite_at_saturation_for_every_power(a: float, q: float) -> None:
+    logits = torch.tensor([[1e4, 0.0, -1e4], [40.0, 0.0, -40.0], [0.0, 0.0, 0.0]])
+    for label in range(3):
+        value, gradient = _value_and_gradient(create_loss("amse", a=a, q=q), logits, torch.full((3,), label))
+        assert torch.isfinite(value)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(9, K), (70, 1000)])
+def test_loss_of_half_precision_is_float32_and_equals_that_of_the_upcast_logits(
+    name: str, dtype: torch.dtype, shape: tuple[int, int]
+) -> None:
+    logits, labels = _batch(*shape, dtype=dtype)
+    value, gradient = _value_and_gradient(create_loss(name), logits, labels)
+    expected, upcast_gradient = _value_and_gradient(create_loss(name), logits.float(), labels)
+    assert value.dtype is torch.float32
+    assert gradient.dtype is dtype
+    torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient, upcast_gradient.to(dtype))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loss_keeps_full_precision_under_autocast(name: str) -> None:
+    logits, labels = _batch(dtype=torch.float32)
+    expected = create_loss(name)(logits, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = create_loss(name)(logits, labels)
+    assert value.dtype is torch.float32
+    torch.testing.assert_close(value, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_loss_does_not_depend_on_the_order_of_rows_or_classes(name: str) -> None:
+    logits, labels = _batch()
+    expected, gradient = _value_and_gradient(create_loss(name, reduction="none"), logits, labels)
+    rows, classes = torch.randperm(9), torch.randperm(K)
+    moved = logits[rows][:, classes]
+    value, moved_gradient = _value_and_gradient(
+        create_loss(name, reduction="none"), moved, classes.argsort()[labels[rows]]
+    )
+    torch.testing.assert_close(value, expected[rows], rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(moved_gradient, gradient[rows][:, classes], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loss_survives_its_config_and_a_pickle(name: str) -> None:
+    loss = create_loss(name, reduction="sum", ignore_index=3, weight=[1.0, 2.0, 0.5, 1.0, 1.0, 3.0])
+    config = json.loads(json.dumps(loss.config()))
+    logits, labels = _batch()
+    expected = pickle.loads(pickle.dumps(loss))(logits, labels)
+    rebuilt = create_loss(**config)
+    assert rebuilt.config() == config
+    torch.testing.assert_close(rebuilt(logits, labels), expected, rtol=0, atol=0)
+
+
+def test_compositions_survive_their_config() -> None:
+    logits, labels = _batch()
+    for loss in (
+        JointLoss("fl", create_loss("amse", a=3.0), alpha=0.3, beta=2.0),
+        Normalized(create_loss("gce", q=0.4)),
+        JointLoss(Normalized("gce"), "mae"),
+        create_loss("normalized(agce)", a=2.0, reduction="sum"),
+    ):
+        rebuilt = create_loss(**json.loads(json.dumps(loss.config())))
+        torch.testing.assert_close(rebuilt(logits, labels), loss(logits, labels), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loss_touches_no_global_state_and_no_input(name: str) -> None:
+    logits, labels = _batch()
+    kept, state, python_state = logits.clone(), torch.get_rng_state(), random.getstate()
+    _value_and_gradient(create_loss(name), logits, labels)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert random.getstate() == python_state
+    assert torch.equal(logits, kept)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loss_compiles_without_graph_breaks(name: str) -> None:
+    torch._dynamo.reset()
+    logits, labels = _batch()
+    compiled = torch.compile(create_loss(name), fullgraph=True, backend="aot_eager")
+    value, gradient = _value_and_gradient(compiled, logits, labels)
+    expected, expected_gradient = _value_and_gradient(create_loss(name), logits, labels)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["jal-ce", "jal-fl", "anl-fl", "nlnl", "ldr"])
+def test_loss_compiles_with_inductor(name: str) -> None:
+    torch._dynamo.reset()
+    logits, labels = _batch(dtype=torch.float32)
+    value, gradient = _value_and_gradient(torch.compile(create_loss(name), fullgraph=True), logits, labels)
+    expected, expected_gradient = _value_and_gradient(create_loss(name), logits, labels)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("name", [name for name in DETERMINISTIC if not loss_info(name).has_detached_factors])
+def test_gradient_passes_gradcheck(name: str) -> None:
+    logits, labels = _batch(rows=4)
+    assert torch.autograd.gradcheck(create_loss(name), (logits.requires_grad_(), labels))
+
+
+@pytest.mark.parametrize("name", ["jal-ce", "jal-fl", "nce", "amse", "mae"])
+@pytest.mark.parametrize("shape", [(4, K), (70, 1000)])
+def test_second_derivative_is_that_of_the_formula(name: str, shape: tuple[int, int]) -> None:
+    logits, labels = _batch(*shape)
+    leaf = logits.requires_grad_()
+    loss = create_loss(name)
+    (slope,) = torch.autograd.grad(loss(leaf, labels), leaf, create_graph=True)
+    (curve,) = torch.autograd.grad(slope.square().sum(), leaf)
+    from jal_hf.losses.scores import Scores
+
+    plain = loss.equation(Scores(leaf, labels)).mean()
+    (plain_slope,) = torch.autograd.grad(plain, leaf, create_graph=True)
+    (plain_curve,) = torch.autograd.grad(plain_slope.square().sum(), leaf)
+    torch.testing.assert_close(curve, plain_curve, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(5, K), (70, 1000)])
+def test_second_backward_through_a_retained_graph_gives_the_same_gradient(shape: tuple[int, int]) -> None:
+    logits, labels = _batch(*shape)
+    leaf = logits.requires_grad_()
+    value = create_loss("jal-ce")(leaf, labels)
+    (first,) = torch.autograd.grad(value, leaf, retain_graph=True)
+    kept = first.clone()
+    (second,) = torch.autograd.grad(3.0 * value, leaf)
+    assert torch.equal(first, kept)
+    torch.testing.assert_close(second, 3.0 * kept, rtol=1e-12, atol=1e-16)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_segmentation_shapes_give_the_loss_of_their_pixels(name: str) -> None:
+    logits = torch.randn(2, K, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(K, (2, 3, 4), generator=torch.Generator().manual_seed(1))
+    labels[0, 1] = -100
+    losses, gradient = _value_and_gradient(create_loss(name, reduction="none"), logits, labels)
+    assert losses.shape == labels.shape
+    assert (losses[0, 1] == 0).all()
+    assert (gradient[0, :, 1] == 0).all()
+    one = create_loss(name)(logits[1, :, 2, 3].unsqueeze(0), labels[1, 2, 3].unsqueeze(0))
+    torch.testing.assert_close(losses[1, 2, 3], one, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_batch_with_every_label_ignored_gives_zero_loss_and_zero_gradient(name: str, reduction: str) -> None:
+    logits, _ = _batch()
+    loss = create_loss(name, reduction=reduction)
+    value, gradient = _value_and_gradient(loss, logits, torch.full((9,), -100))
+    assert (value == 0).all()
+    assert (gradient == 0).all()
+    assert loss.total(logits, torch.full((9,), -100))[1] == 0
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_ignored_rows_count_nothing_even_when_they_hold_infinities(name: str) -> None:
+    logits, labels = _batch()
+    expected = create_loss(name)(logits[:6], labels[:6])
+    logits[6:] = float("nan")
+    labels[6:] = 255
+    value = create_loss(name, ignore_index=255)(logits, labels)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_ignore_index_may_be_a_class(name: str) -> None:
+    logits, labels = _batch()
+    kept = labels != 2
+    assert not kept.all()
+    value = create_loss(name, ignore_index=2)(logits, labels)
+    torch.testing.assert_close(value, create_loss(name)(logits[kept], labels[kept]), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_weights_average_as_repeated_rows_would(name: str) -> None:
+    logits, labels = _batch()
+    counts = torch.tensor([1, 2, 0, 3, 1, 1, 2, 1, 1])
+    value = create_loss(name)(logits, labels, sample_weight=counts)
+    repeated = create_loss(name)(logits.repeat_interleave(counts, 0), labels.repeat_interleave(counts))
+    torch.testing.assert_close(value, repeated, rtol=1e-12, atol=1e-14)
+    by_class = torch.tensor([1.0, 2.0, 0.5, 1.0, 4.0, 0.0])
+    losses = create_loss(name, reduction="none")(logits, labels)
+    weighted = create_loss(name, weight=by_class)(logits, labels)
+    expected = (losses * by_class[labels]).sum() / by_class[labels].sum()
+    torch.testing.assert_close(weighted, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_cross_entropy_equals_torch_with_every_option() -> None:
+    logits, labels = _batch(12)
+    labels[3] = -100
+    weight = torch.tensor([1.0, 2.0, 0.5, 1.0, 4.0, 0.1], dtype=torch.float64)
+    soft = torch.softmax(torch.randn(12, K, dtype=torch.float64), 1)
+    for reduction in ("mean", "sum", "none"):
+        loss = create_loss("ce", weight=weight.tolist(), reduction=reduction)
+        loss.weight = weight
+        for target in (labels, soft):
+            expected = F.cross_entropy(logits, target, weight=weight, reduction=reduction)
+            torch.testing.assert_close(loss(logits, target), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_totals_of_parts_add_up_to_the_mean_of_the_whole(name: str) -> None:
+    logits, labels = _batch()
+    labels[1] = -100
+    loss = create_loss(name)
+    parts = [loss.total(logits[part], labels[part]) for part in (slice(0, 2), slice(2, 7), slice(7, 9))]
+    total, normaliser = (sum(values) for values in zip(*parts, strict=True))
+    assert normaliser == 8
+    torch.testing.assert_close(total / normaliser, loss(logits, labels), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_soft_targets_mix_the_losses_of_the_labels_or_are_refused(name: str) -> None:
+    logits, labels = _batch()
+    soft = torch.softmax(
+        torch.randn(9, K, dtype=torch.float64, generator=torch.Generator().manual_seed(5)), 1
+    )
+    loss = create_loss(name, reduction="none")
+    if name not in LINEAR:
+        with pytest.raises(ValueError, match="not linear in the label"):
+            loss(logits, soft)
+        return
+    by_label = torch.stack([loss(logits, torch.full((9,), k)) for k in range(K)], dim=1)
+    torch.testing.assert_close(loss(logits, soft), (by_label * soft).sum(1), rtol=1e-11, atol=1e-13)
+    one_hot = F.one_hot(labels, K).double()
+    torch.testing.assert_close(loss(logits, one_hot), loss(logits, labels), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_class_losses_hold_the_loss_of_every_label(name: str) -> None:
+    logits, _ = _batch()
+    loss = create_loss(name, reduction="none")
+    by_label = torch.stack([loss(logits, torch.full((9,), k)) for k in range(K)], dim=1)
+    torch.testing.assert_close(loss.class_losses(logits), by_label, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_normalised_loss_sums_to_one_over_labels(name: str) -> None:
+    logits, _ = _batch()
+    sums = Normalized(create_loss(name)).class_losses(logits).sum(1)
+    torch.testing.assert_close(sums, torch.ones_like(sums), rtol=1e-11, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_empty_batch_gives_zero(name: str) -> None:
+    logits = torch.zeros(0, K, requires_grad=True)
+    value = create_loss(name)(logits, torch.zeros(0, dtype=torch.int64))
+    value.backward()
+    assert value == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_components_hold_the_mean_loss_and_carry_no_gradient(name: str) -> None:
+    logits, labels = _batch()
+    loss = create_loss(name)
+    parts = loss.components(logits.requires_grad_(), labels)
+    assert all(not value.requires_grad for value in parts.values())
+    if name in DETERMINISTIC:
+        torch.testing.assert_close(parts["loss"], loss(logits, labels).detach(), rtol=1e-12, atol=1e-13)
+
+
+def test_components_of_jal_tell_the_excess_over_the_floor() -> None:
+    logits = torch.full((1, 10), -1e3)
+    logits[0, 4] = 1e3
+    parts = (
+        create_loss("jal-ce")(logits, torch.tensor([4])),
+        create_loss("jal-ce").components(logits, torch.tensor([4])),
+    )
+    assert parts[0].item() == pytest.approx(84.1)
+    assert parts[1]["amse"].item() == pytest.approx(84.1)
+    assert parts[1]["amse_excess"].item() == pytest.approx(0.0, abs=1e-5)
+    assert parts[1]["loss_excess"].item() == pytest.approx(0.0, abs=1e-5)
