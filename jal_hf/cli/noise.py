@@ -12,6 +12,11 @@ from typing import Any
 NAME = "noise"
 HELP = "write or push a noisy copy of a dataset"
 EXIT_NOT_PUSHED = 1
+_OPTIONS = (
+    "Options follow a comma: mode=exact (counts met to the row) or mode=iid (each row on its own); "
+    "classes=mnist, cifar10, cifar100-block5, cifar100-superclass, your own pairs such as "
+    "'cat>dog;dog>cat', or a .json file of pairs; include_true_class=true."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset", metavar="DATASET", help="Hub id, local folder in the Hub's layout, or 'digits'."
     )
-    parser.add_argument("--noise", required=True, metavar="SPEC", help=f"KIND:RATE[,key=value...]: {kinds}.")
+    parser.add_argument("--noise", required=True, metavar="SPEC", help=f"{kinds}. {_OPTIONS}")
     parser.add_argument(
         "--seed",
         type=int,

@@ -91,8 +91,7 @@ def check_target(folder: Path, overwrite: bool = False) -> None:
     if not (folder / MANIFEST).is_file():
         raise FileExistsError(
             f"The folder {str(folder)!r} holds no {MANIFEST}, so it is no noisy dataset and is not "
-            "overwritten; "
-            "name another one."
+            "overwritten; name another one."
         )
 
 

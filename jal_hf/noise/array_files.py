@@ -121,11 +121,10 @@ def pickle_sentence(path: Path) -> str:
     if path.suffix.lower() == ".npy":
         load = "numpy.load(path, allow_pickle=True).item()"
     return (
-        f"{str(path)!r} is a pickle, and opening a pickle can run any code, so it is never read. If "
-        "you trust its "
-        f"origin, convert it once: python -c \"import numpy, torch, pandas; path = '{path.name}'; "
-        f"pandas.DataFrame(dict({load})).to_parquet('{path.stem}.parquet')\", "
-        f"then give {path.stem}.parquet#COLUMN."
+        f"{str(path)!r} is a pickle, and opening a pickle can run any code, so it is never read. If you "
+        f"trust its origin, convert it once: python -c \"import numpy, torch, pandas; path = '{path.name}'; "
+        f"pandas.DataFrame(dict({load})).to_parquet('{path.stem}.parquet')\", then give "
+        f"{path.stem}.parquet#COLUMN."
     )
 
 

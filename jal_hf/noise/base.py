@@ -109,8 +109,8 @@ class LabelNoise(ABC):
         """Raise ValueError when the labels come from a file made for a split of another length."""
         if self.rows is not None and self.rows != rows:
             raise ValueError(
-                f"The file of {self.spec!r} has {self.rows} labels, the dataset has {rows} rows; "
-                "give a file made for this split."
+                f"The file of {self.spec!r} has {self.rows} labels, the dataset has {rows} rows; give a "
+                "file made for this split."
             )
 
     def __repr__(self) -> str:
@@ -145,8 +145,8 @@ def check_labels(labels: Any, num_classes: int | None) -> Labels:
         bound = "at least 0" if num_classes is None else f"in [0, {num_classes})"
         shown = ", ".join(f"row {row} holds {values[row]}" for row in rows[:5].tolist())
         raise ValueError(
-            f"{len(rows)} labels are out of range: {shown}; labels must be {bound} (or "
-            f"{IGNORE_INDEX}, for none)."
+            f"{len(rows)} labels are out of range: {shown}; labels must be {bound} (or {IGNORE_INDEX}, for "
+            "none)."
         )
     return values.astype(np.int64)
 
@@ -155,7 +155,7 @@ def check_rate(rate: float, kind: str) -> float:
     """Return the rate when it lies in [0, 1)."""
     if not 0.0 <= rate < 1.0:
         raise ValueError(
-            f"The noise rate of {kind} is {rate}; it must be at least 0 and below 1 (0.4 means 40 % "
-            "of the labels)."
+            f"The noise rate of {kind} is {rate}; it must be at least 0 and below 1 (0.4 means 40 % of the "
+            "labels)."
         )
     return rate

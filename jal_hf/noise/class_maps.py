@@ -88,8 +88,8 @@ def resolve_class_map(
     else:
         raise ValueError(
             f"The class map {text!r} is unknown.{nearest(text, NAMED_MAPS)} There are "
-            f"{', '.join(NAMED_MAPS)}; "
-            "or write your own as classes=cat>dog;dog>cat (names or ids), or name a .json file."
+            f"{', '.join(NAMED_MAPS)}; or write your own as classes=cat>dog;dog>cat (names or ids), or name "
+            "a .json file."
         )
     mapping: dict[int, int] = {}
     for source, target in pairs:

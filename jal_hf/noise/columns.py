@@ -28,9 +28,8 @@ def check_columns(names: Iterable[str] | None, label_column: str, *others: str |
             )
     if CLEAN_COLUMN in known:
         raise ValueError(
-            f"The dataset already has a column {CLEAN_COLUMN!r}, so its labels carry noise; "
-            f"train on it as it is, or put the clean labels back into {label_column!r} and remove "
-            f"{CLEAN_COLUMN!r}."
+            f"The dataset already has a column {CLEAN_COLUMN!r}, so its labels carry noise; train on it as "
+            f"it is, or put the clean labels back into {label_column!r} and remove {CLEAN_COLUMN!r}."
         )
 
 
@@ -54,8 +53,8 @@ def label_vector(dataset: Dataset, label_column: str = "label") -> Labels:
     """
     if label_column not in dataset.column_names:
         raise ValueError(
-            f"There is no column {label_column!r}.{nearest(label_column, dataset.column_names)} "
-            f"The dataset has {', '.join(dataset.column_names)}."
+            f"There is no column {label_column!r}.{nearest(label_column, dataset.column_names)} The dataset "
+            f"has {', '.join(dataset.column_names)}."
         )
     values = column_values(dataset, label_column)
     if values.null_count:
@@ -71,8 +70,8 @@ def integer_array(values: pa.ChunkedArray | pa.Array, column: str) -> Labels:
     """Arrow integers as (N,) int64."""
     if not pa.types.is_integer(values.type):
         raise TypeError(
-            f"The column {column!r} holds {values.type} values, labels must be integers; "
-            "cast text with dataset.class_encode_column(...)."
+            f"The column {column!r} holds {values.type} values, labels must be integers; cast text with "
+            "dataset.class_encode_column(...)."
         )
     return np.asarray(values.to_numpy(), dtype=np.int64)
 
@@ -94,7 +93,7 @@ def id_vector(dataset: Dataset, index_column: str | None) -> Any:
         counts = values.value_counts().to_pylist()
         twice = next(entry["values"] for entry in counts if entry["counts"] > 1)
         raise ValueError(
-            f"The id column {index_column!r} holds {twice!r} more than once; rows with one id would "
-            "share one draw."
+            f"The id column {index_column!r} holds {twice!r} more than once; rows with one id would share "
+            "one draw."
         )
     return values.to_numpy(zero_copy_only=False) if hasattr(values, "chunks") else values.to_numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any, TypeVar
 
 from datasets import (
@@ -108,12 +108,18 @@ def _add(
     if isinstance(noise, str):
         noise = create_noise(noise, None if names is None else len(names), names)
     if isinstance(dataset, IterableDataset):
+        if features is not None:
+            raise ValueError("A stream cannot take features, as its rows are not known yet; leave them out.")
         return add_to_stream(dataset, noise, label_column, seed, index_column, settings, batch_size)
     if len(dataset) == 0:
         raise ValueError("The dataset has no rows, so there are no labels to change.")
     clean = label_vector(dataset, label_column)
     index = id_vector(dataset, index_column)
-    looked_at = (astuple(settings), names or noise.class_names) if features is None else features
+    looked_at = (
+        (astuple(replace(settings, num_proc=None)), names or noise.class_names)
+        if features is None
+        else features
+    )
     if noise.needs_features and features is None:
         features = dataset_features(dataset, settings, names or noise.class_names)
 

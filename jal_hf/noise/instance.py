@@ -18,6 +18,7 @@ from jal_hf.noise.spec import join_spec, rate_text
 Features = Callable[[NDArray[np.intp]], NDArray[np.float64]]
 
 _ROWS = 512  # feature rows held at once
+_CELLS = 1 << 17  # weights drawn at once: small enough to stay in the cache
 _WEIGHTS, _GUMBEL, _RATES = 11, 1000, 12  # streams, apart from the choice of rows (0)
 _STD = 0.1
 
@@ -131,8 +132,12 @@ class PartDependentNoise(InstanceNoise):
 
 def class_weights(seed: int, label: int, dimensions: int, num_classes: int) -> NDArray[np.float64]:
     """W_y of one clean class: (D, K) standard normal."""
-    cells = np.arange(dimensions * num_classes, dtype=np.uint64)
-    return normals(scalar_key(seed, _WEIGHTS, label), cells).reshape(dimensions, num_classes)
+    weights = np.empty(dimensions * num_classes)
+    key = scalar_key(seed, _WEIGHTS, label)
+    for start in range(0, len(weights), _CELLS):
+        part = weights[start : start + _CELLS]
+        part[:] = normals(key, np.arange(start, start + len(part), dtype=np.uint64))
+    return weights.reshape(dimensions, num_classes)
 
 
 def feature_source(features: Any, rows: int, kind: str) -> Features:

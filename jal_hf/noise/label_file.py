@@ -43,8 +43,8 @@ class LabelFileNoise(LabelNoise):
             self._clean = _integers(columns, _CLEAN, source, num_classes, class_names)
             if len(self._clean) != len(self._labels):
                 raise ValueError(
-                    f"The file of {source!r} has {len(self._labels)} labels and {len(self._clean)} "
-                    "clean labels."
+                    f"The file of {source!r} has {len(self._labels)} labels and {len(self._clean)} clean "
+                    "labels."
                 )
             rate = float(np.mean(self._labels != self._clean)) if len(self._labels) else 0.0
         super().__init__(rate, "fixed", num_classes, class_names)
@@ -89,10 +89,9 @@ class LabelFileNoise(LabelNoise):
             if len(wrong):
                 raise ValueError(
                     f"The clean labels in the file of {self.source!r} differ from the dataset's in "
-                    f"{len(wrong):,} of "
-                    f"{len(labels):,} rows (first rows {wrong[:3].tolist()}), so it is in another "
-                    "order or of another "
-                    "dataset; bring the dataset into the file's order, or find the file that fits."
+                    f"{len(wrong):,} of {len(labels):,} rows (first rows {wrong[:3].tolist()}), so it is in "
+                    "another order or of another dataset; bring the dataset into the file's order, or find "
+                    "the file that fits."
                 )
         return self._labels[rows]
 
@@ -154,7 +153,7 @@ def _integers(
     if len(wrong):
         bound = f"in [0, {num_classes})" if num_classes else "at least 0"
         raise ValueError(
-            f"{what} holds {values[wrong[0]]} in row {wrong[0]} ({len(wrong)} rows are wrong); labels "
-            f"must be {bound}."
+            f"{what} holds {values[wrong[0]]} in row {wrong[0]} ({len(wrong)} rows are wrong); labels must "
+            f"be {bound}."
         )
     return values.astype(np.int64)

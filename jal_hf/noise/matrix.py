@@ -67,15 +67,15 @@ def check_matrix(matrix: Matrix, name: str, num_classes: int | None) -> Matrix:
     if len(wrong):
         row, column = wrong[0].tolist()
         raise ValueError(
-            f"The matrix of {name!r} holds {matrix[row, column]} in row {row}, column {column}; "
-            "entries are probabilities, from 0 to 1."
+            f"The matrix of {name!r} holds {matrix[row, column]} in row {row}, column {column}; entries are "
+            "probabilities, from 0 to 1."
         )
     sums = matrix.sum(axis=1)
     off = np.flatnonzero(np.abs(sums - 1.0) > _TOLERANCE)
     if len(off):
         raise ValueError(
-            f"Row {off[0]} of the matrix of {name!r} sums to {sums[off[0]]:.6g}; each row (clean "
-            "class) sums to 1."
+            f"Row {off[0]} of the matrix of {name!r} sums to {sums[off[0]]:.6g}; each row (clean class) "
+            "sums to 1."
         )
     normalised: Matrix = matrix / sums[:, None]
     return normalised

@@ -30,8 +30,8 @@ def add_to_stream(
     """
     if not noise.row_wise:
         raise ValueError(
-            f"The noise {noise.spec!r} meets its counts exactly, for which all labels must be known; "
-            f"on a stream add mode=iid (such as '{noise.kind}:{noise.rate:g},mode=iid')."
+            f"The noise {noise.spec!r} meets its counts exactly, for which all labels must be known; on a "
+            f"stream add mode=iid (such as '{noise.kind}:{noise.rate:g},mode=iid')."
         )
     features = dataset.features
     if features is None:
@@ -86,8 +86,7 @@ class _BatchCorruption:
         worker = torch_data.get_worker_info() if torch_data is not None else None
         if worker is not None and worker.num_workers > 1 and self.num_shards > 1:
             raise ValueError(
-                f"The stream has {self.num_shards} shards read by {worker.num_workers} workers, so "
-                "its rows cannot "
-                "be numbered as they pass; give index_column, a column that names each row, or use "
+                f"The stream has {self.num_shards} shards read by {worker.num_workers} workers, so its rows "
+                "cannot be numbered as they pass; give index_column, a column that names each row, or use "
                 "one worker."
             )

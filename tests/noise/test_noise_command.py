@@ -244,8 +244,8 @@ def test_push_sends_the_folder_to_a_dataset_repository(source: Path, tmp_path: P
         repo_id = f"{USER}/noisy-insects"
         assert f"{repo_id}/commit/" in done.stdout
         script = (
-            f"from datasets import load_dataset; rows = load_dataset({repo_id!r}); "
-            "print(sum(a != b for a, b in zip(rows['train']['label'], rows['train']['clean_label'])))"
+            f"from datasets import load_dataset; rows = load_dataset({repo_id!r}); print(sum(a != b for a, "
+            "b in zip(rows['train']['label'], rows['train']['clean_label'])))"
         )
         read = subprocess.run(
             [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=240

@@ -106,6 +106,8 @@ def test_labels_are_the_same_for_any_number_of_processes(rows: Dataset, spec: st
     for num_proc in (1, 2, 4):
         copied = rows.map(lambda batch: batch, batched=True, batch_size=100, num_proc=num_proc)
         assert np.array_equal(noisy_labels(add_label_noise(copied, spec, num_proc=num_proc)), whole)
+    prints = {add_label_noise(rows, spec, num_proc=num_proc)._fingerprint for num_proc in (None, 1, 2)}
+    assert len(prints) == 1
 
 
 def test_stream_keeps_features_and_survives_worker_processes(rows: Dataset) -> None:
