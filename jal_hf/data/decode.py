@@ -13,6 +13,8 @@ from PIL import Image, UnidentifiedImageError
 # Pillow warns from here on; pictures of this size are damaged headers, or attacks.
 _MOST_PIXELS = 89_478_485
 
+_MARKS = ((b"\x89PNG", ("PNG",)), (b"\xff\xd8\xff", ("JPEG", "MPO")))
+
 Encoded = Mapping[str, Any]
 """A row of `datasets.Image(decode=False)`: {"bytes": bytes | None, "path": str | None}."""
 
@@ -38,7 +40,7 @@ def open_image(encoded: Encoded | None, channels: int, row: int, draft: int | No
             raise UnreadableImageError(f"Row {row} holds no image (the cell is empty).")
         data = encoded.get("bytes")
         source = io.BytesIO(data) if data is not None else encoded["path"]
-        with Image.open(source) as image:
+        with Image.open(source, formats=_formats(data)) as image:
             if image.width * image.height > _MOST_PIXELS:
                 raise ValueError(f"it claims {image.width} x {image.height} pixels")
             if draft is not None:
@@ -52,6 +54,15 @@ def open_image(encoded: Encoded | None, channels: int, row: int, draft: int | No
         # Pillow's readers raise any of these on damaged files; SyntaxError is its "not this format" for PNG
         # chunks.
         raise UnreadableImageError(f"Row {row}{_place(encoded)} is not a readable image: {error}.") from error
+
+
+def _formats(data: bytes | None) -> tuple[str, ...] | None:
+    """The format that the first bytes tell; None lets Pillow try all its readers, which takes longer than to decode."""
+    if data is None:
+        return None
+    if data[8:12] == b"WEBP":
+        return ("WEBP",)
+    return next((formats for mark, formats in _MARKS if data.startswith(mark)), None)
 
 
 def _place(encoded: Encoded | None) -> str:

@@ -60,10 +60,8 @@ def _subfolders(path: Path) -> list[Path]:
 
 
 def _holds_image(folder: Path) -> bool:
-    for _, _, files in os.walk(folder):
-        if any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in files):
-            return True
-    return False
+    names = (name for _, _, files in os.walk(folder) for name in files)
+    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in names)
 
 
 def read_image_folder(name: str, path: Path) -> Source:

@@ -76,7 +76,12 @@ def load_stream(
         )
     matrix = model.transition_matrix()
     report = StreamNoise(
-        model.spec, model.kind, noise_seed, model.mode, model.rate, None if matrix is None else matrix.tolist()
+        model.spec,
+        model.kind,
+        noise_seed,
+        model.mode,
+        model.rate,
+        None if matrix is None else matrix.tolist(),
     )
     facts = DatasetFacts(
         source.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import datasets
@@ -20,6 +21,7 @@ MOST_UNREADABLE = 0.05
 _READ_BLOCK = 32
 _DECODE_BLOCK = 64
 _JUDGE_FROM = 200
+_COUNTERS = 64
 
 
 class StreamedImages(torch.utils.data.IterableDataset[Batch]):
@@ -53,7 +55,7 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
         self.shuffle_buffer = shuffle_buffer
         self.on_bad_image = on_bad_image
         self._epoch = EpochCounter()
-        self._counts = torch.zeros(2, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._counts = torch.zeros((_COUNTERS, 2), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     @property
     def epoch(self) -> int:
@@ -67,19 +69,13 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
     @property
     def skipped_images(self) -> int:
         """Unreadable images left out so far, over all workers."""
-        return int(self._counts[1].item())
+        return int(self._counts[:, 1].sum().item())
 
     def __iter__(self) -> Iterator[Batch]:
-        block: list[tuple[np.ndarray[Any, np.dtype[np.uint8]], dict[str, int]]] = []
         epoch = self.epoch
-        for row in self._shuffled(epoch):
-            decoded = self._decode(row, epoch)
-            if decoded is not None:
-                block.append(decoded)
-            if len(block) == _DECODE_BLOCK:
-                yield from self._finish(block, epoch)
-                block = []
-        yield from self._finish(block, epoch)
+        rows = self._shuffled(epoch)
+        while block := list(islice(rows, _DECODE_BLOCK)):
+            yield from self._samples(block, epoch)
         self._judge(at_end=True)
 
     def _own_rows(self) -> Iterator[dict[str, Any]]:
@@ -111,40 +107,46 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
         for place in generator.permutation(len(buffer)):
             yield buffer[int(place)]
 
-    def _decode(
-        self, row: dict[str, Any], epoch: int
-    ) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], dict[str, int]] | None:
-        self._counts[0] += 1
-        try:
-            pixels = self.crop(row[self.image_column], int(row["index"]), epoch)
-        except UnreadableImageError:
-            if self.on_bad_image == "error":
-                raise
-            self._counts[1] += 1
+    def _samples(self, block: list[dict[str, Any]], epoch: int) -> Iterator[Batch]:
+        """Decode and augment a block of rows."""
+        kept: list[dict[str, Any]] = []
+        squares: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+        for row in block:
+            try:
+                squares.append(self.crop(row[self.image_column], int(row["index"]), epoch))
+                kept.append(row)
+            except UnreadableImageError:
+                if self.on_bad_image == "error":
+                    raise
+        self._count(len(block), len(block) - len(kept))
+        if not kept:
+            return
+        columns = {"labels": self._column(kept, self.label_column), "index": self._column(kept, "index")}
+        if kept[0].get("clean_label") is not None:
+            columns["clean_label"] = self._column(kept, "clean_label")
+        images = self.transform(torch.from_numpy(np.stack(squares)), columns["index"].numpy(), epoch)
+        for position in range(len(kept)):
+            yield {
+                "pixel_values": images[position],
+                **{name: values[position] for name, values in columns.items()},
+            }
+
+    @staticmethod
+    def _column(rows: list[dict[str, Any]], name: str) -> torch.Tensor:
+        return torch.tensor([row[name] for row in rows], dtype=torch.int64)
+
+    def _count(self, seen: int, bad: int) -> None:
+        worker = torch.utils.data.get_worker_info()
+        # A row of its own for each worker: additions from several processes do not get lost.
+        own = self._counts[0 if worker is None else worker.id % _COUNTERS]
+        own += torch.tensor([seen, bad])
+        if bad:
             self._judge(at_end=False)
-            return None
-        fields = {"labels": int(row[self.label_column]), "index": int(row["index"])}
-        if row.get("clean_label") is not None:
-            fields["clean_label"] = int(row["clean_label"])
-        return pixels, fields
 
     def _judge(self, *, at_end: bool) -> None:
-        seen, bad = (int(value) for value in self._counts.tolist())
+        seen, bad = (int(value) for value in self._counts.sum(dim=0).tolist())
         if bad > MOST_UNREADABLE * seen and (at_end or seen >= _JUDGE_FROM):
             raise UnreadableImageError(
                 f"{bad} of the {seen} images read so far are unreadable, more than {MOST_UNREADABLE:.0%}; "
                 "skipping so many would hide a broken dataset."
             )
-
-    def _finish(
-        self, block: list[tuple[np.ndarray[Any, np.dtype[np.uint8]], dict[str, int]]], epoch: int
-    ) -> Iterator[Batch]:
-        if not block:
-            return
-        rows = np.array([fields["index"] for _, fields in block], dtype=np.int64)
-        images = self.transform(torch.from_numpy(np.stack([pixels for pixels, _ in block])), rows, epoch)
-        for position, (_, fields) in enumerate(block):
-            yield {
-                "pixel_values": images[position],
-                **{name: torch.tensor(value) for name, value in fields.items()},
-            }
