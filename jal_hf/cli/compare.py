@@ -152,12 +152,14 @@ class _CellTrainer:
 def _report(cells: Sequence[Cell], ledger: GridLedger) -> None:
     from jal_hf.analysis.grid_plots import plot_grid
     from jal_hf.analysis.tables import grid_table, write_tables
+    from jal_hf.hub import add_comparisons
 
     results = ledger.results()
     if not results:
         return
     losses = list(dict.fromkeys([*(cell.loss for cell in cells), *(line["loss"] for line in results)]))
     noises = list(dict.fromkeys([*(cell.noise for cell in cells), *(line["noise"] for line in results)]))
+    add_comparisons(results, ledger.folder)
     table = grid_table(results, ledger.failures(), losses, noises)
     markdown, latex = write_tables(table, ledger.folder)
     plot_grid(table, ledger.folder)

@@ -11,6 +11,7 @@ from typing import Any
 _EXPORTS = {
     "HubCallback": "jal_hf.hub.callback",
     "PushError": "jal_hf.hub.transfer",
+    "add_comparisons": "jal_hf.hub.comparison",
     "check_hub_access": "jal_hf.hub.access",
     "export_model": "jal_hf.models.export",
     "push_run": "jal_hf.hub.push",

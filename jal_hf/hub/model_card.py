@@ -61,10 +61,15 @@ def write_card(folder: str | os.PathLike[str]) -> Path:
     """
     path = Path(folder) / "README.md"
     content = render_model_card(folder)
-    temporary = path.with_name(".README.md.tmp")
-    temporary.write_text(content, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    replace_text(path, content)
     return path
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
 
 
 def load_record(source: str | os.PathLike[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from jal_hf.hub.files import run_files
-from jal_hf.hub.model_card import load_record, render_model_card
+from jal_hf.hub.model_card import load_record, render_model_card, replace_text
 from jal_hf.hub.transfer import Patience, PushError, upload_files
 from jal_hf.hub.validation import DEFAULT_LICENSE, validate_hub_settings
 
@@ -51,8 +51,10 @@ def push_run(
     record["hub"] = {**known, "repo_id": repo_id, "license": license}
     card = render_model_card(record)
     run_files(folder)
-    _replace(folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    _replace(folder / "README.md", card)
+    replace_text(
+        folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+    replace_text(folder / "README.md", card)
     try:
         return upload_files(
             repo_id,
@@ -68,9 +70,3 @@ def push_run(
         raise PushError(
             f"{error}\nThe run is complete in {folder}. Try again with: {again}", error.status
         ) from None
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)

@@ -250,6 +250,7 @@ def _dataset_section(settings: RunSettings, data: Any) -> dict[str, Any]:
     streaming = settings.data.streaming
     return {
         "name": data.name,
+        "source": "hub" if _is_hub_id(data.name) else "local",
         "config": settings.data.dataset_config,
         "rows": None if streaming else len(data["train"]),
         "eval_rows": None if streaming or "test" not in data else len(data["test"]),
@@ -262,6 +263,11 @@ def _dataset_section(settings: RunSettings, data: Any) -> dict[str, Any]:
         "val_fraction": settings.data.val_fraction,
         "warnings": list(data.warnings),
     }
+
+
+def _is_hub_id(name: str) -> bool:
+    """Whether a dataset's name is an id on the Hub: a folder of that name is read first."""
+    return name.count("/") == 1 and ":" not in name and not Path(name).expanduser().exists()
 
 
 def _model_section(settings: RunSettings, trainer: JALTrainer) -> dict[str, Any]:

@@ -22,9 +22,11 @@ _DRIVER = """
     rows = [row["label"] for row in streamed["train"]]
     assert rows == plain["train"]["label"], "streaming gives other labels"
     wrong = sum(given != clean for given, clean in zip(plain["train"]["label"], plain["train"]["clean_label"]))
-    short = ["--dataset", repo, "--disable_tqdm", "true", "--use_cpu", "true", "--noise", "none", "--logging_strategy", "epoch"]
+    short = ["--dataset", repo, "--noise", "none"]
+    short += ["--disable_tqdm", "true", "--use_cpu", "true", "--logging_strategy", "epoch"]
     fixed = ["--output_dir", "fixed", "--num_train_epochs", "1"]
-    flow = ["--output_dir", "flow", "--streaming", "true", "--max_steps", "20", "--eval_strategy", "no", "--save_strategy", "no"]
+    flow = ["--output_dir", "flow", "--streaming", "true", "--max_steps", "20"]
+    flow += ["--eval_strategy", "no", "--save_strategy", "no"]
     assert main(["train", "digits", *short, *fixed]) == 0
     assert main(["train", "digits", *short, *flow]) == 0
     facts = {"features": str(plain["train"].features["label"]), "rows": len(rows), "wrong": wrong}
