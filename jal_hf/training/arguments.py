@@ -123,15 +123,15 @@ class JALTrainingArguments(TrainingArguments):
             self.lr_scheduler_type = "constant"
         self._choose_precision()
         super().__post_init__()
-        if self.label_names is None:
+        if self.label_names is None:  # type: ignore[has-type]
             self.label_names = ["labels"]
 
     def _choose_precision(self) -> None:
         # The parent refuses bf16 on a machine without an accelerator unless it is told that the CPU is meant.
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()  # type: ignore[has-type]
         hardware = detect_hardware(use_cpu=self.use_cpu)
         self.hardware_reason = "asked for"
-        if not (self.bf16 or self.fp16):
+        if not (self.bf16 or self.fp16):  # type: ignore[has-type]
             chosen = self.precision
             if chosen == "auto":
                 chosen, self.hardware_reason = hardware.precision, hardware.reason

@@ -129,10 +129,10 @@ def build_settings(
     if values.get("noise_seed") is None:
         values["noise_seed"] = values["seed"]
     values.setdefault("output_dir", _default_folder(recipe.name, values))
-    parts = [
+    data, model, training = (
         cls(**{k: v for k, v in values.items() if k in {f.name for f in fields(cls)}}) for cls in _CLASSES
-    ]
-    return RunSettings(recipe, *parts, _deviations(recipe, asked), command)  # type: ignore[arg-type]
+    )
+    return RunSettings(recipe, data, model, training, _deviations(recipe, asked), command)  # type: ignore[arg-type]
 
 
 def _with_preset(values: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
