@@ -84,7 +84,7 @@ def embedding_figure(
             marker=style.marker,
             linewidths=0,
             alpha=0.6,
-            label=f"{k}  {class_names[k]}",
+            label=class_names[k] if class_names[k] == str(k) else f"{k}  {class_names[k]}",
         )
         middle = np.median(own, axis=0)
         axes.text(

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 NAME = "plot"
-HELP = "draw a run's plots again, or several runs' accuracy in one picture"
+HELP = "draw a run's plots again, several runs' accuracy in one picture, or the pull of losses"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `jal-hf plot`."""
     parser.add_argument(
-        "runs", metavar="RUN", nargs="+", help="folder of a finished run; several are drawn together"
+        "runs", metavar="RUN", nargs="*", help="folder of a finished run; several are drawn together"
     )
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="picture of several runs (default: accuracy.png in the current folder)",
+        help="picture of several runs or of losses (default: accuracy.png, gradients.png)",
     )
     parser.add_argument(
         "--tsne",
         action="store_true",
         help="also draw the features of one run's test images by t-SNE, which takes a minute",
+    )
+    parser.add_argument(
+        "--gradients",
+        metavar="LOSSES",
+        help="draw how hard these losses pull at each p of the given label: ce,jal-ce",
+    )
+    parser.add_argument(
+        "--num_classes", type=int, default=10, metavar="K", help="for --gradients (default: 10)"
     )
 
 
@@ -30,14 +39,23 @@ def run(arguments: argparse.Namespace) -> int:
     from jal_hf.analysis.run_plots import plot_run, plot_runs
 
     folders: list[str] = arguments.runs
-    if len(folders) == 1:
-        written = plot_run(folders[0])
+    written: list[Path] = []
+    if arguments.gradients:
+        from jal_hf.analysis.gradients import plot_gradient_magnitude
+        from jal_hf.losses import create_loss
+
+        losses = {name: create_loss(name) for name in arguments.gradients.split(",")}
+        written += plot_gradient_magnitude(losses, arguments.output or "gradients.png", arguments.num_classes)
+    elif not folders:
+        raise ValueError("Name at least one run's folder, or losses with --gradients ce,jal-ce.")
+    elif len(folders) > 1:
+        written += plot_runs(folders, arguments.output or "accuracy.png")
+    else:
+        written += plot_run(folders[0])
         if arguments.tsne:
             from jal_hf.analysis.embedding import plot_run_embedding
 
             written += plot_run_embedding(folders[0])
-    else:
-        written = plot_runs(folders, arguments.output or "accuracy.png")
     for path in written:
         print(path)
     return 0

@@ -1,0 +1,110 @@
+"""Pull of losses against its formula, features by t-SNE, several runs in one picture, TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from jal_hf.analysis.embedding import embedding_figure, extract_features, tsne
+from jal_hf.analysis.gradients import gradient_figure, gradient_magnitude
+from jal_hf.cli.main import main
+from jal_hf.losses import create_loss
+
+P = np.linspace(0.01, 0.99, 21)
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        # dL/dz_y = dL/dp_y p_y (1 - p_y) for a loss of p_y alone.
+        ("ce", lambda p: 1 - p),
+        ("mae", lambda p: 2 * p * (1 - p)),
+        ("gce", lambda p: p**0.7 * (1 - p)),
+    ],
+)
+def test_gradient_magnitude_equals_the_derivative_by_hand(name: str, formula: Any) -> None:
+    np.testing.assert_allclose(gradient_magnitude(create_loss(name), P, 10), formula(P), rtol=1e-9)
+
+
+def test_gradient_magnitude_refuses_the_ends_of_the_interval() -> None:
+    with pytest.raises(ValueError, match="strictly between"):
+        gradient_magnitude(create_loss("ce"), np.array([0.0]), 10)
+
+
+def test_gradient_figure_scales_each_loss_to_one() -> None:
+    figure = gradient_figure({name: create_loss(name) for name in ("ce", "jal-ce", "mae")})
+    assert [float(np.max(line.get_ydata())) for line in figure.axes[0].lines] == [1.0, 1.0, 1.0]
+
+
+class Rows:
+    """Four separated groups in eight dimensions, as ready batches."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.labels = torch.arange(60) % 4
+        centres = 6.0 * torch.randn(4, 8, generator=generator)
+        self.pixels = centres[self.labels] + torch.randn(60, 8, generator=generator)
+
+    def __getitems__(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        return {"pixel_values": self.pixels[rows], "labels": self.labels[rows]}
+
+
+def test_features_are_what_the_last_layer_sees_and_keep_the_mode() -> None:
+    body, head = nn.Linear(8, 6), nn.Linear(6, 4)
+    model = nn.Sequential(body, nn.Dropout(0.9), head).train()
+    data = Rows()
+    features = extract_features(model, data, list(range(60)), 4, batch_size=7)
+    np.testing.assert_allclose(features, body(data.pixels).detach().numpy(), rtol=1e-5, atol=1e-5)
+    assert model.training
+    assert not head._forward_pre_hooks
+    with pytest.raises(ValueError, match="no linear layer with 5 outputs"):
+        extract_features(model, data, [0], 5)
+
+
+def test_tsne_keeps_groups_together_and_every_class_is_marked() -> None:
+    data = Rows()
+    points = tsne(data.pixels.numpy())
+    labels = data.labels.numpy()
+    middles = np.stack([points[labels == k].mean(axis=0) for k in range(4)])
+    nearest = np.linalg.norm(points[:, None] - middles[None], axis=2).argmin(axis=1)
+    assert (nearest == labels).mean() > 0.95
+    figure = embedding_figure(points, labels, ["0", "cat", "dog", "owl"])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0", "1  cat", "2  dog", "3  owl"]
+    assert len({tuple(map(tuple, part.get_paths()[0].vertices)) for part in figure.axes[0].collections}) == 4
+
+
+def test_plot_command_draws_runs_together_losses_and_reports_to_tensorboard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    quick = ["train", "digits", "--num_train_epochs", "1", "--disable_tqdm", "true"]
+    runs = [str(tmp_path / loss) for loss in ("ce", "jal-ce")]
+    for run in runs:
+        reported = ["--report_to", "tensorboard"] if run == runs[0] else []
+        assert main([*quick, "--loss", Path(run).name, "--output_dir", run, *reported]) == 0
+    events = sorted(Path(runs[0]).rglob("events.out.tfevents*"))
+    images: set[str] = set()
+    for file in events:
+        accumulator = EventAccumulator(str(file))
+        accumulator.Reload()
+        images |= set(accumulator.Tags()["images"])
+    assert images == {"plots/curves", "plots/transition_matrix", "plots/confidence_histogram"}
+    assert not list(Path(runs[1]).rglob("events.out.tfevents*"))
+
+    capsys.readouterr()
+    assert main(["plot", *runs, "--output", str(tmp_path / "both.png")]) == 0
+    drawing = (tmp_path / "both.svg").read_text()
+    assert "jal-ce" in drawing
+    assert main(["plot", runs[1]]) == 0
+    assert "curves.png" in capsys.readouterr().out
+    assert main(["plot", "--gradients", "ce,mae", "--output", str(tmp_path / "pull.png")]) == 0
+    assert (tmp_path / "pull.svg").is_file()
+    assert main(["plot"]) == 2
+    assert "Name at least one run's folder" in capsys.readouterr().err
