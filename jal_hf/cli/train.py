@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from jal_hf.training.folder import already_finished
+from jal_hf.training.record import read_record
 from jal_hf.training.run import RunResult, run_training
 from jal_hf.training.settings import RunSettings, parse_settings
 
@@ -14,8 +17,23 @@ HELP = "train one robust classifier"
 
 def main(argv: Sequence[str]) -> int:
     """Train, draw the plots, write the card, and print a table of what came out."""
-    finish(parse_settings(argv), report=lambda result: print(summary(result.record, result.folder)))
+    settings = parse_settings(argv)
+    if already_finished(settings.training):
+        _complete(Path(str(settings.training.output_dir)))
+        return 0
+    finish(settings, report=lambda result: print(summary(result.record, result.folder)))
     return 0
+
+
+def _complete(folder: Path) -> None:
+    """What a kill after the end of training may have left out of a finished run's folder: plots and card."""
+    from jal_hf.analysis import plot_run
+    from jal_hf.hub import write_card
+
+    if int(os.environ.get("RANK", "0")) == 0:
+        plot_run(folder)
+        write_card(folder)
+        print(summary(read_record(folder), folder))
 
 
 def finish(
@@ -27,7 +45,7 @@ def finish(
         ValueError: Settings that cannot work, the right to push included, before any training.
         ConnectionError: The push failed; the folder is complete and the message says how to try again.
     """
-    from jal_hf.analysis import plot_run
+    from jal_hf.analysis import plot_run, report_plots
     from jal_hf.hub import check_hub_access, push_run, write_card
 
     args = settings.training
@@ -36,7 +54,7 @@ def finish(
         args.hub_model_id = check_hub_access(name, token=args.hub_token)
     result = run_training(settings, data)
     if result.trainer.is_world_process_zero():
-        plot_run(result.folder)
+        report_plots(result.trainer, plot_run(result.folder))
         write_card(result.folder)
         if report is not None:
             report(result)
