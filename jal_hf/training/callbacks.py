@@ -17,6 +17,10 @@ class LogFileCallback(TrainerCallback):
     On resume the lines after the checkpoint's step are dropped first, so that no step stands there twice.
     """
 
+    def __init__(self) -> None:
+        self._there: set[frozenset[str]] = set()
+        self._resumed_at = 0
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -24,7 +28,10 @@ class LogFileCallback(TrainerCallback):
             return
         path = Path(args.output_dir) / "log.jsonl"
         kept = [line for line in _complete_lines(path) if line.get("step", 0) <= state.global_step]
-        kept = [] if state.global_step == 0 else kept
+        # The closing line of an interrupted run is no step of the resumed one.
+        kept = [] if state.global_step == 0 else [line for line in kept if "train_runtime" not in line]
+        self._there = {frozenset(line) for line in kept if line.get("step") == state.global_step}
+        self._resumed_at = state.global_step
         temporary = path.with_suffix(".jsonl.tmp")
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         temporary.replace(path)
@@ -40,6 +47,8 @@ class LogFileCallback(TrainerCallback):
         if not state.is_world_process_zero or logs is None:
             return
         line = {"step": state.global_step, **{key: _jsonable(value) for key, value in logs.items()}}
+        if state.global_step == self._resumed_at and frozenset(line) in self._there:
+            return
         with (Path(args.output_dir) / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 

@@ -90,12 +90,13 @@ class CheckpointCallback(TrainerCallback):
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
+        self.resumed_from_step: int | None = None
         self._saved_step: int | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._saved_step = state.global_step or None
+        self._saved_step = self.resumed_from_step = state.global_step or None
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

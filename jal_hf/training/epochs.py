@@ -36,7 +36,7 @@ class EpochCallback(TrainerCallback):
 
 
 def set_epoch_everywhere(dataloader: Any, epoch: int) -> None:
-    """Call `set_epoch` of a data loader's dataset and of each sampler in it that has one."""
+    """Call `set_epoch` of a data loader, its dataset and each sampler in it that has one."""
     dataset = getattr(dataloader, "dataset", None)
     if hasattr(dataset, "set_epoch"):
         dataset.set_epoch(epoch)
@@ -47,6 +47,6 @@ def set_epoch_everywhere(dataloader: Any, epoch: int) -> None:
         if part is None or id(part) in seen:
             continue
         seen.add(id(part))
-        if part is not dataloader and hasattr(part, "set_epoch"):
+        if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)
         waiting += [getattr(part, name, None) for name in _INNER]

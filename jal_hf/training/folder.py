@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.checkpoints import (
     MARKER,
     checkpoint_folders,
@@ -14,6 +15,7 @@ from jal_hf.training.checkpoints import (
     last_complete_checkpoint,
     remove_checkpoint,
 )
+from jal_hf.training.record import read_record
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,17 @@ def prepare_folder(folder: Path, *, overwrite: bool, resume: str | None) -> str 
             "or --overwrite to start again."
         )
     return None
+
+
+def already_finished(args: JALTrainingArguments) -> bool:
+    """Whether `resume auto` was asked for a run that has reached the end that is asked for now."""
+    folder = Path(str(args.output_dir))
+    if args.resume_from_checkpoint != "auto" or args.overwrite or not (folder / "run.json").is_file():
+        return False
+    done = read_record(folder)["training"]
+    if args.max_steps > 0:
+        return bool(done["steps"] >= args.max_steps)
+    return bool(done["epochs"] >= args.num_train_epochs - 1e-6)
 
 
 def check_writable(folder: Path) -> None:

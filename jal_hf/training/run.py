@@ -310,6 +310,9 @@ def _training_section(args: Any, trainer: JALTrainer, train_metrics: dict[str, f
         "weight_decay": args.weight_decay,
         "max_grad_norm": args.max_grad_norm,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
+        "skipped_steps": trainer.guard.skipped,
+        # seconds and images_per_second are those of the part after it
+        "resumed_from_step": trainer.checkpoints.resumed_from_step,
     }
 
 

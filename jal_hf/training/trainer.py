@@ -84,11 +84,12 @@ class JALTrainer(Trainer):
         self._last_step: tuple[Tensor, Tensor] | None = None
         config = dict(self.criterion.config())
         args.run_facts["loss"] = {"name": config.pop("name"), "params": config, "preset": args.preset}
+        self.checkpoints = CheckpointCallback(args.save_total_limit)
         self.stop_signals = StopSignals()
         self.guard = NonFiniteGuard(args.on_nonfinite, self.criterion, self._sum_over_processes)
         # Their order matters: a wish to stop asks for a checkpoint, whose weights are checked before it is written.
         own: list[TrainerCallback] = [self.throughput, LogFileCallback(), EpochCallback(), self.stop_signals]
-        own += [CheckpointCallback(args.save_total_limit), self.guard]
+        own += [self.checkpoints, self.guard]
         if args.push_to_hub:
             own += hub_callbacks()
         super().__init__(
