@@ -85,7 +85,9 @@ def add_label_noise(
             changed[split] = _add(
                 dataset[split], noise, label_column, seed, index_column, features, settings, batch_size
             )
-        return type(dataset)(changed)
+        # The plain kind of dict: a subclass may describe the labels as they were before.
+        kind = DatasetDict if isinstance(dataset, DatasetDict) else IterableDatasetDict
+        return kind(changed)
     if not isinstance(dataset, Dataset | IterableDataset):
         raise TypeError(
             f"Label noise goes into a datasets.Dataset or DatasetDict, not {type(dataset).__name__}."
