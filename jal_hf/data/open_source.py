@@ -67,10 +67,12 @@ def open_source(dataset: Any, options: ReadOptions) -> Source:
     if not isinstance(dataset, str | Path):
         return _from_object(dataset)
     name = str(dataset)
+    if not name.strip():
+        raise FileNotFoundError("The dataset has no name; give a Hub id, a local path or 'digits'.")
     if name == "digits":
         return Source(name, _maybe_streamed(load_digits(), options))
     prefix, _, rest = name.partition(":")
-    if prefix in _LISTED and rest:
+    if prefix in _LISTED and name != prefix:
         return _published(name, prefix, rest, options)
     if files := tar_files(name):
         return read_web_dataset(name, files, streaming=options.streaming, num_classes=options.num_classes)
@@ -98,7 +100,7 @@ def can_count_labels(dataset: Any) -> bool:
 
 
 def _looks_like_path(name: str) -> bool:
-    is_odd = not name.strip() or glob.has_magic(name) or name.endswith((".tar", ".tgz", ".tar.gz"))
+    is_odd = glob.has_magic(name) or name.endswith((".tar", ".tgz", ".tar.gz"))
     return is_odd or Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jal_hf.data import load_noisy_dataset
+from jal_hf.noise import add_label_noise
 
 
 def test_digits_split_is_fixed_and_stratified() -> None:
@@ -85,3 +87,29 @@ def test_clean_labels_out_of_range_are_refused_like_labels() -> None:
     broken = split.add_column("clean_label", [77] * len(split))
     with pytest.raises(ValueError, match=r"'clean_label' .* outside \[0, 10\)"):
         load_noisy_dataset(broken)
+
+
+def test_add_label_noise_takes_a_loaded_dataset() -> None:
+    noisy = add_label_noise(load_noisy_dataset("digits"), "symmetric:0.4", index_column="index")
+    drawn = load_noisy_dataset("digits", noise="symmetric:0.4")
+    assert noisy["train"]["label"][:] == drawn["train"]["label"][:]
+    assert "clean_label" not in noisy["test"].column_names
+
+
+def test_loaded_dataset_keeps_its_facts_through_copies() -> None:
+    data = load_noisy_dataset("digits", noise="symmetric:0.4")
+    again = pickle.loads(pickle.dumps(data))
+    assert again.fingerprint == data.fingerprint
+    assert again.noise_report == data.noise_report
+
+
+def test_fingerprint_tells_other_labels_and_images_but_not_noise() -> None:
+    plain, noisy = load_noisy_dataset("digits"), load_noisy_dataset("digits", noise="symmetric:0.4")
+    assert plain.fingerprint == noisy.fingerprint
+    assert plain.fingerprint != load_noisy_dataset("digits", max_train_samples=100).fingerprint
+
+
+@pytest.mark.parametrize("name", ["", " ", "webvision:", "a/b/c", "./nowhere", "absent-*.tar"])
+def test_names_that_lead_nowhere_are_not_found(name: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_noisy_dataset(name)
