@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 _PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:", "transformers:")
 _WEIGHTS = "model.safetensors"
 # No pickle is ever fetched, so none can be read.
-_FETCHED = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
+_FETCHED = ["config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json"]
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,26 @@ def locate_checkpoint(name: str) -> Checkpoint:
         raise FileNotFoundError(
             f"{rest!r} holds no config.json, so it is no saved model. Give the folder of a run."
         )
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.glob("model*.safetensors")):
         raise ValueError(
             f"{rest!r} holds no {_WEIGHTS}. Only safetensors are loaded, as other formats can run code; "
             "convert it first."
         )
-    return Checkpoint(folder, json.loads(config_file.read_text(encoding="utf-8")))
+    checkpoint = Checkpoint(folder, json.loads(config_file.read_text(encoding="utf-8")))
+    if checkpoint.is_timm:
+        _check_timm_names(checkpoint, rest)
+    return checkpoint
+
+
+def _check_timm_names(checkpoint: Checkpoint, name: str) -> None:
+    """Refuse what only transformers can read: the stock wrapper prefixes the name of every weight."""
+    with safe_open(checkpoint.folder / _WEIGHTS, framework="pt") as weights:
+        names = list(weights.keys())
+    if all(key.startswith("timm_model.") for key in names):
+        raise ValueError(
+            f"{name!r} was saved by transformers' own wrapper, in a form timm cannot read. Convert it once: "
+            "jal_hf.models.export_model(AutoModelForImageClassification.from_pretrained(FOLDER), FOLDER)"
+        )
 
 
 def _fetch(repository: str) -> Path:

@@ -47,6 +47,8 @@ _DRIVER = """
     train("refused", "late", "--hub_strategy", "end")
     call("again", "push", "refused", "tester/late")
     call("card", "card", "refused", "--print")
+    call("private-too-late", "push", "refused", "tester/late", "--private")
+    call("going-on", "train", "digits", *short, "--output_dir", "going-on", "--model", "hf-hub:tester/late")
     Path("told.json").write_text(json.dumps(told))
 """
 
@@ -97,6 +99,26 @@ def test_last_commit_holds_the_run_as_it_lies_on_disk(session: Session) -> None:
 def test_private_repository_is_made_private(session: Session) -> None:
     assert session.hub.repository("tester/digits").private
     assert not session.hub.repository("tester/late").private
+
+
+def test_private_push_to_a_public_repository_is_refused(session: Session) -> None:
+    answer = session.told["private-too-late"]
+    assert answer["code"] == 1
+    assert "is there already and public" in answer["err"]
+
+
+def test_training_goes_on_from_a_pushed_model_and_its_card_says_so(session: Session) -> None:
+    answer = session.told["going-on"]
+    assert answer["code"] == 0, answer["err"]
+    folder = session.folder / "going-on"
+    record = json.loads((folder / "run.json").read_text())
+    assert record["model"]["architecture"] == "jal_digits_cnn"
+    # two epochs from random weights against two more: the first model's accuracy is where the second starts
+    before = json.loads((session.folder / "refused" / "run.json").read_text())["metrics"]["last"]
+    assert record["metrics"]["last"]["accuracy"] > before["accuracy"] - 0.1
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "base_model: tester/late" in card
+    assert "import jal_hf  # registers the network in timm" in card
 
 
 def test_failed_push_leaves_the_run_complete_and_names_the_command_that_tries_again(session: Session) -> None:

@@ -11,7 +11,12 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    TimmWrapperForImageClassification,
+    pipeline,
+)
 
 from jal_hf.models import create_model, export_model
 from jal_hf.models.weights_file import write_weights
@@ -102,6 +107,25 @@ def test_every_large_tensor_of_the_file_is_aligned_and_read_back(tmp_path: Path)
     assert (8 + length) % 64 == 0
     for name in ("a", "transposed", "half", "brain"):
         assert header[name]["data_offsets"][0] % 64 == 0, name
+
+
+def test_saved_weights_go_back_into_a_model_by_their_saved_names(tmp_path: Path) -> None:
+    # as the Trainer does on resume, where names that do not fit would be dropped without a word
+    first, second = (create_model("jal_digits_cnn", num_labels=3) for _ in range(2))
+    first.save_pretrained(tmp_path)
+    second.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=True)
+    for name, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name
+
+
+def test_folder_of_the_stock_wrapper_is_refused_until_it_is_converted(tmp_path: Path) -> None:
+    TimmWrapperForImageClassification.save_pretrained(create_model("jal_digits_cnn", num_labels=3), tmp_path)
+    if not any(name.startswith("timm_model.") for name in load_file(tmp_path / "model.safetensors")):
+        pytest.skip("this version of transformers saves the names of timm")
+    with pytest.raises(ValueError, match="Convert it once"):
+        create_model(str(tmp_path), num_labels=3)
+    export_model(AutoModelForImageClassification.from_pretrained(tmp_path), tmp_path)
+    create_model(str(tmp_path), num_labels=3)
 
 
 def test_failed_write_leaves_the_former_file_and_nothing_else(tmp_path: Path) -> None:
