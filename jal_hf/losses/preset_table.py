@@ -10,7 +10,15 @@ JAL_CODE = "code of Wang et al. 2025 (JAL)"
 ANL = "Ye et al. 2023 (ANL), parameters of the paper"
 ALF = "Zhou et al. 2021 (ALFs), parameters of the paper"
 APL = "Ma et al. 2020 (APL), parameters of the paper"
-OWN = "chosen for this package"
+OWN = "chosen for this package with jal-ce on noisy labels held back from training"
+DIGITS_SEARCH = (
+    "symmetric 0.4, 20 % held back, 40 epochs, seeds 0-2: accuracy 0.569 on noisy labels; beta 0.1 gave 0.499 "
+    "(at learning rate 0.1), a = 60 gave 0.530"
+)
+MNIST_SEARCH = (
+    "symmetric 0.8, 20 % held back, 12 epochs, seed 0: accuracy 0.1948 on noisy labels; beta 1 gave 0.1862, "
+    "0.2 gave 0.1948 with a later fall, 0.03 gave 0.1922; L1 1e-5 in place of L2 gave 0.1934"
+)
 
 
 class Entry(NamedTuple):
@@ -23,7 +31,7 @@ class Entry(NamedTuple):
 
 
 DATASET_DECAY: dict[str, tuple[float, str]] = {
-    "digits": (5e-4, f"{OWN}"),
+    "digits": (5e-4, f"{OWN}, {DIGITS_SEARCH}"),
     "mnist": (1e-3, ALF),
     "cifar10": (1e-4, JAL),
     "cifar100": (1e-5, JAL),
@@ -34,8 +42,8 @@ DATASET_DECAY: dict[str, tuple[float, str]] = {
 
 def _jal() -> dict[str, Entry]:
     return {
-        "digits": Entry({"alpha": 1.0, "beta": 1.0, "a": 30.0}, f"{OWN}: those of CIFAR-10 with L2", l2=5e-4),
-        "mnist": Entry({"alpha": 1.0, "beta": 1.0, "a": 30.0}, f"{OWN}: those of CIFAR-10 with L2", l2=1e-3),
+        "digits": Entry({"alpha": 1.0, "beta": 1.0, "a": 30.0}, f"{OWN}, {DIGITS_SEARCH}", l2=5e-4),
+        "mnist": Entry({"alpha": 1.0, "beta": 0.1, "a": 30.0}, f"{OWN}, {MNIST_SEARCH}", l2=1e-3),
         "cifar10": Entry({"alpha": 1.0, "beta": 1.0, "a": 30.0}, f"{JAL}; L1 5e-5", l1=5e-5),
         "cifar100": Entry({"alpha": 5.0, "beta": 1.0, "a": 20.0}, f"{JAL}; L1 5e-6", l1=5e-6),
         "webvision-mini": Entry({"alpha": 50.0, "beta": 1.0, "a": 30.0}, f"{JAL}; L2 3e-5", l2=3e-5),
