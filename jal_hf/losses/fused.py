@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # Rows are taken in blocks of about this many logits on the CPU, so that temporaries stay in the cache.
-BLOCK = 1 << 15
+BLOCK = 1 << 16
 
 
 class Rule(NamedTuple):

@@ -64,7 +64,7 @@ def test_amse_stays_finite_at_saturation_for_every_power(a: float, q: float) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(9, K), (70, 1000)])
+@pytest.mark.parametrize("shape", [(9, K), (90, 1000)])
 def test_loss_of_half_precision_is_float32_and_equals_that_of_the_upcast_logits(
     name: str, dtype: torch.dtype, shape: tuple[int, int]
 ) -> None:
@@ -163,7 +163,7 @@ def test_gradient_passes_gradcheck(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["jal-ce", "jal-fl", "nce", "amse", "mae"])
-@pytest.mark.parametrize("shape", [(4, K), (70, 1000)])
+@pytest.mark.parametrize("shape", [(4, K), (90, 1000)])
 def test_second_derivative_is_that_of_the_formula(name: str, shape: tuple[int, int]) -> None:
     logits, labels = _batch(*shape)
     leaf = logits.requires_grad_()
@@ -178,7 +178,7 @@ def test_second_derivative_is_that_of_the_formula(name: str, shape: tuple[int, i
     torch.testing.assert_close(curve, plain_curve, rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize("shape", [(5, K), (70, 1000)])
+@pytest.mark.parametrize("shape", [(5, K), (90, 1000)])
 def test_second_backward_through_a_retained_graph_gives_the_same_gradient(shape: tuple[int, int]) -> None:
     logits, labels = _batch(*shape)
     leaf = logits.requires_grad_()
