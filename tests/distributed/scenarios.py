@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 
 from jal_hf import JALTrainer, JALTrainingArguments, create_loss, load_noisy_dataset
 from jal_hf.data import make_image_dataset
+from jal_hf.training.checkpoints import is_complete
 from jal_hf.training.epochs import set_epoch_everywhere
+from jal_hf.training.failures import NonFiniteLossError
 
 GLOBAL_BATCH, STEPS, CLASSES, ROWS, EVAL_ROWS = 8, 20, 5, 42, 37
 IGNORED = (3, 4, 5, 6, 21)
@@ -199,6 +203,47 @@ def seen_rows(folder: Path, processes: int, resume_at: int | None = None) -> lis
     return sorted(gather_object(trainer.seen))
 
 
+class SignalAt(TrainerCallback):
+    """Sends this process a signal at the end of a step."""
+
+    def __init__(self, number: int, step: int) -> None:
+        self.number, self.step = number, step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def stopped_and_resumed(folder: Path, rank: int) -> dict[str, Any]:
+    """SIGTERM reaches one of two processes; both stop after the same step and go on from the checkpoint."""
+    changes = {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    trainer = make_trainer(folder, 2, 1, torch.float64, **changes)
+    if rank == 1:
+        trainer.add_callback(SignalAt(signal.SIGTERM, 8))
+    trainer.train()
+    stopped_by, step = trainer.stop_signals.stopped_by, trainer.state.global_step
+    checkpoint = folder / f"checkpoint-{step}"
+    whole = is_complete(checkpoint)
+    resumed = make_trainer(folder, 2, 1, torch.float64, **changes)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    uninterrupted = make_trainer(folder / "whole", 2, 1, torch.float64, **changes)
+    uninterrupted.train()
+    left, right = parameters_of(resumed.model), parameters_of(uninterrupted.model)
+    equal = all(torch.equal(left[name], right[name]) for name in left)
+    return {"stopped_by": stopped_by, "step": step, "whole": whole, "equal": equal, "end": resumed.state.global_step}
+
+
+def non_finite(folder: Path) -> str:
+    """A NaN among the rows of the second process; what the trainer says."""
+    trainer = make_trainer(folder, 2, 1, torch.float32, Network(), save_strategy="steps", save_steps=2)
+    trainer.train_dataset.pixels[30] = float("nan")
+    try:
+        trainer.train()
+    except NonFiniteLossError as error:
+        return str(error)
+    return ""
+
+
 def run_all(folder: Path) -> None:
     """All scenarios on this process, one of two; the first one writes what came out."""
     results: dict[str, Any] = {}
@@ -211,6 +256,8 @@ def run_all(folder: Path) -> None:
         tensors |= {f"fsdp-{name}/{key}": value for key, value in sharded.items()}
     results["seen"] = seen_rows(folder / "seen", 2)
     results["seen-resumed"] = seen_rows(folder / "resumed", 2, resume_at=4)
+    results["signal"] = stopped_and_resumed(folder / "signal", int(os.environ["RANK"]))
+    results["non-finite"] = non_finite(folder / "nan")
     trainer = make_trainer(folder / "bn", 2, 1, torch.float32, WithBatchNorm())
     trainer.train()
     results["batch-norm"] = evaluation(trainer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,19 @@ def test_resume_within_an_epoch_goes_on_with_the_same_data_on_two_processes(both
     resumed = both[0]["seen-resumed"]
     np.testing.assert_allclose([row for row in resumed if row[0] >= 12], whole, rtol=1e-6)
     assert min(row[0] for row in resumed) == 4
+
+
+def test_signal_to_one_process_stops_both_after_the_same_step_and_resumes_bit_equal(both: tuple[Any, ...]) -> None:
+    found = both[0]["signal"]
+    assert found["stopped_by"] == signal.SIGTERM
+    assert found["step"] in (8, 9)
+    assert found["whole"]
+    assert found["end"] == scenarios.STEPS
+    assert found["equal"]
+
+
+def test_non_finite_loss_on_one_process_stops_both_with_the_rows_of_both(both: tuple[Any, ...]) -> None:
+    message = both[0]["non-finite"]
+    assert "Rows whose logits are not finite: 30." in message
+    rows = message.split("Indices of the batch: ")[1].split(".")[0].split(", ")
+    assert len(rows) == scenarios.GLOBAL_BATCH

@@ -1,0 +1,128 @@
+"""Full disk, read-only folder, vanished file: one sentence, and earlier checkpoints as they were."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from jal_hf.cli.main import main
+from jal_hf.training.failures import RunFailure, explained
+from jal_hf.training.folder import prepare_folder
+from tests.distributed.scenarios import Points, make_trainer
+from tests.faults.helpers import AtStep, assert_resumes_to, trainer_in, weights_after
+
+
+@contextmanager
+def largest_file(limit: int) -> Iterator[None]:
+    """No file may grow beyond `limit` bytes, as on a full disk or over a quota."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_full_disk_during_a_save_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    expected = weights_after(tmp_path / "whole")
+    folder = tmp_path / "full"
+    trainer = trainer_in(folder, save_total_limit=1)
+    limits = largest_file(2_000)
+    trainer.add_callback(AtStep(6, limits.__enter__))
+    try:
+        with pytest.raises(RunFailure) as raised:
+            trainer.train()
+    finally:
+        limits.__exit__(None, None, None)
+    message = str(raised.value)
+    assert "disk" in message
+    assert "checkpoint-4 is whole: go on from it with --resume auto." in message
+    assert prepare_folder(folder, overwrite=False, resume="auto") == str(folder / "checkpoint-4")
+    assert_resumes_to(folder, expected)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is Linux's")
+def test_full_file_system_ends_the_program_with_a_sentence(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(
+        ["train", "--output_dir", str(small_disk / "run"), "--num_train_epochs", "20", "--save_total_limit", "9"]
+    )
+    assert code == 1
+    message = capsys.readouterr().err
+    assert "jal-hf: error:" in message
+    assert "disk" in message.lower()
+    assert "checkpoint-" in message
+    checkpoint = prepare_folder(small_disk / "run", overwrite=False, resume="auto")
+    assert checkpoint is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/sys is Linux's")
+def test_read_only_folder_is_refused_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--output_dir", "/sys/jal-hf-run", "--dataset", "no/such-dataset"]) == 2
+    assert "The output folder /sys/jal-hf-run cannot be written" in capsys.readouterr().err
+
+
+class Files(Dataset):  # type: ignore[type-arg]
+    """Reads each example from a file of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.points, self.folder = Points(42, torch.float32), folder
+        folder.mkdir()
+        for row in range(42):
+            torch.save(self.points.pixels[row], folder / f"{row}.pt")
+
+    def __len__(self) -> int:
+        return 42
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {**self.points[row], "pixel_values": torch.load(self.folder / f"{row}.pt")}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_vanished_file_is_named(workers: int, tmp_path: Path) -> None:
+    trainer = make_trainer(
+        tmp_path / "run",
+        1,
+        1,
+        torch.float32,
+        save_strategy="steps",
+        save_steps=4,
+        dataloader_num_workers=workers,
+    )
+    trainer.train_dataset = Files(tmp_path / "files")
+    trainer.add_callback(AtStep(7, lambda: os.remove(tmp_path / "files" / "30.pt")))
+    with pytest.raises(RunFailure) as raised:
+        trainer.train()
+    assert f"The file {tmp_path / 'files' / '30.pt'} has vanished" in str(raised.value)
+    assert "is whole: go on from it" in str(raised.value)
+
+
+def test_other_errors_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), explained(tmp_path):
+        raise ZeroDivisionError
