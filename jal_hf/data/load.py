@@ -65,7 +65,8 @@ def load_noisy_dataset(
         seed: seed of subset and validation split.
 
     Returns:
-        A dict with `train`, and `test` and `validation` where there are such; its facts are attributes.
+        A dict with `train`, and `test` and `validation` where there are such (and `ilsvrc12` for WebVision); its
+        facts are attributes.
 
     Raises:
         ValueError: anything about the data or the arguments that would spoil training; rows and columns are
@@ -116,6 +117,12 @@ def load_noisy_dataset(
             warnings.append(
                 f"{shared} row(s) of split {eval_name!r} hold an image that is also in {train_name!r}."
             )
+    for extra in source.more_tests:
+        if extra != eval_name:
+            split, _ = _checked_split(
+                source.splits[extra], extra, image_column, label_column, names, warnings
+            )
+            splits[extra] = take_subset(split, max_eval_samples, seed, "evaluation")
     if validation is not None:
         splits["validation"] = validation
     fingerprint = dataset_fingerprint(

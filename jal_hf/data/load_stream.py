@@ -169,6 +169,9 @@ def _prepared(
     own = stream.features[label_column]
     own_names = list(own.names) if isinstance(own, datasets.ClassLabel) and own.names else None
     kept = [name for name in (image_column, label_column, "clean_label") if name in stream.features]
+    index = stream.features.get("index")
+    if isinstance(index, datasets.Value) and index.dtype.startswith(("int", "uint")):
+        kept.append("index")
     stream = stream.select_columns(kept).cast_column(image_column, datasets.Image(decode=False))
     features = datasets.Features({name: stream.features[name] for name in kept})
     label_feature = datasets.ClassLabel(names=list(names))
@@ -189,7 +192,8 @@ def _convert(
     names: tuple[str, ...],
     own: list[str] | None,
 ) -> dict[str, list[Any]]:
-    """Labels as checked ids, and the row numbers."""
+    """Labels as checked ids, and the row numbers: the stream's own column `index`, else counted."""
+    rows = batch.get("index") or rows
     ids = {name: number for number, name in enumerate(names)}
     labels = []
     for row, label in zip(rows, batch[label_column], strict=True):

@@ -16,6 +16,7 @@ class Source:
         splits: by name; `datasets.Dataset`, or `IterableDataset` for a stream.
         train_split: the split to train on, where the layout says so.
         eval_split: the split to test on, where the layout says so.
+        more_tests: further test splits, kept under their own names.
         missing_images: rows left out because their image file is absent.
         warnings: what the reader noticed.
         manifest: what `jal-hf noise` wrote about the labels, where it made the folder.
@@ -28,3 +29,4 @@ class Source:
     missing_images: int = 0
     warnings: tuple[str, ...] = ()
     manifest: Mapping[str, Any] | None = None
+    more_tests: tuple[str, ...] = ()

@@ -84,7 +84,8 @@ def read_webvision(
     second = imagenet or _optional_folder(path, _IMAGENET_FOLDERS)
     if second is not None and synsets:
         splits["ilsvrc12"] = _ilsvrc12(builder, second, synsets, classes)
-    return Source(name, splits, "train", "test", builder.missing, tuple(builder.warnings))
+    more = tuple(split for split in ("ilsvrc12",) if split in splits)
+    return Source(name, splits, "train", "test", builder.missing, tuple(builder.warnings), more_tests=more)
 
 
 def _ilsvrc12(builder: ListedImages, root: Path, synsets: list[str], classes: int) -> datasets.Dataset:

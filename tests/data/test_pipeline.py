@@ -275,6 +275,16 @@ def test_stream_of_the_hub_layout_keeps_class_names(shared: Path) -> None:
     assert [int(sample["index"]) for sample in dataset] == list(range(10))
 
 
+def test_stream_keeps_the_row_numbers_of_its_rows() -> None:
+    spec = "symmetric:0.4,mode=iid"
+    table, stream = (
+        load_noisy_dataset("digits", noise=spec),
+        load_noisy_dataset("digits", noise=spec, streaming=True),
+    )
+    rows = [(row["index"], row["label"]) for row in stream["train"].take(200)]
+    assert rows == list(zip(table["train"]["index"][:200], table["train"]["label"][:200], strict=True))
+
+
 def test_stream_refuses_noise_that_needs_all_labels(write_tar: Callable[..., Path]) -> None:
     folder = write_tar("train-0.tar", [0, 1] * 5).parent
     with pytest.raises(ValueError, match="mode=iid"):

@@ -99,6 +99,11 @@ def test_webvision_ilsvrc12_split_has_the_same_class_ids(webvision: Path) -> Non
     assert any("ILSVRC12 validation has 50 images" in warning for warning in data.warnings)
 
 
+def test_webvision_keeps_ilsvrc12_beside_its_own_test_split(webvision: Path) -> None:
+    data = load_noisy_dataset(f"webvision:{webvision}")
+    assert (len(data["test"]), len(data["ilsvrc12"])) == (2, 50)
+
+
 def test_webvision_missing_synset_folder_is_named(webvision: Path) -> None:
     folder = webvision / "imagenet/val/n00000007"
     folder.rename(webvision / "elsewhere")
