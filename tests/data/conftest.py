@@ -7,10 +7,13 @@ import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from jal_hf.data import make_image_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +115,9 @@ def clothing1m(tmp_path: Path) -> Path:
     (root / "noisy_label_kv.txt").write_text("\n".join(noisy) + "\n")
     (root / "clean_label_kv.txt").write_text("\n".join(clean) + "\n")
     return root
+
+
+def colour_images(split: Any, side: int, **options: Any) -> Any:
+    """A torch dataset of RGB images with columns `image` and `label`."""
+    settings = {"image_size": side, "mean": [0.5] * 3, "std": [0.2] * 3, **options}
+    return make_image_dataset(split, image_column="image", label_column="label", **settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from jal_hf.data import (
     make_image_dataset,
 )
 from jal_hf.data.arrays import decoded_array
-from tests.data.conftest import encoded
+from tests.data.conftest import colour_images, encoded
 
 GREY: dict[str, Any] = {"image_size": 8, "in_chans": 1, "mean": [0.3], "std": [0.4]}
 
@@ -43,11 +42,6 @@ def _rows(count: int, side: int = 16, labels: int = 2) -> datasets.Dataset:
     return datasets.Dataset.from_dict(
         rows, features=datasets.Features({"image": datasets.Image(), "label": label})
     )
-
-
-def _colour(split: Any, side: int, **options: Any) -> Any:
-    settings = {"image_size": side, "mean": [0.5] * 3, "std": [0.2] * 3, **options}
-    return make_image_dataset(split, image_column="image", label_column="label", **settings)
 
 
 def test_batch_carries_labels_clean_labels_and_row_numbers() -> None:
@@ -145,14 +139,14 @@ def test_the_array_on_disk_never_changes() -> None:
 
 def test_other_sizes_are_scaled_and_grey_becomes_three_channels() -> None:
     split = load_noisy_dataset("digits")["test"]
-    batch = _colour(split, 20).__getitems__([0, 1])
+    batch = colour_images(split, 20).__getitems__([0, 1])
     assert batch["pixel_values"].shape == (2, 3, 20, 20)
     assert torch.equal(batch["pixel_values"][:, 0], batch["pixel_values"][:, 2])
 
 
 @pytest.mark.parametrize("augment", ["randomresizedcrop", "resize-crop-flip", "crop-flip"])
 def test_large_images_are_the_same_with_and_without_workers(augment: str) -> None:
-    dataset = _colour(_rows(12, side=90), 72, augment=augment, train=True, seed=2)
+    dataset = colour_images(_rows(12, side=90), 72, augment=augment, train=True, seed=2)
     assert dataset.wants_workers
     plain = torch.cat([b["pixel_values"] for b in DataLoader(dataset, 4, collate_fn=collate_images)])
     loader = DataLoader(dataset, 6, num_workers=2, collate_fn=collate_images)
@@ -164,7 +158,7 @@ def test_large_images_are_the_same_with_and_without_workers(augment: str) -> Non
 
 def test_evaluation_crop_is_the_middle_of_the_scaled_image() -> None:
     split = _rows(1, side=256)
-    batch = _colour(split, 224, augment="resize-crop-flip").__getitems__([0])
+    batch = colour_images(split, 224, augment="resize-crop-flip").__getitems__([0])
     pixels = np.asarray(split[0]["image"])[16:240, 16:240] / 255.0
     expected = torch.from_numpy((pixels - 0.5) / 0.2).permute(2, 0, 1).float()
     torch.testing.assert_close(batch["pixel_values"][0], expected, rtol=1e-4, atol=1e-4)
@@ -175,7 +169,7 @@ def test_unreadable_image_stops_with_its_row_number() -> None:
     rows["image"][4] = {"bytes": b"not an image", "path": None}
     split = datasets.Dataset.from_dict(rows, features=_rows(1).features)
     with pytest.raises(UnreadableImageError, match="Row 4"):
-        _colour(split, 16)
+        colour_images(split, 16)
 
 
 def test_unreadable_images_are_skipped_and_counted_up_to_five_percent() -> None:
@@ -211,7 +205,7 @@ def test_impossible_settings_are_refused(options: dict[str, Any], sentence: str)
 
 @pytest.mark.parametrize(("augment", "limit"), [("crop-flip", 12.0), ("crop-flip-rotate", 24.0)])
 def test_augmenting_a_cifar_batch_takes_milliseconds(augment: str, limit: float) -> None:
-    dataset = _colour(_rows(128, side=32), 32, augment=augment, train=True)
+    dataset = colour_images(_rows(128, side=32), 32, augment=augment, train=True)
     positions = list(range(128))
     dataset.__getitems__(positions)
     times = []
@@ -229,89 +223,3 @@ def test_mnist_pixels_come_through_untouched(shared: Path) -> None:
     batch = make_image_dataset(data["train"], image_column="image", label_column="label", **settings)
     pixels = batch.__getitems__([10])["pixel_values"][0, 0] * 255
     assert np.array_equal(pixels.round().numpy(), np.asarray(data["train"][10]["image"]))
-
-
-def test_stream_gives_the_same_images_and_noise_as_the_table(write_tar: Callable[..., Path]) -> None:
-    write_tar("train-0.tar", [0, 1, 2, 3] * 10)
-    folder = write_tar("train-1.tar", [3, 2, 1, 0] * 10, first=40).parent
-    spec = "symmetric:0.4,mode=iid"
-    table = load_noisy_dataset(str(folder), noise=spec)
-    stream = load_noisy_dataset(str(folder), noise=spec, streaming=True)
-    assert stream.num_classes == 4
-    options = {"augment": "crop-flip", "train": True, "seed": 1}
-    rows = _colour(table["train"], 16, **options).__getitems__(list(range(80)))
-    for workers in (0, 2):
-        dataset = _colour(stream["train"], 16, shuffle_buffer=16, **options)
-        loader = DataLoader(dataset, batch_size=8, num_workers=workers, collate_fn=collate_images)
-        batches = list(loader)
-        index = torch.cat([batch["index"] for batch in batches])
-        assert sorted(index.tolist()) == list(range(80))
-        assert index.tolist() != list(range(80))
-        for name in ("pixel_values", "labels", "clean_label"):
-            assert torch.equal(torch.cat([batch[name] for batch in batches]), rows[name][index])
-
-
-def test_stream_shuffles_anew_each_epoch_and_repeats_by_seed(write_tar: Callable[..., Path]) -> None:
-    folder = write_tar("train-0.tar", [0, 1] * 20).parent
-    stream = load_noisy_dataset(str(folder), streaming=True)["train"]
-
-    def order(epoch: int, seed: int) -> list[int]:
-        dataset = _colour(stream, 16, train=True, seed=seed, shuffle_buffer=10)
-        dataset.set_epoch(epoch)
-        return [int(sample["index"]) for sample in dataset]
-
-    assert order(0, 0) == order(0, 0)
-    assert order(0, 0) != order(1, 0)
-    assert order(0, 0) != order(0, 1)
-
-
-def test_stream_of_the_hub_layout_keeps_class_names(shared: Path) -> None:
-    stream = load_noisy_dataset(str(shared / "data/cifar10"), streaming=True, max_eval_samples=10)
-    table = load_noisy_dataset(str(shared / "data/cifar10"))
-    assert stream.class_names == table.class_names
-    dataset = make_image_dataset(
-        stream["test"], image_column="img", label_column="label", image_size=32, mean=[0.5] * 3, std=[0.2] * 3
-    )
-    assert [int(sample["index"]) for sample in dataset] == list(range(10))
-
-
-def test_stream_keeps_the_row_numbers_of_its_rows() -> None:
-    spec = "symmetric:0.4,mode=iid"
-    table, stream = (
-        load_noisy_dataset("digits", noise=spec),
-        load_noisy_dataset("digits", noise=spec, streaming=True),
-    )
-    rows = [(row["index"], row["label"]) for row in stream["train"].take(200)]
-    assert rows == list(zip(table["train"]["index"][:200], table["train"]["label"][:200], strict=True))
-
-
-def test_stream_refuses_noise_that_needs_all_labels(write_tar: Callable[..., Path]) -> None:
-    folder = write_tar("train-0.tar", [0, 1] * 5).parent
-    with pytest.raises(ValueError, match="mode=iid"):
-        load_noisy_dataset(str(folder), noise="symmetric:0.4", streaming=True)
-    with pytest.raises(ValueError, match="val_fraction"):
-        load_noisy_dataset(str(folder), val_fraction=0.1, streaming=True)
-
-
-def test_stream_counts_skipped_images_and_refuses_too_many(write_tar: Callable[..., Path]) -> None:
-    stream = load_noisy_dataset(str(write_tar("train-0.tar", [0, 1] * 20).parent), streaming=True)["train"]
-
-    def spoil(row: dict[str, Any], every: int) -> dict[str, Any]:
-        if row["index"] % every == 0:
-            row["image"] = {"bytes": b"broken", "path": None}
-        return row
-
-    few = _colour(stream.map(spoil, fn_kwargs={"every": 39}), 16, on_bad_image="skip")
-    with pytest.raises(UnreadableImageError, match="Row 0"):
-        list(_colour(stream.map(spoil, fn_kwargs={"every": 39}), 16))
-    assert len(list(few)) == 38
-    assert few.skipped_images == 2
-    with pytest.raises(UnreadableImageError, match="more than 5%"):
-        list(_colour(stream.map(spoil, fn_kwargs={"every": 5}), 16, on_bad_image="skip"))
-
-
-def test_stream_row_with_a_label_out_of_range_is_named(write_tar: Callable[..., Path]) -> None:
-    folder = write_tar("train-0.tar", [0, 1, 2, 9]).parent
-    stream = load_noisy_dataset(str(folder), streaming=True, num_classes=3)["train"]
-    with pytest.raises(ValueError, match=r"Row 3 .* label 9"):
-        list(_colour(stream, 16))

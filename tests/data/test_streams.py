@@ -1,0 +1,100 @@
+"""Streams: the same rows, noise and images as the table, for any number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from jal_hf.data import UnreadableImageError, collate_images, load_noisy_dataset, make_image_dataset
+from tests.data.conftest import colour_images
+
+
+def test_stream_gives_the_same_images_and_noise_as_the_table(write_tar: Callable[..., Path]) -> None:
+    write_tar("train-0.tar", [0, 1, 2, 3] * 10)
+    folder = write_tar("train-1.tar", [3, 2, 1, 0] * 10, first=40).parent
+    spec = "symmetric:0.4,mode=iid"
+    table = load_noisy_dataset(str(folder), noise=spec)
+    stream = load_noisy_dataset(str(folder), noise=spec, streaming=True)
+    assert stream.num_classes == 4
+    options = {"augment": "crop-flip", "train": True, "seed": 1}
+    rows = colour_images(table["train"], 16, **options).__getitems__(list(range(80)))
+    for workers in (0, 2):
+        dataset = colour_images(stream["train"], 16, shuffle_buffer=16, **options)
+        loader = DataLoader(dataset, batch_size=8, num_workers=workers, collate_fn=collate_images)
+        batches = list(loader)
+        index = torch.cat([batch["index"] for batch in batches])
+        assert sorted(index.tolist()) == list(range(80))
+        assert index.tolist() != list(range(80))
+        for name in ("pixel_values", "labels", "clean_label"):
+            assert torch.equal(torch.cat([batch[name] for batch in batches]), rows[name][index])
+
+
+def test_stream_shuffles_anew_each_epoch_and_repeats_by_seed(write_tar: Callable[..., Path]) -> None:
+    folder = write_tar("train-0.tar", [0, 1] * 20).parent
+    stream = load_noisy_dataset(str(folder), streaming=True)["train"]
+
+    def order(epoch: int, seed: int) -> list[int]:
+        dataset = colour_images(stream, 16, train=True, seed=seed, shuffle_buffer=10)
+        dataset.set_epoch(epoch)
+        return [int(sample["index"]) for sample in dataset]
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(1, 0)
+    assert order(0, 0) != order(0, 1)
+
+
+def test_stream_of_the_hub_layout_keeps_class_names(shared: Path) -> None:
+    stream = load_noisy_dataset(str(shared / "data/cifar10"), streaming=True, max_eval_samples=10)
+    table = load_noisy_dataset(str(shared / "data/cifar10"))
+    assert stream.class_names == table.class_names
+    dataset = make_image_dataset(
+        stream["test"], image_column="img", label_column="label", image_size=32, mean=[0.5] * 3, std=[0.2] * 3
+    )
+    assert [int(sample["index"]) for sample in dataset] == list(range(10))
+
+
+def test_stream_keeps_the_row_numbers_of_its_rows() -> None:
+    spec = "symmetric:0.4,mode=iid"
+    table, stream = (
+        load_noisy_dataset("digits", noise=spec),
+        load_noisy_dataset("digits", noise=spec, streaming=True),
+    )
+    rows = [(row["index"], row["label"]) for row in stream["train"].take(200)]
+    assert rows == list(zip(table["train"]["index"][:200], table["train"]["label"][:200], strict=True))
+
+
+def test_stream_refuses_noise_that_needs_all_labels(write_tar: Callable[..., Path]) -> None:
+    folder = write_tar("train-0.tar", [0, 1] * 5).parent
+    with pytest.raises(ValueError, match="mode=iid"):
+        load_noisy_dataset(str(folder), noise="symmetric:0.4", streaming=True)
+    with pytest.raises(ValueError, match="val_fraction"):
+        load_noisy_dataset(str(folder), val_fraction=0.1, streaming=True)
+
+
+def test_stream_counts_skipped_images_and_refuses_too_many(write_tar: Callable[..., Path]) -> None:
+    stream = load_noisy_dataset(str(write_tar("train-0.tar", [0, 1] * 20).parent), streaming=True)["train"]
+
+    def spoil(row: dict[str, Any], every: int) -> dict[str, Any]:
+        if row["index"] % every == 0:
+            row["image"] = {"bytes": b"broken", "path": None}
+        return row
+
+    few = colour_images(stream.map(spoil, fn_kwargs={"every": 39}), 16, on_bad_image="skip")
+    with pytest.raises(UnreadableImageError, match="Row 0"):
+        list(colour_images(stream.map(spoil, fn_kwargs={"every": 39}), 16))
+    assert len(list(few)) == 38
+    assert few.skipped_images == 2
+    with pytest.raises(UnreadableImageError, match="more than 5%"):
+        list(colour_images(stream.map(spoil, fn_kwargs={"every": 5}), 16, on_bad_image="skip"))
+
+
+def test_stream_row_with_a_label_out_of_range_is_named(write_tar: Callable[..., Path]) -> None:
+    folder = write_tar("train-0.tar", [0, 1, 2, 9]).parent
+    stream = load_noisy_dataset(str(folder), streaming=True, num_classes=3)["train"]
+    with pytest.raises(ValueError, match=r"Row 3 .* label 9"):
+        list(colour_images(stream, 16))
