@@ -1,0 +1,221 @@
+"""The theorems against the numeric minimiser, and against each other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jal_hf.losses import JointLoss, Normalized, create_loss, list_losses, loss_info
+from jal_hf.theory import (
+    asymmetry_ratio,
+    calibration_curves,
+    excess_risk_bound,
+    is_asymmetric,
+    minimizer,
+    minimum_a,
+    numeric_ratio,
+)
+
+FAMILIES: list[tuple[str, dict[str, float]]] = [
+    ("amse", {"a": 3.0, "q": 0.5}),
+    ("amse", {"a": 3.0, "q": 1.0}),
+    ("amse", {"a": 4.0, "q": 2.0}),
+    ("amse", {"a": 4.0, "q": 3.0}),
+    ("agce", {"a": 0.6, "q": 0.6}),
+    ("agce", {"a": 1.0, "q": 1.5}),
+    ("aul", {"a": 2.5, "p": 2.0}),
+    ("aul", {"a": 2.0, "p": 0.5}),
+    ("ael", {"a": 2.5}),
+]
+
+
+def _random_weights(count: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    drawn = []
+    for number in range(count):
+        weights = generator.random(int(generator.integers(3, 11))) ** 2
+        if number % 2:
+            weights[generator.integers(len(weights))] += len(weights) * generator.random()
+        drawn.append(weights)
+    return drawn
+
+
+def _disagreements(name: str, params: dict[str, float], count: int) -> tuple[list[Any], int]:
+    loss = create_loss(name, **params)
+    wrong, asymmetric = [], 0
+    for weights in _random_weights(count):
+        said = is_asymmetric(loss, weights)
+        asymmetric += said
+        if said != bool(minimizer(loss, weights)[weights.argmax()] > 1.0 - 1e-5):
+            wrong.append(weights)
+    return wrong, asymmetric
+
+
+@pytest.mark.parametrize(("name", "params"), FAMILIES, ids=str)
+def test_condition_agrees_with_the_numeric_minimiser(name: str, params: dict[str, float]) -> None:
+    wrong, asymmetric = _disagreements(name, params, 60)
+    assert wrong == []
+    assert asymmetric > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "params"), FAMILIES, ids=str)
+def test_condition_agrees_with_the_numeric_minimiser_on_a_thousand_weights(
+    name: str, params: dict[str, float]
+) -> None:
+    assert _disagreements(name, params, 1000)[0] == []
+
+
+def test_joint_of_asymmetric_losses_is_asymmetric() -> None:
+    joint = JointLoss(create_loss("agce", a=2.0, q=0.5), create_loss("amse", a=6.0), alpha=0.7, beta=0.2)
+    checked = 0
+    for weights in _random_weights(80):
+        if is_asymmetric(joint.active, weights) and is_asymmetric(joint.passive, weights):
+            checked += 1
+            assert is_asymmetric(joint, weights)
+            assert minimizer(joint, weights)[weights.argmax()] > 1.0 - 1e-5
+    assert checked > 10
+
+
+def test_minimiser_of_cross_entropy_is_the_weights_themselves() -> None:
+    weights = np.array([0.5, 0.3, 0.2])
+    np.testing.assert_allclose(minimizer(create_loss("ce"), weights), weights, atol=1e-5)
+    assert not is_asymmetric("ce", weights)
+
+
+def test_minimiser_of_amse_is_the_projection_of_its_scaled_weights() -> None:
+    # a = 2 and w = (.5, .3, .2): the projection of (1, .6, .4) is (1 - 1/3, .6 - 1/3, .4 - 1/3).
+    found = minimizer(create_loss("amse", a=2.0), [0.5, 0.3, 0.2])
+    np.testing.assert_allclose(found, np.array([2 / 3, 0.6 - 1 / 3, 0.4 - 1 / 3]), atol=1e-7)
+
+
+def test_smallest_a_has_the_values_of_the_paper() -> None:
+    assert minimum_a(0.8, num_classes=10) == pytest.approx(9.0)
+    assert minimum_a(0.8, num_classes=100) == pytest.approx(1 / (1 - 0.8 - 0.8 / 99))
+    assert minimum_a([[0.5, 0.5], [0.0, 1.0]]) == math.inf
+    assert minimum_a(np.eye(3)) == 1.0
+    symmetric = [0.2] + [0.8 / 9] * 9
+    assert minimum_a(symmetric, loss="agce", exponent=0.5) == pytest.approx(16 / 65)
+    assert minimum_a(symmetric, loss="aul", exponent=2.0) == pytest.approx(9 / 5)
+    assert minimum_a(symmetric, loss="ael") == pytest.approx(1 / math.log(9 / 4))
+
+
+@given(
+    weights=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=8),
+    q=st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_smallest_a_is_where_the_condition_turns(weights: list[float], q: float) -> None:
+    limit = minimum_a(weights, exponent=q)
+    if math.isinf(limit) or limit > 1e6:
+        return
+    assert is_asymmetric(create_loss("amse", a=limit * (1 + 1e-9) + 1e-12, q=q), weights)
+    if limit > 1.0 + 1e-6:
+        assert not is_asymmetric(create_loss("amse", a=1.0 + (limit - 1.0) * (1 - 1e-6), q=q), weights)
+
+
+def test_noise_is_read_as_rate_matrix_and_object() -> None:
+    class Noise:
+        def transition_matrix(self) -> np.ndarray:
+            return np.array([[0.6, 0.4], [0.1, 0.9]])
+
+    assert minimum_a(Noise()) == pytest.approx(1 / 0.2)
+    assert is_asymmetric(create_loss("amse", a=5.1), Noise())
+    assert not is_asymmetric(create_loss("amse", a=4.9), Noise())
+    assert is_asymmetric(create_loss("jal-ce"), 0.8, num_classes=10)
+
+
+@pytest.mark.parametrize(
+    ("noise", "match"),
+    [
+        (1.2, "rate"),
+        ([[1.0, 0.0]], r"\(K, K\)"),
+        ("symmetric:0.4", "create_noise"),
+        ([-1.0, 2.0], "at least 0"),
+    ],
+)
+def test_noise_that_is_none_is_refused(noise: Any, match: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=match):
+        is_asymmetric("amse", noise, num_classes=10 if noise == 1.2 else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "ratio"),
+    [
+        ("agce", {"a": 0.6, "q": 0.6}, (0.6 / 1.6) ** 0.4),
+        ("agce", {"a": 2.0, "q": 1.0}, 1.0),
+        ("aul", {"a": 5.5, "p": 3.0}, (4.5 / 5.5) ** 2),
+        ("ael", {"a": 2.5}, math.exp(-0.4)),
+        ("mae", {}, 1.0),
+    ],
+)
+def test_numeric_ratio_encloses_the_closed_form(name: str, params: dict[str, float], ratio: float) -> None:
+    loss = create_loss(name, **params)
+    assert asymmetry_ratio(loss) == (pytest.approx(ratio), pytest.approx(ratio))
+    lower, upper = numeric_ratio(loss)
+    assert lower == pytest.approx(ratio, abs=0.02)
+    assert upper == pytest.approx(ratio, abs=0.02)
+
+
+@pytest.mark.parametrize(("name", "params"), [("agce", {"a": 1.0, "q": 2.0}), ("aul", {"a": 1.5, "p": 0.5})])
+def test_completely_asymmetric_losses_are_classification_calibrated(
+    name: str, params: dict[str, float]
+) -> None:
+    etas = np.linspace(0.0, 1.0, 21)
+    least, least_wrong = calibration_curves(create_loss(name, **params), etas)
+    gap = least_wrong - least
+    assert gap[10] == pytest.approx(0.0, abs=1e-12)
+    assert (np.delete(gap, 10) > 1e-4).all()
+
+
+def test_excess_risk_bound_is_the_excess_over_the_height() -> None:
+    assert excess_risk_bound(create_loss("mae"), 0.1) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="no bound"):
+        excess_risk_bound(create_loss("ce"), 0.1)
+
+
+@given(data=st.data(), name=st.sampled_from([n for n in list_losses() if loss_info(n).symmetric]))
+@settings(max_examples=120, deadline=None)
+def test_symmetric_losses_sum_to_a_constant_over_labels(data: st.DataObject, name: str) -> None:
+    classes = data.draw(st.integers(2, 12))
+    rows = [data.draw(st.lists(st.floats(-8, 8), min_size=classes, max_size=classes)) for _ in range(2)]
+    sums = create_loss(name).class_losses(torch.tensor(rows, dtype=torch.float64)).sum(1)
+    # RCE, and pairs with it, clamp p at 1e-8.
+    torch.testing.assert_close(sums[0], sums[1], rtol=1e-5, atol=1e-12)
+
+
+@given(
+    name=st.sampled_from(["ce", "fl", "gce", "agce", "aul", "ael", "nce", "nfl", "ngce"]),
+    share=st.floats(0.05, 0.95),
+    label_p=st.floats(0.02, 0.98),
+)
+@settings(max_examples=100, deadline=None)
+def test_active_losses_ignore_the_other_classes_terms(name: str, share: float, label_p: float) -> None:
+    # How the rest is split between the other classes changes nothing; of a normalised loss, its numerator.
+    plain = {"nce": "ce", "nfl": "fl", "ngce": "gce"}.get(name)
+    values = []
+    for split in (0.5, share):
+        p = torch.tensor([[label_p, (1 - label_p) * split, (1 - label_p) * (1 - split)]], dtype=torch.float64)
+        loss = create_loss(name, reduction="none")
+        value = loss(p.log(), torch.tensor([0]))
+        if plain is not None:
+            value = value * create_loss(plain).class_losses(p.log()).sum()
+        values.append(value)
+    torch.testing.assert_close(values[0], values[1], rtol=1e-9, atol=1e-12)
+    assert loss_info(name).active
+
+
+@pytest.mark.parametrize("name", ["mse", "amse", "rce", "nnce", "nlnl"])
+def test_passive_losses_are_registered_as_such(name: str) -> None:
+    assert loss_info(name).passive
+    assert not loss_info(name).active
+
+
+def test_normalising_makes_any_loss_symmetric_for_the_theory_too() -> None:
+    assert is_asymmetric(Normalized("gce"), [0.5, 0.3, 0.2])
