@@ -108,6 +108,7 @@ def load_data(settings: RunSettings) -> Any:
         eval_split=data.eval_split,
         image_column=data.image_column,
         label_column=data.label_column,
+        num_classes=data.num_classes,
         noise=data.noise,
         noise_seed=data.noise_seed,
         max_train_samples=data.max_train_samples,
@@ -167,10 +168,12 @@ def image_dataset(
         in_chans=channels,
         mean=preprocessing["mean"],
         std=preprocessing["std"],
-        augment=settings.data.augment if train else "none",
+        # Evaluation is not augmented, but takes the protocol's own crop (scaled to 256, middle 224).
+        augment=settings.data.augment,
         train=train,
         seed=settings.training.seed,
         device=device,
+        on_bad_image=settings.data.on_bad_image,
     )
 
 
