@@ -24,7 +24,30 @@ from jal_hf.losses.scores import Scores
     asymmetric=True,
 )
 class MeanAbsoluteErrorLoss(RobustLoss):
-    """MAE."""
+    """MAE, the absolute error between e_y and p.
+
+    Formula:
+        scale (1 - p_y); scale 2 gives ||e_y - p||_1.
+    Properties:
+        Passive; symmetric, hence completely asymmetric (ratio 1); in [0, scale].
+    Args:
+        scale: 2 for the L1 distance, 1 for the reduced form of the pairs.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: scale not above 0.
+    Example:
+        >>> import torch
+        >>> loss = MeanAbsoluteErrorLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.426
+
+    Reference:
+        Ghosh et al., "Robust Loss Functions under Label Noise for Deep Neural Networks", AAAI 2017.
+    Provenance:
+        Pairs such as nce+mae use the reduced 1 - p_y (Ma et al., 2020), epsilon-softmax the full 2 (1
+        - p_y).
+    """
 
     def __init__(self, scale: float = 2.0, **common: Any) -> None:
         super().__init__(**common)
@@ -44,7 +67,30 @@ class MeanAbsoluteErrorLoss(RobustLoss):
     asymmetric=True,
 )
 class ReverseCrossEntropyLoss(RobustLoss):
-    """RCE."""
+    """RCE, cross entropy with label and prediction exchanged.
+
+    Formula:
+        -sum_k p_k log max(e_yk, 1e-4) = 9.2103 sum_{k != y} p_k, p clamped at eps.
+    Properties:
+        Passive; symmetric up to the clamp; in [0, 9.2103 (1 + K eps)].
+    Args:
+        eps: least value of p that enters.
+    Shape:
+        As `RobustLoss`; soft targets are refused.
+    Raises:
+        ValueError: eps outside (0, 1).
+    Example:
+        >>> import torch
+        >>> loss = ReverseCrossEntropyLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        1.9619
+
+    Reference:
+        Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019,
+        equation 5.
+    Provenance:
+        The paper writes A = log 0; its code, and this, take A = log 1e-4.
+    """
 
     linear_in_label = False
 

@@ -23,7 +23,32 @@ from jal_hf.losses.scores import Scores
     asymmetric=True,
 )
 class AsymmetricGeneralizedCrossEntropyLoss(RobustLoss):
-    """AGCE."""
+    """AGCE, generalised cross entropy shifted by a.
+
+    Formula:
+        [(a + 1)^q - (a + p_y)^q] / q
+    Properties:
+        Active; asymmetric where (w_m / w_n) (a / (a + 1))^(1 - q) >= 1, always for q >= 1; in [0, ((a
+        + 1)^q - a^q) / q].
+    Args:
+        a: shift; the larger, the more asymmetric.
+        q: exponent.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: a or q not above 0.
+    Example:
+        >>> import torch
+        >>> loss = AsymmetricGeneralizedCrossEntropyLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.1815
+
+    Reference:
+        Zhou et al., "Asymmetric Loss Functions for Learning with Noisy Labels", ICML 2021, corollary
+        1.
+    Provenance:
+        None.
+    """
 
     def __init__(self, a: float = 0.6, q: float = 0.6, **common: Any) -> None:
         super().__init__(**common)
@@ -43,7 +68,33 @@ class AsymmetricGeneralizedCrossEntropyLoss(RobustLoss):
     asymmetric=True,
 )
 class AsymmetricUnhingedLoss(RobustLoss):
-    """AUL."""
+    """AUL, the unhinged loss with a shift and a power.
+
+    Formula:
+        [(a - p_y)^p - (a - 1)^p] / p
+    Properties:
+        Active; asymmetric where (w_m / w_n) ((a - 1) / a)^(p - 1) >= 1, always for p <= 1; in [0,
+        (a^p - (a - 1)^p) / p].
+    Args:
+        a: shift; the larger, the more asymmetric.
+        p: exponent.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: a not above 1, or p not above 0.
+    Example:
+        >>> import torch
+        >>> loss = AsymmetricUnhingedLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        4.5209
+
+    Reference:
+        Zhou et al., "Asymmetric Loss Functions for Learning with Noisy Labels", ICML 2021, corollary
+        2.
+    Provenance:
+        The published code needs num_classes and fails for K other than 10; K is read from the logits
+        here.
+    """
 
     def __init__(self, a: float = 5.5, p: float = 3.0, **common: Any) -> None:
         super().__init__(**common)
@@ -63,7 +114,30 @@ class AsymmetricUnhingedLoss(RobustLoss):
     asymmetric=True,
 )
 class AsymmetricExponentialLoss(RobustLoss):
-    """AEL."""
+    """AEL, an exponential of the label's probability.
+
+    Formula:
+        exp(-p_y / a)
+    Properties:
+        Active; asymmetric where (w_m / w_n) exp(-1 / a) >= 1; in [exp(-1 / a), 1].
+    Args:
+        a: temperature; the larger, the more asymmetric.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: a not above 0.
+    Example:
+        >>> import torch
+        >>> loss = AsymmetricExponentialLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.7299
+
+    Reference:
+        Zhou et al., "Asymmetric Loss Functions for Learning with Noisy Labels", ICML 2021, corollary
+        3.
+    Provenance:
+        None.
+    """
 
     def __init__(self, a: float = 2.5, **common: Any) -> None:
         super().__init__(**common)

@@ -143,8 +143,8 @@ class RobustLoss(nn.Module):
         self, logits: Tensor, target: Tensor, sample_weight: Tensor | None, reduction: str
     ) -> tuple[Tensor, Tensor]:
         """(the loss under a reduction, the sum of the rows' weights)."""
-        soft = is_soft(logits, target)
         rows = flatten_logits(logits)
+        soft = is_soft(logits, target)
         class_weight = self.weight
         if class_weight is not None and class_weight.shape[0] != rows.shape[1]:
             raise ValueError(

@@ -19,7 +19,25 @@ from jal_hf.losses.scores import Scores
     active=True,
 )
 class CrossEntropyLoss(RobustLoss):
-    """CE."""
+    """CE, as `torch.nn.functional.cross_entropy`.
+
+    Formula:
+        -log p_y
+    Properties:
+        Active; neither symmetric nor asymmetric; in [0, inf).
+    Shape:
+        As `RobustLoss`.
+    Example:
+        >>> import torch
+        >>> loss = CrossEntropyLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.2395
+
+    Reference:
+        Good, "Rational Decisions", 1952.
+    Provenance:
+        None.
+    """
 
     def equation(self, scores: Scores) -> Tensor:
         return -scores.label(scores.log_p)
@@ -35,7 +53,26 @@ class CrossEntropyLoss(RobustLoss):
     asymmetric=True,
 )
 class NormalizedCrossEntropyLoss(RobustLoss):
-    """NCE."""
+    """NCE, cross entropy over its sum over labels.
+
+    Formula:
+        log p_y / sum_k log p_k
+    Properties:
+        Active; symmetric: the losses of all labels sum to 1; in [0, 1].
+    Shape:
+        As `RobustLoss`.
+    Example:
+        >>> import torch
+        >>> loss = NormalizedCrossEntropyLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.0508
+
+    Reference:
+        Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020,
+        equation 8.
+    Provenance:
+        None.
+    """
 
     def equation(self, scores: Scores) -> Tensor:
         return scores.label(scores.log_p) / scores.log_p.sum(1, keepdim=True)

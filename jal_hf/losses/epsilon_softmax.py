@@ -28,7 +28,31 @@ def epsilon_softmax_label(scores: Scores, m: float, eps: float) -> Tensor:
     active=True,
 )
 class EpsilonCrossEntropyLoss(RobustLoss):
-    """ECE."""
+    """ECE, cross entropy of a prediction pulled to its own argmax.
+
+    Formula:
+        -log p^_y, p^ = (p + m onehot(argmax p)) / (m + 1), clamped at eps.
+    Properties:
+        Active; neither symmetric nor asymmetric; in [0, -log eps].
+    Args:
+        m: strength of the pull; 0 is cross entropy.
+        eps: least value of p that enters.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: m below 0, or eps outside (0, 1).
+    Example:
+        >>> import torch
+        >>> loss = EpsilonCrossEntropyLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.0
+
+    Reference:
+        Wang et al., "epsilon-Softmax: Approximating One-Hot Vectors for Mitigating Label Noise",
+        NeurIPS 2024.
+    Provenance:
+        None.
+    """
 
     def __init__(self, m: float = 1e5, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
@@ -48,7 +72,32 @@ class EpsilonCrossEntropyLoss(RobustLoss):
     has_detached_factors=True,
 )
 class EpsilonFocalLoss(RobustLoss):
-    """EFL."""
+    """EFL, focal loss of the same prediction.
+
+    Formula:
+        -(1 - p^_y)^gamma log p^_y, the factor without gradient; p^ as in ECE.
+    Properties:
+        Active; neither symmetric nor asymmetric; in [0, -log eps].
+    Args:
+        m: strength of the pull.
+        gamma: strength of the focal factor.
+        eps: least value of p that enters.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: m or gamma below 0, or eps outside (0, 1).
+    Example:
+        >>> import torch
+        >>> loss = EpsilonFocalLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.0
+
+    Reference:
+        Wang et al., "epsilon-Softmax: Approximating One-Hot Vectors for Mitigating Label Noise",
+        NeurIPS 2024.
+    Provenance:
+        None.
+    """
 
     def __init__(self, m: float = 1e5, gamma: float = 0.1, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)

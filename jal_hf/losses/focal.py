@@ -31,7 +31,30 @@ def focal_factor(p: Tensor, gamma: float) -> Tensor:
     has_detached_factors=True,
 )
 class FocalLoss(RobustLoss):
-    """FL."""
+    """FL, cross entropy weighted by (1 - p_y)^gamma.
+
+    Formula:
+        -(1 - p_y)^gamma log p_y, the factor (1 - p_y)^gamma without gradient.
+    Properties:
+        Active; neither symmetric nor asymmetric; in [0, inf).
+    Args:
+        gamma: strength of the factor; 0 is cross entropy.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: gamma below 0.
+    Example:
+        >>> import torch
+        >>> loss = FocalLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.1106
+
+    Reference:
+        Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
+    Provenance:
+        The paper differentiates the factor; the codes of every paper compared here do not, and so it
+        is here.
+    """
 
     def __init__(self, gamma: float = 0.5, **common: Any) -> None:
         super().__init__(**common)
@@ -52,7 +75,29 @@ class FocalLoss(RobustLoss):
     has_detached_factors=True,
 )
 class NormalizedFocalLoss(RobustLoss):
-    """NFL."""
+    """NFL, the focal loss over its sum over labels.
+
+    Formula:
+        FL(y) / sum_k FL(k), the focal factors without gradient in numerator and denominator.
+    Properties:
+        Active; symmetric: the losses of all labels sum to 1; in [0, 1].
+    Args:
+        gamma: strength of the focal factor; 0 is NCE.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: gamma below 0.
+    Example:
+        >>> import torch
+        >>> loss = NormalizedFocalLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.0254
+
+    Reference:
+        Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020.
+    Provenance:
+        Detached as in the authors' codes; the paper does not say.
+    """
 
     def __init__(self, gamma: float = 0.5, **common: Any) -> None:
         super().__init__(**common)

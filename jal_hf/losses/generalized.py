@@ -22,7 +22,31 @@ from jal_hf.losses.scores import Scores
     active=True,
 )
 class GeneralizedCrossEntropyLoss(RobustLoss):
-    """GCE."""
+    """GCE, the Box-Cox transform of p_y.
+
+    Formula:
+        (1 - p_y^q) / q, p clamped at eps.
+    Properties:
+        Active; asymmetry ratio 0 for q < 1; in [0, 1 / q].
+    Args:
+        q: 1 is 1 - p_y, q to 0 is cross entropy.
+        eps: least value of p that enters.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: q not above 0, or eps outside (0, 1).
+    Example:
+        >>> import torch
+        >>> loss = GeneralizedCrossEntropyLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.2205
+
+    Reference:
+        Zhang and Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with
+        Noisy Labels", NeurIPS 2018.
+    Provenance:
+        The clamp is that of the codes; the formula has none.
+    """
 
     def __init__(self, q: float = 0.7, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
@@ -44,7 +68,31 @@ class GeneralizedCrossEntropyLoss(RobustLoss):
     asymmetric=True,
 )
 class NormalizedGeneralizedCrossEntropyLoss(RobustLoss):
-    """NGCE."""
+    """NGCE, generalised cross entropy over its sum over labels.
+
+    Formula:
+        (1 - p_y^q) / (K - sum_k p_k^q), p clamped at eps.
+    Properties:
+        Active; symmetric: the losses of all labels sum to 1; in [0, 1].
+    Args:
+        q: as in GCE.
+        eps: least value of p that enters.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: q not above 0, or eps outside (0, 1).
+    Example:
+        >>> import torch
+        >>> loss = NormalizedGeneralizedCrossEntropyLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.0889
+
+    Reference:
+        Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020,
+        normalisation theorem.
+    Provenance:
+        The ALFs code uses eps 1e-7, this 1e-8 unless told.
+    """
 
     def __init__(self, q: float = 0.7, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)

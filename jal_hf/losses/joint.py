@@ -17,7 +17,34 @@ from jal_hf.losses.scores import Scores
 
 
 class JointLoss(RobustLoss):
-    """alpha * active + beta * passive."""
+    """Any active and any passive loss together.
+
+    Formula:
+        alpha active(z, y) + beta passive(z, y)
+    Properties:
+        Symmetric if both are; asymmetric if both are (Zhou et al., 2021, theorem 5).
+    Args:
+        active: a loss, its name or its config; only its equation counts, weights and reduction are the joint's.
+        passive: the same.
+        alpha: weight of the first.
+        beta: weight of the second.
+        registered_as: the registry name of a pair, which its config then carries.
+    Shape:
+        As `RobustLoss`; soft targets where both parts take them.
+    Raises:
+        ValueError: alpha or beta below 0, or an unknown loss.
+        TypeError: a part that is no loss.
+    Example:
+        >>> import torch
+        >>> loss = JointLoss("nce", "mae", alpha=1.0, beta=0.5)
+        >>> round(loss(torch.zeros(1, 4), torch.tensor([0])).item(), 4)  # 1/4 + 0.5 * 2 * 3/4
+        1.0
+
+    Reference:
+        Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020 (APL).
+    Provenance:
+        Pairs of the papers take MAE as 1 - p_y; `JointLoss("nce", "mae")` takes the full 2 (1 - p_y).
+    """
 
     def __init__(
         self,

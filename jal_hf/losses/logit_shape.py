@@ -24,7 +24,33 @@ from jal_hf.losses.scores import Scores
     active=True,
 )
 class ClippedCrossEntropyLoss(RobustLoss):
-    """CE+LC."""
+    """CE+LC, cross entropy of logits clipped in norm.
+
+    Formula:
+        mode paper: -log softmax(z min(1, delta / ||z||))_y. mode official: where n = ||z|| + eps
+        exceeds 1 / delta, z becomes delta z / n; then -log max(p_y, eps).
+    Properties:
+        Active; bounded, neither symmetric nor asymmetric.
+    Args:
+        delta: bound on the norm.
+        mode: `official` is what the published tables used; it is discontinuous at n = 1 / delta.
+        eps: see the formula.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: delta not above 0, eps outside (0, 1), or another mode.
+    Example:
+        >>> import torch
+        >>> loss = ClippedCrossEntropyLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.152
+
+    Reference:
+        Wei et al., "Mitigating Memorization of Noisy Labels by Clipping the Model Prediction", ICML
+        2023, equation 6.
+    Provenance:
+        The code clips beyond 1 / delta to norm delta, the paper beyond delta; both are here.
+    """
 
     def __init__(self, delta: float = 2.5, mode: str = "official", eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
@@ -50,7 +76,31 @@ class ClippedCrossEntropyLoss(RobustLoss):
     citation=LDR,
 )
 class LabelDistributionallyRobustLoss(RobustLoss):
-    """LDR."""
+    """LDR-KL, a soft maximum of margins.
+
+    Formula:
+        lam log((1/K) sum_k exp((s_k - s_y + threshold [k != y]) / lam)), s = softplus(z) / mean_k
+        softplus(z).
+    Properties:
+        Neither active nor passive, as it is no sum over classes; neither symmetric nor asymmetric.
+    Args:
+        threshold: margin asked of the other classes.
+        lam: softness of the maximum.
+    Shape:
+        As `RobustLoss`; soft targets are refused.
+    Raises:
+        ValueError: threshold below 0, or lam not above 0.
+    Example:
+        >>> import torch
+        >>> loss = LabelDistributionallyRobustLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        -0.7353
+
+    Reference:
+        Zhu et al., "Label Distributionally Robust Losses for Multi-class Classification", ICML 2023.
+    Provenance:
+        None.
+    """
 
     linear_in_label = False
 

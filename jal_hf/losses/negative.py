@@ -25,7 +25,30 @@ from jal_hf.losses.scores import Scores
     asymmetric=True,
 )
 class NormalizedNegativeCrossEntropyLoss(RobustLoss):
-    """NNCE."""
+    """NNCE, the complement of a normalised, flipped cross entropy.
+
+    Formula:
+        1 - (A + log p_y) / sum_k (A + log p_k), p at least eps, A = -log eps.
+    Properties:
+        Passive; symmetric: the losses of all labels sum to K - 1; in [0, 1].
+    Args:
+        eps: least value of p; it sets A.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: eps outside (0, 1).
+    Example:
+        >>> import torch
+        >>> loss = NormalizedNegativeCrossEntropyLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.6403
+
+    Reference:
+        Ye et al., "Active Negative Loss Functions for Learning with Noisy Labels", NeurIPS 2023.
+    Provenance:
+        eps is 1e-8 in JAL's code, 1e-7 in ANL's. In float16 the published form is NaN; logits are
+        taken to float32 here.
+    """
 
     def __init__(self, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
@@ -48,7 +71,31 @@ class NormalizedNegativeCrossEntropyLoss(RobustLoss):
     has_detached_factors=True,
 )
 class NormalizedNegativeFocalLoss(RobustLoss):
-    """NNFL."""
+    """NNFL, the same of the focal loss.
+
+    Formula:
+        1 - (A - FL_y) / (K A - sum_k FL_k), A = -(1 - eps)^gamma log eps, log p at least log eps, the
+        focal factors without gradient.
+    Properties:
+        Passive; symmetric: the losses of all labels sum to K - 1; in [0, 1].
+    Args:
+        gamma: strength of the focal factor.
+        eps: least value of p; it sets A.
+    Shape:
+        As `RobustLoss`.
+    Raises:
+        ValueError: gamma below 0, or eps outside (0, 1).
+    Example:
+        >>> import torch
+        >>> loss = NormalizedNegativeFocalLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.6404
+
+    Reference:
+        Ye et al., "Active Negative Loss Functions for Learning with Noisy Labels", NeurIPS 2023.
+    Provenance:
+        eps is 1e-8 in JAL's code, 1e-7 in ANL's.
+    """
 
     def __init__(self, gamma: float = 0.5, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)

@@ -46,6 +46,7 @@ class NegativeLearningLoss(RobustLoss):
         >>> logits, target = torch.zeros(2, 4), torch.tensor([0, 3])
         >>> round(NegativeLearningLoss()(logits, target).item(), 4)  # -log(3/4)
         0.2877
+
     Reference:
         Kim et al., "NLNL: Negative Learning for Noisy Labels", ICCV 2019, equation 2.
     Provenance:

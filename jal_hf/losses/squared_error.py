@@ -37,7 +37,32 @@ def powered_error(scores: Scores, a: float, q: float) -> Tensor:
     asymmetric=True,
 )
 class AsymmetricMeanSquareErrorLoss(RobustLoss):
-    """AMSE."""
+    """AMSE, the square error to a times the label.
+
+    Formula:
+        (1/K) sum_k |a e_yk - p_k|^q
+    Properties:
+        Passive; asymmetric where w_m (a - 1)^(q-1) >= w_n a^(q-1) + sum_{i != m} w_i, always for q <=
+        1; for q = 2 that is a >= W / (w_m - w_n). At least its floor (a - 1)^q / K.
+    Args:
+        a: length of the target; the larger, the more asymmetric.
+        q: exponent.
+    Shape:
+        As `RobustLoss`; soft targets are refused.
+    Raises:
+        ValueError: a below 1, or q not above 0.
+    Example:
+        >>> import torch
+        >>> loss = AsymmetricMeanSquareErrorLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        284.4743
+
+    Reference:
+        Wang et al., "Joint Asymmetric Loss for Learning with Noisy Labels", ICCV 2025, theorem on
+        noise tolerance.
+    Provenance:
+        The mean is over classes as well as samples, as in the paper.
+    """
 
     linear_in_label = False
 
@@ -64,7 +89,25 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
     passive=True,
 )
 class MeanSquareErrorLoss(RobustLoss):
-    """MSE."""
+    """MSE, the Brier score over K.
+
+    Formula:
+        (1/K) ||e_y - p||^2, which is AMSE with a = 1.
+    Properties:
+        Passive; neither symmetric nor asymmetric; in [0, 2 / K].
+    Shape:
+        As `RobustLoss`; soft targets are refused.
+    Example:
+        >>> import torch
+        >>> loss = MeanSquareErrorLoss()
+        >>> round(loss(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])).item(), 4)
+        0.0227
+
+    Reference:
+        Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
+    Provenance:
+        None.
+    """
 
     linear_in_label = False
 
