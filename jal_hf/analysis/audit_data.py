@@ -15,7 +15,7 @@ from torch import nn
 from jal_hf.analysis.rerun import settings_of_run
 from jal_hf.models import create_model
 from jal_hf.noise import labels_sha256
-from jal_hf.training.run import image_dataset, load_data
+from jal_hf.training.building import image_dataset, load_data
 
 IntArray = npt.NDArray[np.int64]
 

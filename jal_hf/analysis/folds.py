@@ -14,7 +14,7 @@ from transformers import PrinterCallback
 
 from jal_hf.analysis.predictions import predict_logits, softmax
 from jal_hf.losses import create_loss
-from jal_hf.training.run import build_trainer, image_dataset
+from jal_hf.training.building import build_trainer, image_dataset
 from jal_hf.training.settings import RunSettings
 
 FloatArray = npt.NDArray[np.float64]

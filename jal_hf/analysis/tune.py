@@ -18,7 +18,7 @@ from jal_hf.analysis.study_plot import plot_study
 from jal_hf.analysis.tuned_recipe import tuned_recipe, write_recipe
 from jal_hf.losses import create_loss, default_parameters
 from jal_hf.training import JALTrainer, JALTrainingArguments
-from jal_hf.training.run import build_trainer, load_data
+from jal_hf.training.building import build_trainer, load_data
 from jal_hf.training.settings import RunSettings, parse_settings
 
 VALIDATION_FRACTION = 0.2

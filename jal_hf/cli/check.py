@@ -64,13 +64,15 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
     ]
     return {
         "loss": loss.config()["name"],
-        "params": {key: value for key, value in loss.parameters_given().items()},
+        "params": dict(loss.parameters_given()),
         "preset_reason": loss.preset_reason or "",
         "noise": arguments.noise,
         "kind": noise.kind,
         "num_classes": len(rows),
         "asymmetric": all(verdict.asymmetric for verdict in verdicts),
-        "clean_labels_dominate": all(row[index] > max(row[:index] + row[index + 1 :]) for index, row in enumerate(rows)),
+        "clean_labels_dominate": all(
+            row[index] > max(row[:index] + row[index + 1 :]) for index, row in enumerate(rows)
+        ),
         "smallest_a_of": theorem_loss,
         "smallest_a": None if smallest is None else _finite(max(smallest)),
         "classes": classes,

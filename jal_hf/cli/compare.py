@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from jal_hf.training.building import load_data
 from jal_hf.training.grid import (
     Cell,
     cell_settings,
@@ -25,7 +26,6 @@ from jal_hf.training.grid_results import GridLedger
 from jal_hf.training.grid_run import run_cells
 from jal_hf.training.grid_workers import WorkerPool, cuda_devices, serve_cells
 from jal_hf.training.recipes import load_recipe
-from jal_hf.training.run import load_data
 from jal_hf.training.settings import RunSettings, explicit_flags
 
 NAME = "compare"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jal_hf.noise import parse_noise_spec
-from jal_hf.training.run import create_criterion
+from jal_hf.training.building import create_criterion
 from jal_hf.training.settings import RunSettings, explicit_flags, parse_settings
 
 # What a grid sets for each cell by itself, and the flag of `jal-hf compare` to use in its place.
