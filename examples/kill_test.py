@@ -4,13 +4,13 @@
     python examples/kill_test.py --kills 25                                  # the full test
     python examples/kill_test.py --kills 25 --recipe mnist --dataset ylecun/mnist -- --max_train_samples 2000
 
-Augmentation is on and checkpoints are written within epochs. A run is first trained without interruption; then the same
-run is trained in another folder and killed: half of the kills come at a random time, half while a checkpoint is being
-written. Whenever a run reaches its end the sha256 of its `model.safetensors` is compared with that of the uninterrupted
-one, and another run starts until all kills were made. Words after `--` are flags of `jal-hf train`.
+Augmentation is on and checkpoints are written within epochs. A run is first trained without interruption; then the
+same run is trained in another folder and killed: half of the kills come at a random time, half while a checkpoint is
+being written. Whenever a run reaches its end the sha256 of its `model.safetensors` is compared with that of the
+uninterrupted one, and another run starts until all kills were made. Words after `--` are flags of `jal-hf train`.
 
-Each run is a fork of this program, which has imported everything and trained nothing: the same as a new process, without
-the seconds that the imports take. The exit code is 0 when all weights agree.
+Each run is a fork of this program, which has imported everything and trained nothing: the same as a new process,
+without the seconds that the imports take. The exit code is 0 when all weights agree.
 """
 
 from __future__ import annotations
@@ -62,10 +62,13 @@ def ended(child: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if done else None
 
 
-def kill_at_random(child: int, folder: Path, seconds: float, draw: random.Random, *, in_save: bool) -> int | None:
-    """Kill a child after a random time, or while it writes its checkpoint after that time; its code if it was faster."""
-    moment = time.monotonic() + draw.uniform(0.0, seconds)
-    while time.monotonic() < moment or (in_save and not saving(folder)):
+def kill_at_random(
+    child: int, folder: Path, seconds: float, draw: random.Random, *, in_save: bool
+) -> int | None:
+    """Kill a child after a random time, or in the first save after it; its exit code if it was faster."""
+    began = time.time()
+    moment = began + draw.uniform(0.0, seconds)
+    while time.time() < moment or (in_save and not saving(folder, began)):
         code = ended(child)
         if code is not None:
             return code
@@ -76,9 +79,15 @@ def kill_at_random(child: int, folder: Path, seconds: float, draw: random.Random
     return None
 
 
-def saving(folder: Path) -> bool:
-    """Whether a checkpoint stands there that is not whole yet."""
-    return any(not is_complete(checkpoint) for checkpoint in checkpoint_folders(folder))
+def saving(folder: Path, since: float = 0.0) -> bool:
+    """Whether a checkpoint stands there that is not whole and was written to after a time, in seconds of the epoch."""
+    try:
+        return any(
+            not is_complete(checkpoint) and checkpoint.stat().st_mtime > since
+            for checkpoint in checkpoint_folders(folder)
+        )
+    except FileNotFoundError:  # the run removed it meanwhile
+        return False
 
 
 def finish(child: int, folder: Path) -> str:
@@ -110,6 +119,7 @@ def main(arguments: argparse.Namespace, flags: Sequence[str]) -> int:
         runs += 1
         folder = base / f"killed-{runs}"
         while True:
+            began = time.monotonic()
             child = start(words, folder)
             in_save = kills % 2 == 1
             code = None
@@ -120,13 +130,19 @@ def main(arguments: argparse.Namespace, flags: Sequence[str]) -> int:
                     last = last_complete_checkpoint(folder)
                     name = "none" if last is None else last.name
                     moment = "in a save" if in_save else "random time"
-                    print(f"{kills:>4}  {runs:>3}  {moment:<12}  {name:<16}  {'yes' if saving(folder) else '-'}", flush=True)
+                    torn = "yes" if saving(folder) else "-"
+                    print(f"{kills:>4}  {runs:>3}  {moment:<12}  {name:<16}  {torn}", flush=True)
                     continue
             found = finish(child, folder) if code is None else digest(code, folder)
             wrong += found != expected
-            print(f"      {runs:>3}  finished      sha256 {'equal' if found == expected else 'DIFFERENT ' + found}", flush=True)
+            # The first run also decodes the images; moments after a run's end would kill nothing.
+            seconds = min(seconds, time.monotonic() - began)
+            verdict = "equal" if found == expected else f"DIFFERENT {found}"
+            print(f"      {runs:>3}  finished      sha256 {verdict}", flush=True)
             break
-    print(f"{kills} kills, {runs} runs finished, {runs - wrong} of {runs} with the weights of the uninterrupted run")
+    print(
+        f"{kills} kills, {runs} runs finished, {runs - wrong} of {runs} with the weights of the uninterrupted run"
+    )
     if arguments.output_dir is None:
         shutil.rmtree(base)
     return 1 if wrong else 0
@@ -135,14 +151,18 @@ def main(arguments: argparse.Namespace, flags: Sequence[str]) -> int:
 def parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     place = words.index("--") if "--" in words else len(words)
     own, flags = list(words[:place]), list(words[place + 1 :])
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipe", default="digits", help="recipe of jal-hf train (default: digits)")
     parser.add_argument("--dataset", help="dataset, where the recipe's own is not to be used")
     parser.add_argument("--kills", type=int, default=5, help="how many kills (default: 5)")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of a run (default: 4)")
     parser.add_argument("--save_steps", type=int, default=7, help="steps between checkpoints (default: 7)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
-    parser.add_argument("--output_dir", help="folder for the runs; default: a temporary one, removed at the end")
+    parser.add_argument(
+        "--output_dir", help="folder for the runs; default: a temporary one, removed at the end"
+    )
     return parser.parse_args(own), flags
 
 

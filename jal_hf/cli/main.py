@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from jal_hf.training.failures import RunFailure
+from jal_hf.training.failures import RunError
 
 COMMANDS = {
     "train": "train one robust classifier",
@@ -88,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
         if os.environ.get("JAL_HF_DEBUG"):
             raise
         return _fail(str(error))
-    except RunFailure as failure:
+    except RunError as failure:
         if os.environ.get("JAL_HF_DEBUG"):
             raise
         return _fail(str(failure), failure.exit_code)

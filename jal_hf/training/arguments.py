@@ -87,7 +87,7 @@ class JALTrainingArguments(TrainingArguments):
     )
     ddp_find_unused_parameters: bool | None = field(
         default=False,
-        metadata={"help": "Look for parameters without a gradient every step; for models that use only a part of them."},
+        metadata={"help": "Look every step for parameters without a gradient; for models that use only some."},
     )
     remove_unused_columns: bool = field(
         default=False,

@@ -25,7 +25,7 @@ class DelayedFlag:
             return
         host = torch.empty((), dtype=value.dtype, pin_memory=True)
         host.copy_(value.detach(), non_blocking=True)
-        copied = torch.cuda.Event()
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         copied.record()
         self._waiting.append((host, copied, note))
 

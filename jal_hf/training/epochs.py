@@ -38,7 +38,7 @@ class EpochCallback(TrainerCallback):
 def set_epoch_everywhere(dataloader: Any, epoch: int) -> None:
     """Call `set_epoch` of a data loader, its dataset and each sampler in it that has one."""
     dataset = getattr(dataloader, "dataset", None)
-    if hasattr(dataset, "set_epoch"):
+    if dataset is not None and hasattr(dataset, "set_epoch"):
         dataset.set_epoch(epoch)
     seen: set[int] = set()
     waiting = [dataloader]

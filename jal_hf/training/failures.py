@@ -15,6 +15,7 @@ EXIT_FAILED = 1
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 # safetensors and torch.save report a failed write without an errno of Python's.
+_FULL_TEXTS = ("No space left", "Disk quota exceeded", "File too large", "os error 28")
 _WRITERS = (
     "PytorchStreamWriter",
     "unexpected pos",
@@ -24,17 +25,17 @@ _WRITERS = (
 )
 
 
-class RunFailure(RuntimeError):
+class RunError(RuntimeError):
     """A run that cannot go on; `exit_code` is what the program exits with (1 unless said)."""
 
     exit_code = EXIT_FAILED
 
 
-class NonFiniteLossError(RunFailure):
+class NonFiniteLossError(RunError):
     """The loss, its gradient or a parameter became NaN or infinite."""
 
 
-class RunInterrupted(RunFailure):
+class InterruptedRunError(RunError):
     """A signal ended the run after a checkpoint; the exit code is 128 plus the signal's number."""
 
     def __init__(self, message: str, signal_number: int) -> None:
@@ -42,32 +43,32 @@ class RunInterrupted(RunFailure):
         self.exit_code = 128 + signal_number
 
 
-def interrupted(signal_number: int, step: int, folder: Path) -> RunInterrupted:
+def interrupted(signal_number: int, step: int, folder: Path) -> InterruptedRunError:
     """The end of a run whose Trainer was stopped by a signal."""
     name = signal.Signals(signal_number).name
-    return RunInterrupted(f"Stopped by {name} after step {step}. {_how_to_go_on(folder)}", signal_number)
+    return InterruptedRunError(f"Stopped by {name} after step {step}. {_how_to_go_on(folder)}", signal_number)
 
 
 @contextmanager
 def explained(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn a failed read or write of files into a `RunFailure` that says what happened and how to go on.
+    """Turn a failed read or write of files into a `RunError` that says what happened and how to go on.
 
     Args:
         folder: The run's folder, whose disk and checkpoints the sentence speaks of.
 
     Raises:
-        RunFailure: In place of an error of the disk; any other error passes through as it is.
+        RunError: In place of an error of the disk; any other error passes through as it is.
     """
     try:
         yield
-    except RunFailure:
+    except RunError:
         raise
     # safetensors' error derives from Exception alone, so its name is looked at, and nothing else is held back.
     except Exception as error:
         sentence = explanation(error, Path(folder))
         if sentence is None:
             raise
-        raise RunFailure(sentence) from error
+        raise RunError(sentence) from error
 
 
 def explanation(error: BaseException, folder: Path) -> str | None:
@@ -79,12 +80,13 @@ def explanation(error: BaseException, folder: Path) -> str | None:
         path = error.filename or _quoted_path(text)
         if path is None:
             return None
-        return f"The file {path} has vanished while the run needed it. Put it back. {_how_to_go_on(folder)}"
+        return f"The file {path} has vanished while the run needed it; put it back. {_how_to_go_on(folder)}"
     number = error.errno if isinstance(error, OSError) else None
-    if number in _FULL or "No space left" in text or "os error 28" in text or "File too large" in text:
-        return f"The disk is full: {_where(error, folder)} could not be written. Free some space. {_how_to_go_on(folder)}"
+    if number in _FULL or any(mark in text for mark in _FULL_TEXTS):
+        return f"The disk is full: {_where(error, folder)} could not be written. {_how_to_go_on(folder)}"
     if number in _REFUSED:
-        return f"{_where(error, folder)} cannot be opened or written ({os.strerror(number or 0)}). {_how_to_go_on(folder)}"
+        reason = os.strerror(number or 0)
+        return f"{_where(error, folder)} cannot be opened or written ({reason}). {_how_to_go_on(folder)}"
     is_writer = type(error).__name__ == "SafetensorError" or isinstance(error, RuntimeError)
     if is_writer and any(mark in text for mark in _WRITERS):
         return (

@@ -158,7 +158,8 @@ class NonFiniteGuard(TrainerCallback):
 
     def _sentence(self, args: TrainingArguments, state: TrainerState, step: _Step) -> str:
         """What happened, with the indices of the batch over all processes; called on every process at once."""
-        indices, culprits = [], []
+        indices: list[int] = []
+        culprits: list[int] = []
         for part in step.parts:
             rows = range(len(part.labels)) if part.index is None else part.index.flatten().tolist()
             finite = torch.isfinite(part.logits.flatten(1)).all(dim=1).tolist()
@@ -177,6 +178,11 @@ class NonFiniteGuard(TrainerCallback):
         )
 
 
+def finite_or_zero(loss: Tensor) -> Tensor:
+    """The loss, or 0 where it is not finite: for the logged mean."""
+    return torch.nan_to_num(loss, nan=0.0, posinf=0.0, neginf=0.0)
+
+
 def _kept(args: TrainingArguments) -> str:
     last = last_complete_checkpoint(Path(str(args.output_dir)))
     kept = (
@@ -191,7 +197,7 @@ def _listed(rows: list[int]) -> str:
 
 
 def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[no-any-return]
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def _gradient_norms(model: nn.Module) -> list[Tensor]:

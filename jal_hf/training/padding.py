@@ -8,6 +8,16 @@ import torch
 from accelerate import Accelerator
 
 
+def batches_without_padding(
+    batches: list[dict[str, Any]], accelerator: Accelerator, dataset_rows: int | None, ignore_index: int
+) -> list[dict[str, Any]]:
+    """This process's micro-batches of a step, with the repeated rows of an epoch's last one left out of the loss."""
+    real = real_rows_of_last_batch(accelerator, len(batches[-1]["labels"]), dataset_rows)
+    if real is None:
+        return batches
+    return [*batches[:-1], without_padding(batches[-1], real, accelerator.process_index, ignore_index)]
+
+
 def real_rows_of_last_batch(
     accelerator: Accelerator, local_rows: int, dataset_rows: int | None
 ) -> int | None:

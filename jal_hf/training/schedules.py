@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from transformers import TrainingArguments
 
 EPOCH_SCHEDULES = ("cosine_epoch", "exponential_epoch", "step_epoch")
 
@@ -38,6 +39,20 @@ def epoch_factor(name: str, epochs: float, options: dict[str, Any]) -> Callable[
     gamma = float(options.get("gamma", 0.1))
     milestones = [float(milestone) for milestone in options.get("milestones", [])]
     return lambda epoch: gamma ** sum(epoch >= milestone for milestone in milestones)
+
+
+def epoch_lengths(args: TrainingArguments, rows: int | None, steps: int) -> tuple[int, float]:
+    """Optimizer steps of an epoch, and the training's length in epochs.
+
+    Args:
+        rows: Rows of the training set, or None for a stream.
+        steps: Optimizer steps of the whole training.
+    """
+    if args.max_steps > 0 and rows is not None:
+        global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        steps_per_epoch = max(1, -(-rows // global_batch))
+        return steps_per_epoch, steps / steps_per_epoch
+    return max(1, round(steps / float(args.num_train_epochs))), float(args.num_train_epochs)
 
 
 def epoch_scheduler(

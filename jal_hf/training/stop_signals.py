@@ -23,7 +23,7 @@ class StopSignals(TrainerCallback):
     """Ends training after the current step when a signal asks for it, with a checkpoint.
 
     Processes get a signal at different moments, and must stop after the same step or they would wait for each other
-    for ever. So the wish travels with the label count that is gathered every step anyway (`share` and `hear`).
+    for ever. So the wish travels with the label count that is gathered every step anyway (`beside` and `hear`).
     A second signal acts at once, except under a launcher, which sends one signal in several ways.
     """
 
@@ -36,7 +36,7 @@ class StopSignals(TrainerCallback):
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Catch the signals inside the block; outside of the main thread, where Python allows no handlers, do nothing."""
+        """Catch the signals inside the block; not outside of the main thread, where Python allows no handlers."""
         self.received = self.stopped_by = 0
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -54,9 +54,9 @@ class StopSignals(TrainerCallback):
             signal.raise_signal(number)
         self.received = number
 
-    def share(self, device: torch.device) -> Tensor:
-        """This process's wish, to be gathered: the signal's number or 0, float64 scalar."""
-        return torch.tensor(float(self.received), dtype=torch.float64, device=device)
+    def beside(self, count: Tensor) -> Tensor:
+        """A scalar and this process's wish, the signal's number or 0, to be gathered together: (2,) float64."""
+        return torch.stack([count.double(), torch.full_like(count, self.received, dtype=torch.float64)])
 
     def hear(self, wishes: Tensor) -> None:
         """Take in the gathered wishes of all processes, (world,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timm.layers import convert_sync_batchnorm
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 from transformers import TrainingArguments
 
@@ -17,5 +17,5 @@ def with_synchronised_batchnorm(model: nn.Module, args: TrainingArguments) -> nn
         raise ValueError(
             "sync_batchnorm needs GPUs: torch has no synchronised batch norm for CPUs. Leave the flag out."
         )
-    converted: nn.Module = convert_sync_batchnorm(model)
+    converted: nn.Module = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return converted

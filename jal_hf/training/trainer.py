@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,17 @@ from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained
 from jal_hf.training.inputs import BATCH_EXTRAS, as_training_dataset, collate_batch
 from jal_hf.training.metrics import ImageClassificationMetric, compute_metrics_with
-from jal_hf.training.nonfinite import NonFiniteGuard
-from jal_hf.training.padding import real_rows_of_last_batch, without_padding
+from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
+from jal_hf.training.padding import batches_without_padding
 from jal_hf.training.penalty import l1_penalty
 from jal_hf.training.progress import ProgressBarCallback
-from jal_hf.training.schedules import epoch_scheduler
+from jal_hf.training.pushing import OneCommitPush, hub_callbacks
+from jal_hf.training.schedules import epoch_lengths, epoch_scheduler
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
 
 
-class JALTrainer(Trainer):
+class JALTrainer(OneCommitPush, Trainer):
     """`transformers.Trainer` with a robust loss.
 
     The gradient of a step is that of the mean loss over the *global* batch, however it is split over accumulation
@@ -92,12 +92,14 @@ class JALTrainer(Trainer):
         own += [self.checkpoints, self.guard]
         if args.push_to_hub:
             own += hub_callbacks()
+        if data_collator is None and kwargs.get("processing_class") is None:
+            data_collator = collate_batch
         super().__init__(
             model=model,
             args=args,
             train_dataset=as_training_dataset(train_dataset, model, train=True, seed=args.seed),
             eval_dataset=as_training_dataset(eval_dataset, model, train=False, seed=args.seed),
-            data_collator=data_collator if data_collator is not None else self._default_collator(kwargs),
+            data_collator=data_collator,
             compute_metrics=compute_metrics or compute_metrics_with(ImageClassificationMetric()),
             callbacks=own + (callbacks or []),
             **kwargs,
@@ -116,10 +118,6 @@ class JALTrainer(Trainer):
                 "on_nonfinite 'skip' cannot leave a step out under DeepSpeed, which steps by itself; use 'stop'."
             )
 
-    @staticmethod
-    def _default_collator(kwargs: dict[str, Any]) -> Any:
-        return None if kwargs.get("processing_class") is not None else collate_batch
-
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As the parent's; SIGTERM and SIGINT end it after the current step with a checkpoint.
 
@@ -127,10 +125,10 @@ class JALTrainer(Trainer):
 
         Raises:
             NonFiniteLossError: The loss or the weights are not finite any more.
-            RunFailure: Files could not be read or written.
+            RunError: Files could not be read or written.
         """
         limit = self.args.save_total_limit
-        # The parent removes the oldest checkpoint before the newest is marked as whole; CheckpointCallback does it after.
+        # The parent removes old checkpoints before the new one is marked as whole; CheckpointCallback does it after.
         self.args.save_total_limit = None
         try:
             with explained(str(self.args.output_dir)), self.stop_signals.caught():
@@ -188,11 +186,7 @@ class JALTrainer(Trainer):
     ) -> Tensor:
         """As the parent's; the loss of a step that will be left out must not spoil the logged mean."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        return (
-            torch.nan_to_num(loss, nan=0.0, posinf=0.0, neginf=0.0)
-            if self.args.on_nonfinite == "skip"
-            else loss
-        )
+        return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -208,18 +202,14 @@ class JALTrainer(Trainer):
         self.throughput.waited += time.perf_counter() - started
         if not batches or "labels" not in batches[0]:
             return batches, None
-        length = len(self.train_dataset) if has_length(self.train_dataset) else None
-        real = real_rows_of_last_batch(self.accelerator, len(batches[-1]["labels"]), length)
-        if real is not None:
-            process, ignored = self.accelerator.process_index, self.criterion.ignore_index
-            batches[-1] = without_padding(batches[-1], real, process, ignored)
-        count = sum(
-            label_count(self.criterion, batch["labels"], batch.get("sample_weight")).to(device)
-            for batch in batches
-        )
+        rows = len(self.train_dataset) if has_length(self.train_dataset) else None
+        batches = batches_without_padding(batches, self.accelerator, rows, self.criterion.ignore_index)
+        parts = [
+            label_count(self.criterion, batch["labels"], batch.get("sample_weight")) for batch in batches
+        ]
+        count = torch.stack([part.to(device) for part in parts]).sum()
         if self.args.world_size > 1:
-            wish = self.stop_signals.share(device)
-            counts, wishes = self.accelerator.gather(torch.stack([count.double(), wish])[None]).unbind(1)
+            counts, wishes = self.accelerator.gather(self.stop_signals.beside(count)[None]).unbind(1)
             self.stop_signals.hear(wishes)
             count = counts.sum().to(count.dtype)
         return batches, count
@@ -239,14 +229,8 @@ class JALTrainer(Trainer):
         """The parent's schedules, and those that step once an epoch."""
         if self.args.epoch_schedule is None or self.lr_scheduler is not None:
             return super().create_scheduler(num_training_steps, optimizer)
-        epochs = float(self.args.num_train_epochs)
-        steps_per_epoch = max(1, round(num_training_steps / epochs))
-        if self.args.max_steps > 0 and hasattr(self.train_dataset, "__len__"):
-            global_batch = (
-                self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-            )
-            steps_per_epoch = max(1, -(-len(self.train_dataset) // global_batch))
-            epochs = num_training_steps / steps_per_epoch
+        rows = len(self.train_dataset) if has_length(self.train_dataset) else None
+        steps_per_epoch, epochs = epoch_lengths(self.args, rows, num_training_steps)
         self.lr_scheduler = epoch_scheduler(
             optimizer if optimizer is not None else self.optimizer,
             self.args.epoch_schedule,
@@ -292,47 +276,7 @@ class JALTrainer(Trainer):
                 logs["skipped_steps"] = self.guard.skipped
         super().log(logs, start_time)
 
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        private: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Save the model and push it with card, record and plots in one commit.
-
-        The parent would push `training_args.bin` too, a pickle. The push is over when this returns, whatever
-        `blocking` says; `kwargs`, which the parent's card takes, have no use here.
-
-        Returns:
-            The address of the commit; None on processes other than the first.
-
-        Raises:
-            ConnectionError: The Hub did not take the push within the bound; what was saved is still there.
-        """
-        self.save_model(_internal_call=True)
-        if not self.is_world_process_zero():
-            return None
-        pushers = [item for item in self.callback_handler.callbacks if hasattr(item, "push_folder")]
-        return (pushers or hub_callbacks())[0].push_folder(
-            self.args,
-            self.state,
-            self.accelerator.unwrap_model(self.model),
-            repo_id=self.hub_model_id,
-            message=commit_message or "End of training",
-            token=token,
-            revision=revision,
-            private=private,
-        )
-
     @property
     def log_file(self) -> Path:
         """The run's `log.jsonl`."""
         return Path(self.args.output_dir) / "log.jsonl"
-
-
-def hub_callbacks() -> list[Any]:
-    """The callbacks that push; the Hub's floor lies above this one, so they come by entry point."""
-    return [entry.load()() for entry in entry_points(group="jal_hf.callbacks")]

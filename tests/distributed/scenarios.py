@@ -66,7 +66,12 @@ class WithBatchNorm(nn.Module):
 
 
 def make_trainer(
-    folder: Path, processes: int, accumulation: int, dtype: torch.dtype, model: nn.Module | None = None, **changes: Any
+    folder: Path,
+    processes: int,
+    accumulation: int,
+    dtype: torch.dtype,
+    model: nn.Module | None = None,
+    **changes: Any,
 ) -> JALTrainer:
     set_seed(0)
     model = (Network() if model is None else model).to(dtype)
@@ -108,7 +113,9 @@ def parameters_of(model: nn.Module) -> dict[str, Tensor]:
     return whole
 
 
-def train(folder: Path, processes: int, dtype: str, accumulation: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def train(
+    folder: Path, processes: int, dtype: str, accumulation: int
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     trainer = make_trainer(folder, processes, accumulation, DTYPES[dtype])
     trainer.train()
     return parameters_of(trainer.model), evaluation(trainer)
@@ -165,7 +172,9 @@ class _Recorder(JALTrainer):
             ):
                 if real:
                     weights = torch.arange(pixels.numel()).reshape(pixels.shape)
-                    self.seen.append([self.state.global_step, int(row), int(label), float((pixels * weights).sum())])
+                    self.seen.append(
+                        [self.state.global_step, int(row), int(label), float((pixels * weights).sum())]
+                    )
         return super().compute_loss(model, inputs, *args, **kwargs)
 
 
@@ -196,7 +205,10 @@ def seen_rows(folder: Path, processes: int, resume_at: int | None = None) -> lis
     if resume_at is not None:
         set_seed(0)
         trainer = _Recorder(
-            model=nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), args=args, train_dataset=images, loss="jal-ce"
+            model=nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
+            args=args,
+            train_dataset=images,
+            loss="jal-ce",
         )
         trainer.seen = []
         trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{resume_at}"))
@@ -230,7 +242,13 @@ def stopped_and_resumed(folder: Path, rank: int) -> dict[str, Any]:
     uninterrupted.train()
     left, right = parameters_of(resumed.model), parameters_of(uninterrupted.model)
     equal = all(torch.equal(left[name], right[name]) for name in left)
-    return {"stopped_by": stopped_by, "step": step, "whole": whole, "equal": equal, "end": resumed.state.global_step}
+    return {
+        "stopped_by": stopped_by,
+        "step": step,
+        "whole": whole,
+        "equal": equal,
+        "end": resumed.state.global_step,
+    }
 
 
 def non_finite(folder: Path) -> str:

@@ -29,7 +29,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict
     return json.loads((folder / "results.json").read_text()), load_file(folder / "tensors.safetensors")
 
 
-@pytest.fixture(scope="module", params=scenarios.SPLITS, ids=lambda split: f"{split[0]}-accumulation-{split[1]}")
+@pytest.fixture(
+    scope="module", params=scenarios.SPLITS, ids=lambda split: f"{split[0]}-accumulation-{split[1]}"
+)
 def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     """The same training on one process."""
     dtype, accumulation = request.param
@@ -38,7 +40,9 @@ def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("engine", ["ddp", "fsdp"])
-def test_parameters_agree_with_one_process(engine: str, alone: tuple[Any, ...], both: tuple[Any, ...]) -> None:
+def test_parameters_agree_with_one_process(
+    engine: str, alone: tuple[Any, ...], both: tuple[Any, ...]
+) -> None:
     dtype, name, weights, _ = alone
     for key, value in weights.items():
         other = both[1][f"{engine}-{name}/{key}"]
@@ -59,7 +63,9 @@ def test_evaluation_agrees_with_one_process_and_counts_each_row_once(
 def test_evaluation_uses_the_buffers_that_a_checkpoint_holds(both: tuple[Any, ...], tmp_path: Path) -> None:
     # Each process has batch-norm statistics of its own share; a checkpoint holds those of the first.
     trainer = scenarios.make_trainer(tmp_path, 1, 1, torch.float32, scenarios.WithBatchNorm())
-    trainer.model.load_state_dict({k.removeprefix("bn/"): v for k, v in both[1].items() if k.startswith("bn/")})
+    trainer.model.load_state_dict(
+        {k.removeprefix("bn/"): v for k, v in both[1].items() if k.startswith("bn/")}
+    )
     figures = scenarios.evaluation(trainer)
     assert both[0]["batch-norm"]["sum"] == pytest.approx(figures["sum"], rel=1e-5)
 
@@ -79,7 +85,9 @@ def test_resume_within_an_epoch_goes_on_with_the_same_data_on_two_processes(both
     assert min(row[0] for row in resumed) == 4
 
 
-def test_signal_to_one_process_stops_both_after_the_same_step_and_resumes_bit_equal(both: tuple[Any, ...]) -> None:
+def test_signal_to_one_process_stops_both_after_the_same_step_and_resumes_bit_equal(
+    both: tuple[Any, ...],
+) -> None:
     found = both[0]["signal"]
     assert found["stopped_by"] == signal.SIGTERM
     assert found["step"] in (8, 9)

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 import jal_hf.training.checkpoints as checkpoints
-from jal_hf.training.checkpoints import checkpoint_folders, is_complete, last_complete_checkpoint, mark_complete
+from jal_hf.training.checkpoints import (
+    checkpoint_folders,
+    is_complete,
+    last_complete_checkpoint,
+    mark_complete,
+)
 from jal_hf.training.folder import prepare_folder
 from tests.faults.helpers import assert_resumes_to, trainer_in, weights_after
 
@@ -32,7 +37,9 @@ def test_checkpoints_are_ordered_by_number_and_not_by_name(tmp_path: Path) -> No
     assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
 
 
-def test_resume_removes_a_checkpoint_cut_off_in_its_middle_and_goes_on_from_the_one_before(tmp_path: Path) -> None:
+def test_resume_removes_a_checkpoint_cut_off_in_its_middle_and_goes_on_from_the_one_before(
+    tmp_path: Path,
+) -> None:
     expected = weights_after(tmp_path / "whole")
     folder = tmp_path / "cut"
     trainer_in(folder, max_steps=12).train()
@@ -43,7 +50,9 @@ def test_resume_removes_a_checkpoint_cut_off_in_its_middle_and_goes_on_from_the_
     assert_resumes_to(folder, expected)
 
 
-def test_old_checkpoint_stays_until_the_new_one_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_checkpoint_stays_until_the_new_one_is_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def killed(checkpoint: Path) -> None:
         if checkpoint.name == "checkpoint-8":
             raise KeyboardInterrupt
@@ -91,5 +100,7 @@ def test_log_repeats_no_step_after_a_resume(tmp_path: Path) -> None:
 
     lines = [(line["step"], "eval_loss" in line, "train_runtime" in line) for line in read_log(tmp_path)]
     assert len(lines) == len(set(lines))
-    assert [step for step, evaluated, closing in lines if not evaluated and not closing] == list(range(2, 21, 2))
+    assert [step for step, evaluated, closing in lines if not evaluated and not closing] == list(
+        range(2, 21, 2)
+    )
     assert [step for step, evaluated, _ in lines if evaluated] == [4, 8, 12, 16, 20]

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from jal_hf.cli.main import main
-from jal_hf.training.failures import RunFailure, explained
+from jal_hf.training.failures import RunError, explained
 from jal_hf.training.folder import prepare_folder
 from tests.distributed.scenarios import Points, make_trainer
 from tests.faults.helpers import AtStep, assert_resumes_to, trainer_in, weights_after
@@ -43,7 +43,7 @@ def test_full_disk_during_a_save_leaves_the_checkpoint_before(tmp_path: Path) ->
     limits = largest_file(2_000)
     trainer.add_callback(AtStep(6, limits.__enter__))
     try:
-        with pytest.raises(RunFailure) as raised:
+        with pytest.raises(RunError) as raised:
             trainer.train()
     finally:
         limits.__exit__(None, None, None)
@@ -59,7 +59,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True
+    )
     if mounted.returncode != 0:
         pytest.skip("mounting a small file system needs root")
     yield folder
@@ -71,7 +73,15 @@ def test_full_file_system_ends_the_program_with_a_sentence(
     small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(
-        ["train", "--output_dir", str(small_disk / "run"), "--num_train_epochs", "20", "--save_total_limit", "9"]
+        [
+            "train",
+            "--output_dir",
+            str(small_disk / "run"),
+            "--num_train_epochs",
+            "20",
+            "--save_total_limit",
+            "9",
+        ]
     )
     assert code == 1
     message = capsys.readouterr().err
@@ -117,7 +127,7 @@ def test_vanished_file_is_named(workers: int, tmp_path: Path) -> None:
     )
     trainer.train_dataset = Files(tmp_path / "files")
     trainer.add_callback(AtStep(7, lambda: os.remove(tmp_path / "files" / "30.pt")))
-    with pytest.raises(RunFailure) as raised:
+    with pytest.raises(RunError) as raised:
         trainer.train()
     assert f"The file {tmp_path / 'files' / '30.pt'} has vanished" in str(raised.value)
     assert "is whole: go on from it" in str(raised.value)

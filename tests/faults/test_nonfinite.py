@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,27 +53,41 @@ def test_non_finite_loss_stops_with_step_components_and_rows_and_keeps_the_check
 def test_non_finite_gradient_stops_although_the_loss_is_finite(tmp_path: Path) -> None:
     trainer = trainer_in(tmp_path)
     weight = trainer.model.layers[-1].weight
-    weight.register_hook(lambda gradient: gradient * float("inf") if trainer.state.global_step == 5 else gradient)
+    weight.register_hook(
+        lambda gradient: gradient * float("inf") if trainer.state.global_step == 5 else gradient
+    )
     with pytest.raises(NonFiniteLossError, match="gradient is not finite at step 6"):
         trainer.train()
 
 
 def test_skip_leaves_the_step_out_and_counts_it(tmp_path: Path) -> None:
     trainer = make_trainer(
-        tmp_path, 1, 1, torch.float32, WithBatchNorm(), on_nonfinite="skip", save_strategy="steps", save_steps=4
+        tmp_path,
+        1,
+        1,
+        torch.float32,
+        WithBatchNorm(),
+        on_nonfinite="skip",
+        save_strategy="steps",
+        save_steps=4,
     )
     poison(trainer, 0)
     heal(trainer, 6)
     before_and_after: list[dict[str, torch.Tensor]] = []
     for step in range(7):
         trainer.add_callback(
-            AtStep(step, lambda: before_and_after.append({k: v.clone() for k, v in trainer.model.state_dict().items()}))
+            AtStep(
+                step,
+                lambda: before_and_after.append(
+                    {k: v.clone() for k, v in trainer.model.state_dict().items()}
+                ),
+            )
         )
     trainer.train()
     assert trainer.guard.skipped == 1
     unchanged = [
         all(torch.equal(left[name], right[name]) for name in left)
-        for left, right in zip(before_and_after, before_and_after[1:], strict=False)
+        for left, right in pairwise(before_and_after)
     ]
     assert unchanged.count(True) == 1
     assert all(torch.isfinite(tensor).all() for tensor in trainer.model.state_dict().values())

@@ -17,7 +17,9 @@ from tests.faults.helpers import AtStep, assert_resumes_to, trainer_in, weights_
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_within_an_epoch_saves_stops_and_resumes_bit_equal(number: signal.Signals, tmp_path: Path) -> None:
+def test_signal_within_an_epoch_saves_stops_and_resumes_bit_equal(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     changes = {"save_strategy": "epoch", "eval_strategy": "epoch"}
     expected = weights_after(tmp_path / "whole", **changes)
     folder, before = tmp_path / "stopped", signal.getsignal(number)
