@@ -56,7 +56,8 @@ class AsymmetricGeneralizedCrossEntropyLoss(RobustLoss):
         self.q = require_number(self.label, "q", q, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
-        return ((self.a + 1.0) ** self.q - (self.a + scores.label_p).pow(self.q)) / self.q
+        top = float((self.a + 1.0) ** self.q)
+        return (top - (self.a + scores.label_p).pow(self.q)) / self.q
 
 
 @register_loss(
@@ -102,7 +103,8 @@ class AsymmetricUnhingedLoss(RobustLoss):
         self.p = require_number(self.label, "p", p, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
-        return ((self.a - scores.label_p).pow(self.p) - (self.a - 1.0) ** self.p) / self.p
+        bottom = float((self.a - 1.0) ** self.p)
+        return ((self.a - scores.label_p).pow(self.p) - bottom) / self.p
 
 
 @register_loss(

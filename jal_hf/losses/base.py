@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -228,7 +227,6 @@ class RobustLoss(nn.Module):
         return (per_class * target.to(per_class.dtype)).sum(1)
 
 
-@cache
 def parameter_names(cls: type[RobustLoss]) -> tuple[str, ...]:
     """The names of a loss class's own constructor parameters, without the common ones."""
     signature = inspect.signature(cls.__init__)

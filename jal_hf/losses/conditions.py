@@ -31,7 +31,7 @@ def amse_is_asymmetric(weights: Sequence[float], a: float, q: float, dominant: i
         return False
     if q <= 1.0:
         return True
-    return w_m * (a - 1.0) ** (q - 1.0) >= w_n * a ** (q - 1.0) + others
+    return bool(w_m * (a - 1.0) ** (q - 1.0) >= w_n * a ** (q - 1.0) + others)
 
 
 def amse_minimum_a(weights: Sequence[float], q: float = 2.0, dominant: int | None = None) -> float:
@@ -79,7 +79,7 @@ def ratio_minimum_a(loss: str, exponent: float, w_m: float, w_n: float) -> float
     if power <= 0.0:
         return free
     share = (w_n / w_m) ** (1.0 / power)
-    return share / (1.0 - share) if loss == "agce" else 1.0 / (1.0 - share)
+    return float(share / (1.0 - share) if loss == "agce" else 1.0 / (1.0 - share))
 
 
 def symmetric_rows(rate: float, num_classes: int) -> list[list[float]]:

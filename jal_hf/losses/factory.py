@@ -73,4 +73,4 @@ def _build(info: LossInfo, params: Mapping[str, Any]) -> RobustLoss:
         given = {**info.part_parameters, **params}
         parts.append(create_loss(part, **{key: given[key] for key in accepted if key in given}))
     own = {key: params[key] for key in ("alpha", "beta", *COMMON_PARAMETERS) if key in params}
-    return JointLoss(*parts, **own, registered_as=info.name)
+    return JointLoss(parts[0], parts[1], **own, registered_as=info.name)

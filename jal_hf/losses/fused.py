@@ -61,7 +61,7 @@ def one_pass(logits: Tensor, labels: Tensor, rule: Rule, reduction: str) -> Tens
     The gradient is the one buffer kept; the first backward scales it in place and hands it out, a second one
     (retain_graph) finds it anew.
     """
-    losses: Tensor = _OnePass.apply(logits, labels, rule, reduction)  # type: ignore[no-untyped-call]
+    losses: Tensor = _OnePass.apply(logits, labels, rule, reduction)
     return losses
 
 

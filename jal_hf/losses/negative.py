@@ -104,7 +104,7 @@ class NormalizedNegativeFocalLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         log_eps = math.log(self.eps)
-        height = -((1.0 - self.eps) ** self.gamma) * log_eps
+        height = -float((1.0 - self.eps) ** self.gamma) * log_eps
         log_p = scores.log_p.clamp_min(log_eps)
         negative = focal_factor(scores.p.clamp_min(self.eps), self.gamma) * log_p + height
         return 1.0 - scores.label(negative) / negative.sum(1, keepdim=True)

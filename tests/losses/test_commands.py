@@ -48,6 +48,8 @@ def test_check_prints_the_reason_of_the_auto_preset(capsys: pytest.CaptureFixtur
     [["--loss", "jal-cee", "--noise", "symmetric:0.4"], ["--loss", "ce", "--noise", "symetric:0.4"],
      ["--loss", "ce", "--noise", "symmetric:0.4", "--loss_args", "{a: 3"]],
 )  # fmt: skip
-def test_check_refuses_bad_input_with_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_refuses_bad_input_with_exit_code_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["check", *words]) == 2
     assert "jal-hf: error:" in capsys.readouterr().err

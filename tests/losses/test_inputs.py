@@ -122,7 +122,9 @@ def test_negative_learning_draws_are_reproducible_and_never_the_label() -> None:
     assert not torch.equal(first, second)
     assert not torch.equal(first, create_loss("nlnl", ln_neg=50, seed=4)._draw(labels, 5))
     assert (first != labels).all()
-    many = create_loss("nlnl", ln_neg=20_000)._draw(torch.zeros(1, 1, dtype=torch.int64), 5).flatten().bincount()
+    many = (
+        create_loss("nlnl", ln_neg=20_000)._draw(torch.zeros(1, 1, dtype=torch.int64), 5).flatten().bincount()
+    )
     assert torch.allclose(many[1:].double(), torch.tensor(5000.0, dtype=torch.float64), rtol=0.06)
 
 
