@@ -46,11 +46,11 @@ def finish(
         ConnectionError: The push failed; the folder is complete and the message says how to try again.
     """
     from jal_hf.analysis import plot_run, report_plots
-    from jal_hf.hub import check_hub_access, push_run, write_card
+    from jal_hf.hub import check_hub_access, push_run, repository_name, write_card
 
     args = settings.training
     if args.push_to_hub:
-        name = args.hub_model_id or Path(str(args.output_dir)).absolute().name
+        name = args.hub_model_id or repository_name(str(args.output_dir))
         args.hub_model_id = check_hub_access(name, token=args.hub_token)
     result = run_training(settings, data)
     if result.trainer.is_world_process_zero():

@@ -15,6 +15,7 @@ _EXPORTS = {
     "check_hub_access": "jal_hf.hub.access",
     "export_model": "jal_hf.models.export",
     "push_run": "jal_hf.hub.push",
+    "repository_name": "jal_hf.hub.validation",
     "render_dataset_card": "jal_hf.hub.noisy_dataset",
     "render_model_card": "jal_hf.hub.model_card",
     "validate_card": "jal_hf.hub.validation",

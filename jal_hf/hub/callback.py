@@ -22,6 +22,7 @@ from jal_hf.hub.model_card import render_model_card
 from jal_hf.hub.progress import progress_record
 from jal_hf.hub.push import push_run
 from jal_hf.hub.transfer import PushError, upload_files
+from jal_hf.hub.validation import repository_name
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class HubCallback(TrainerCallback):
         """
         self.finish()
         folder = Path(str(args.output_dir))
-        name = repo_id or str(args.hub_model_id or folder.absolute().name)
+        name = repo_id or str(args.hub_model_id or repository_name(folder))
         token, revision = token or args.hub_token, revision or args.hub_revision
         private = args.hub_private_repo if private is None else private
         if (folder / "run.json").is_file():
@@ -162,7 +163,7 @@ class HubCallback(TrainerCallback):
             state_of = state_files(checkpoint, with_optimizer=self.strategy is HubStrategy.ALL_CHECKPOINTS)
             for name, path in {**model_files(checkpoint), **state_of}.items():
                 sent[f"{within[self.strategy]}/{name}"] = _link(path, copy / f"state-{name}")
-        repo_id = str(args.hub_model_id or Path(str(args.output_dir)).absolute().name)
+        repo_id = str(args.hub_model_id or repository_name(str(args.output_dir)))
         sent |= self._card(args, state, model, repo_id)
         log = Path(str(args.output_dir)) / "log.jsonl"
         if log.is_file():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -58,6 +61,14 @@ def validate_hub_settings(repo_id: str, license: str = DEFAULT_LICENSE) -> None:
             "mit or "
             "cc-by-4.0, or 'other'."
         )
+
+
+def repository_name(folder: str | os.PathLike[str]) -> str:
+    """A name for the repository of a run that was given none: its folder's, less what the Hub does not
+    allow.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(folder).absolute().name)
+    return re.sub(r"([-.])[-.]+", r"\1", name).strip("-.")[:90] or "run"
 
 
 def validate_card(content: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jal_hf.hub import render_model_card, validate_card, validate_hub_settings, write_card
+from jal_hf.hub import render_model_card, repository_name, validate_card, validate_hub_settings, write_card
 from jal_hf.hub.text import clean, code, plain
 from jal_hf.losses import list_losses, loss_info
 from tests.hub.local_hub import check_card
@@ -192,6 +192,11 @@ def test_card_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 def test_card_that_the_hub_would_refuse_is_refused_here(metadata: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         validate_card(f"---\n{metadata}\n---\n# Title\n")
+
+
+@pytest.mark.parametrize("folder", ["nce+rce-symmetric-0.4-seed0", "a--b..c", "-x-", "数", "x" * 200, "run"])
+def test_run_without_a_repository_gets_a_name_the_hub_takes(folder: str) -> None:
+    validate_hub_settings(f"tester/{repository_name(folder)}")
 
 
 def test_settings_are_refused_in_a_sentence() -> None:
