@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import SaveStrategy
 
 from jal_hf.losses import RobustLoss
 from jal_hf.training.checkpoints import last_complete_checkpoint
@@ -57,6 +58,7 @@ class NonFiniteGuard(TrainerCallback):
         self.sum_over_processes = sum_over_processes
         self.skipped = 0
         """Optimizer steps left out so far, over resumes too."""
+        self._left_out_step = 0
         self._step = _Step()
         self._flag = DelayedFlag()
         self._buffers: list[tuple[Tensor, Tensor]] = []
@@ -70,7 +72,7 @@ class NonFiniteGuard(TrainerCallback):
     ) -> None:
         counts = [line["skipped_steps"] for line in state.log_history if "skipped_steps" in line]
         self.skipped = int(counts[-1]) if counts else 0
-        self._step, self._flag = _Step(), DelayedFlag()
+        self._step, self._flag, self._left_out_step = _Step(), DelayedFlag(), 0
 
     def on_step_begin(
         self,
@@ -107,6 +109,7 @@ class NonFiniteGuard(TrainerCallback):
 
     def _leave_out(self, args: TrainingArguments, model: nn.Module) -> None:
         self.skipped += 1
+        self._left_out_step = self._step.number
         if not args.fp16:
             # An optimizer passes over parameters without a gradient: no decay, no momentum.
             for parameter in model.parameters():
@@ -123,6 +126,9 @@ class NonFiniteGuard(TrainerCallback):
         model: nn.Module | None = None,
         **kwargs: Any,
     ) -> None:
+        if self._left_out_step == state.global_step:
+            # A resume takes the count from the log, so it must be there before any checkpoint.
+            control.should_log = True
         if control.should_save and model is not None:
             self._check_weights(args, state, model)
 
@@ -139,8 +145,17 @@ class NonFiniteGuard(TrainerCallback):
         if model is not None:
             self._check_weights(args, state, model)
 
-    # Whether the best weights are saved is only decided after this.
-    on_evaluate = on_train_end
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # Whether these weights are the best, and so saved, is only decided after this.
+        if model is not None and args.save_strategy == SaveStrategy.BEST:
+            self._check_weights(args, state, model)
 
     def _check_weights(self, args: TrainingArguments, state: TrainerState, model: nn.Module) -> None:
         raised, step = self._flag.read(now=True)

@@ -97,12 +97,12 @@ def test_skip_leaves_the_step_out_and_counts_it(tmp_path: Path) -> None:
 
 
 def test_skip_goes_on_counting_after_a_resume(tmp_path: Path) -> None:
-    trainer = trainer_in(tmp_path, on_nonfinite="skip", max_steps=8, logging_steps=1)
+    trainer = trainer_in(tmp_path, on_nonfinite="skip", max_steps=8, logging_steps=100)
     poison(trainer, 0)
     trainer.train()
     skipped = trainer.guard.skipped
     assert skipped >= 1
-    resumed = trainer_in(tmp_path, on_nonfinite="skip", logging_steps=1)
+    resumed = trainer_in(tmp_path, on_nonfinite="skip", logging_steps=100)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8"))
     assert resumed.guard.skipped == skipped
 
