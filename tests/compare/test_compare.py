@@ -37,7 +37,7 @@ def processes_naming(folder: Path) -> list[int]:
     return found
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for left-over processes in /proc")
 def test_grid_killed_in_the_middle_goes_on_to_the_same_results(tmp_path: Path) -> None:
     out = tmp_path / "killed"
@@ -75,7 +75,7 @@ def test_grid_killed_in_the_middle_goes_on_to_the_same_results(tmp_path: Path) -
     assert (out / "table.md").read_bytes() == table
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_failing_cells_are_reported_and_the_others_stand_in_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

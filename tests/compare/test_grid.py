@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jal_hf.training import grid_run
 from jal_hf.training.grid import Cell
 from jal_hf.training.grid_results import GridLedger
 from jal_hf.training.grid_run import run_cells
@@ -89,6 +90,25 @@ def test_failing_cell_is_written_down_and_does_not_stop_the_others(tmp_path: Pat
     lines = [json.loads(line) for line in (tmp_path / "failures.jsonl").read_text().splitlines()]
     assert [(line["loss"], line["status"]) for line in lines] == [("ce", "failed")] * 2
     assert run_cells(CELLS, begun(tmp_path), Training(tmp_path), no_stop) == {}
+    assert not (tmp_path / "failures.jsonl").exists()
+
+
+def test_interrupted_grid_stops_what_runs_and_writes_nothing_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = threading.Event()
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def train(cell: Cell) -> str:
+        stopped.wait()
+        return "stopped"
+
+    monkeypatch.setattr(grid_run, "wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(CELLS, begun(tmp_path), train, stopped.set)
+    assert not (tmp_path / "results.jsonl").exists()
     assert not (tmp_path / "failures.jsonl").exists()
 
 
