@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from jal_hf.losses import RobustLoss, create_loss
 
@@ -36,7 +37,8 @@ def logits_of(outputs: Any) -> Tensor:
 def classes_second(logits: Tensor, labels: Tensor) -> Tensor:
     """Put the class axis where the losses expect it, (N, K, d1, ...).
 
-    transformers' token classifiers give (N, T, K) for labels (N, T); every other layout is already right.
+    transformers' token classifiers give (N, T, K) for labels (N, T), and some of its segmenters a map coarser than
+    the labels' (N, H, W), which is scaled up as their own losses do; every other layout is already right.
     """
     if (
         labels.dim() == 2
@@ -45,6 +47,13 @@ def classes_second(logits: Tensor, labels: Tensor) -> Tensor:
         and not labels.is_floating_point()
     ):
         return logits.transpose(1, 2)
+    if (
+        labels.dim() == 3
+        and logits.dim() == 4
+        and logits.shape[2:] != labels.shape[1:]
+        and not labels.is_floating_point()
+    ):
+        return functional.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
     return logits
 
 
