@@ -32,7 +32,7 @@ def lend_images(path: str) -> None:
             train: bool = True,
             transform: Any = None,
             target_transform: Any = None,
-            **_: Any,
+            download: bool = False,
         ) -> None:
             torchvision.datasets.VisionDataset.__init__(
                 self, root, transform=transform, target_transform=target_transform
