@@ -59,7 +59,7 @@ def test_fifty_faults_lose_nothing_and_double_nothing(hub: LocalHub, client: Cli
     (run / "config.json").write_text("{}")
     (run / "plots" / "curves.png").write_bytes(b"png")
     passing = [
-        {"kind": kind, "where": step, "times": 1, "seconds": 0.8} for step in _STEPS for kind in _PASSING
+        {"kind": kind, "where": step, "times": 1, "seconds": 600} for step in _STEPS for kind in _PASSING
     ]
     lasting = [{"kind": kind, "where": step, "times": 1} for kind, step in _LASTING]
     # as many as the tries of one push and of the client below it, so that the push itself gives up
