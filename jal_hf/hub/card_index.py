@@ -15,8 +15,9 @@ from jal_hf.hub.text import code, percent, plain
 _HEAD = """# Cards of runs that took place
 
 Each card is rendered from the `run.json` beside it, and a test renders it again and compares. Accuracies are
-those of the last epoch on the clean test split. After a new run: `python -m jal_hf.hub.card_index
-model_cards`
+those of the last epoch on the clean test split.
+
+After a new run: `python -m jal_hf.hub.card_index model_cards`
 
 | run | dataset | noise | loss | test accuracy | time |
 |---|---|---|---|---|---|
