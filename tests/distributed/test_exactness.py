@@ -16,6 +16,8 @@ from tests.distributed import scenarios
 from tests.distributed.launch import two_processes
 from tests.distributed.ports import free_port
 
+pytestmark = pytest.mark.timeout(600)  # the launch is quick on a free machine
+
 TOLERANCE = {"float32": 1e-5, "float64": 1e-9}
 
 
@@ -24,7 +26,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict
     """Results and weights of all scenarios on two processes."""
     folder = tmp_path_factory.mktemp("two")
     launched = two_processes("tests.distributed.scenarios", str(folder), port=free_port())
-    output, _ = launched.communicate(timeout=280)
+    output, _ = launched.communicate(timeout=560)
     assert launched.returncode == 0, output[-4000:]
     return json.loads((folder / "results.json").read_text()), load_file(folder / "tensors.safetensors")
 

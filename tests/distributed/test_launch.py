@@ -37,10 +37,11 @@ def test_configuration_is_read_by_accelerate_and_listed_in_the_readme(path: Path
     assert f"`{path.name}`" in (path.parent / "README.md").read_text()
 
 
+@pytest.mark.timeout(600)
 def test_launched_run_leaves_one_whole_folder(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     launched = two_processes(*TRAIN, "--num_train_epochs", "2", "--output_dir", str(folder), port=free_port())
-    output, _ = launched.communicate(timeout=250)
+    output, _ = launched.communicate(timeout=560)
     assert launched.returncode == 0, output[-4000:]
     record = json.loads((folder / "run.json").read_text())
     assert record["training"]["world_size"] == 2
