@@ -75,6 +75,7 @@ def summary(record: dict[str, Any], folder: Any) -> str:
     parameters = ", ".join(
         f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in _short(loss["params"])
     )
+    speed = [f"{training['images_per_second']:.0f} images/s"] if training["images_per_second"] else []
     rows = [
         ("loss", f"{loss['name']}({parameters})"),
         ("noise", _noise(noise)),
@@ -87,10 +88,7 @@ def summary(record: dict[str, Any], folder: Any) -> str:
         ("noisy validation accuracy", _percent(last.get("validation_accuracy"))),
         ("training labels: clean recovered", _percent(train.get("clean_accuracy"))),
         ("training labels: wrong memorised", _percent(train.get("memorized_rate"))),
-        (
-            "time",
-            f"{training['seconds']:.0f} s, {training['images_per_second'] or 0:.0f} images/s, {training['precision']}",
-        ),
+        ("time", ", ".join([f"{training['seconds']:.0f} s", *speed, training["precision"]])),
         ("waiting for data", _percent(training["data_wait_share"])),
     ]
     rows = [(name, text) for name, text in rows if text != "-"]
