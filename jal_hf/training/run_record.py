@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.utils.data import Subset
 
 from jal_hf.training.building import image_dataset
 from jal_hf.training.diagnostics import training_set_figures
@@ -81,9 +82,7 @@ def _train_figures(settings: RunSettings, data: Any, trainer: JALTrainer) -> dic
     clean = np.asarray(rows["clean_label"]) if "clean_label" in rows.column_names else None
     if len(dataset) > TRAIN_FIGURES_ROWS:
         chosen = np.linspace(0, len(dataset) - 1, TRAIN_FIGURES_ROWS).astype(int).tolist()
-        dataset = image_dataset(
-            settings, {**data, "train": rows.select(chosen)}, "train", trainer.model, train=False
-        )
+        dataset = Subset(dataset, chosen)
         given, clean = given[chosen], None if clean is None else clean[chosen]
     logits = trainer.predict(dataset, metric_key_prefix="train").predictions
     return training_set_figures(logits, given, clean)
