@@ -6,48 +6,36 @@ never imports transformers.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
+from jal_hf._lazy import lazy_exports
 from jal_hf.models.registration import register_networks
 
 __version__ = "0.1.0"
 
-_EXPORTS = {
-    "create_loss": "jal_hf.losses",
-    "list_losses": "jal_hf.losses",
-    "loss_info": "jal_hf.losses",
-    "loss_preset": "jal_hf.losses",
-    "JointLoss": "jal_hf.losses",
-    "Normalized": "jal_hf.losses",
-    "RobustLoss": "jal_hf.losses",
-    "create_noise": "jal_hf.noise",
-    "add_label_noise": "jal_hf.noise",
-    "noise_report": "jal_hf.noise",
-    "load_noisy_dataset": "jal_hf.data",
-    "create_model": "jal_hf.models",
-    "JALTrainer": "jal_hf.training",
-    "JALTrainingArguments": "jal_hf.training",
-    "as_compute_loss_func": "jal_hf.training",
-    "ImageClassificationMetric": "jal_hf.training",
-    "render_model_card": "jal_hf.hub",
-    "push_run": "jal_hf.hub",
-    "find_label_issues": "jal_hf.analysis",
-}
-
-__all__ = ["__version__", *sorted(_EXPORTS)]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        value = getattr(importlib.import_module(_EXPORTS[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'jal_hf' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "create_loss": ".losses",
+        "list_losses": ".losses",
+        "loss_info": ".losses",
+        "loss_preset": ".losses",
+        "JointLoss": ".losses",
+        "Normalized": ".losses",
+        "RobustLoss": ".losses",
+        "create_noise": ".noise",
+        "add_label_noise": ".noise",
+        "noise_report": ".noise",
+        "load_noisy_dataset": ".data",
+        "create_model": ".models",
+        "JALTrainer": ".training",
+        "JALTrainingArguments": ".training",
+        "as_compute_loss_func": ".training",
+        "ImageClassificationMetric": ".training",
+        "render_model_card": ".hub",
+        "push_run": ".hub",
+        "find_label_issues": ".analysis",
+    },
+    also=["__version__"],
+)
 
 
 # Waits for timm without loading it: a checkpoint of a network of the papers then loads after `import jal_hf`.

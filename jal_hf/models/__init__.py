@@ -6,27 +6,15 @@ Names are loaded on first use: registering the networks needs timm alone, buildi
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from jal_hf._lazy import lazy_exports
 
-_EXPORTS = {
-    "create_model": "jal_hf.models.create",
-    "default_in_chans": "jal_hf.models.create",
-    "RunTimmModel": "jal_hf.models.wrapper",
-    "export_model": "jal_hf.models.export",
-    "register_networks": "jal_hf.models.registration",
-}
-
-__all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        value = getattr(importlib.import_module(_EXPORTS[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'jal_hf.models' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "create_model": ".create",
+        "default_in_chans": ".create",
+        "RunTimmModel": ".wrapper",
+        "export_model": ".export",
+        "register_networks": ".registration",
+    },
+)
