@@ -6,12 +6,14 @@ import math
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import MAE, SCE
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope
 
 
 @register_loss(
@@ -55,6 +57,10 @@ class MeanAbsoluteErrorLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return -self.scale * scores.label(scores.log_p).expm1()
+
+    def slope(self, scores: Scores) -> Slope:
+        losses = scores.label(scores.log_p).expm1_().mul_(-self.scale)
+        return Slope(losses, scores.label_p.mul_(-self.scale))
 
 
 @register_loss(
@@ -101,3 +107,11 @@ class ReverseCrossEntropyLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         p = scores.p.clamp_min(self.eps)
         return -math.log(1e-4) * (p.sum(1, keepdim=True) - scores.label(p))
+
+    def slope(self, scores: Scores) -> Slope:
+        height = -math.log(1e-4)
+        clamped = scores.p.clamp_min(self.eps)
+        losses = clamped.sum(1, keepdim=True).sub_(scores.label(clamped)).mul_(height)
+        # A probability below eps is clamped, and has no slope.
+        beside = F.threshold(scores.p, self.eps, 0.0).mul_(height)
+        return Slope(losses, scores.label(beside).neg_(), beside)

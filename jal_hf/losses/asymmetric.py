@@ -12,6 +12,7 @@ from jal_hf.losses.citations import ALF
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope
 
 
 @register_loss(
@@ -58,6 +59,12 @@ class AsymmetricGeneralizedCrossEntropyLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         top = float((self.a + 1.0) ** self.q)
         return (top - (self.a + scores.label_p).pow(self.q)) / self.q
+
+    def slope(self, scores: Scores) -> Slope:
+        label_p = scores.label_p
+        shifted = label_p + self.a
+        losses = (float((self.a + 1.0) ** self.q) - shifted.pow(self.q)).mul_(1.0 / self.q)
+        return Slope(losses, shifted.pow_(self.q - 1.0).mul_(label_p).neg_())
 
 
 @register_loss(
@@ -106,6 +113,12 @@ class AsymmetricUnhingedLoss(RobustLoss):
         bottom = float((self.a - 1.0) ** self.p)
         return ((self.a - scores.label_p).pow(self.p) - bottom) / self.p
 
+    def slope(self, scores: Scores) -> Slope:
+        label_p = scores.label_p
+        gap = self.a - label_p
+        losses = gap.pow(self.p).sub_(float((self.a - 1.0) ** self.p)).mul_(1.0 / self.p)
+        return Slope(losses, gap.pow_(self.p - 1.0).mul_(label_p).neg_())
+
 
 @register_loss(
     "ael",
@@ -147,6 +160,11 @@ class AsymmetricExponentialLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return (-scores.label_p / self.a).exp()
+
+    def slope(self, scores: Scores) -> Slope:
+        exponent = scores.label_p.mul_(-1.0 / self.a)
+        losses = exponent.exp()
+        return Slope(losses, exponent.mul_(losses))
 
     def floor(self, num_classes: int) -> float:
         return math.exp(-1.0 / self.a)

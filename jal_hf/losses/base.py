@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from jal_hf.losses.closed_form import JointTerms, joint_value_and_gradient
+from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.fused import BLOCK, Rule, one_pass, reduced
 from jal_hf.losses.inputs import (
     all_labels_valid,
@@ -21,6 +21,7 @@ from jal_hf.losses.inputs import (
 )
 from jal_hf.losses.parameters import require_choice
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope, value_and_gradient
 
 REDUCTIONS = ("mean", "sum", "none")
 COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
@@ -28,6 +29,8 @@ COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
 
 class RobustLoss(nn.Module):
     """A classification loss on logits. A subclass writes `equation`, the loss of each sample, and no more.
+
+    One that writes `slope` too, its closed form, costs about as much as cross entropy.
 
     Args:
         weight: K per-class weights; a mean then divides by the sum of the weights, as `F.cross_entropy` does.
@@ -76,8 +79,11 @@ class RobustLoss(nn.Module):
         """The loss of each sample as a column (N, 1), or (N, K) for every label when `scores` has none."""
         raise TypeError(f"{type(self).__name__} must define `equation`, the loss of each sample.")
 
+    slope: Callable[[Scores], Slope] | None = None
+    """The loss of each sample and its derivative by log p, as one `Slope`; None where autograd finds it."""
+
     def closed_form(self) -> JointTerms | None:
-        """This loss as terms of the closed-form kernels, or None where they do not cover it."""
+        """This loss as terms of the kernels of the JAL family, or None where they do not cover it."""
         return None
 
     def floor(self, num_classes: int) -> float:
@@ -103,7 +109,10 @@ class RobustLoss(nn.Module):
         Sums and normalisers of parts of a batch add up to those of the whole, so the mean over accumulation
         steps or devices is exact. The normaliser is 0 when every row is ignored.
         """
-        return self._reduce(logits, target, sample_weight, "sum")
+        value, normaliser = self._reduce(logits, target, sample_weight, "sum")
+        if normaliser is None:
+            normaliser = torch.full_like(value.detach(), target.numel())
+        return value, normaliser
 
     def class_losses(self, logits: Tensor) -> Tensor:
         """The loss for every possible label: (N, K) logits give (N, K), column k being L(logits, k)."""
@@ -140,8 +149,8 @@ class RobustLoss(nn.Module):
 
     def _reduce(
         self, logits: Tensor, target: Tensor, sample_weight: Tensor | None, reduction: str
-    ) -> tuple[Tensor, Tensor]:
-        """(the loss under a reduction, the sum of the rows' weights)."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """(the loss under a reduction, the sum of the rows' weights; None when each row counts 1)."""
         rows = flatten_logits(logits)
         soft = is_soft(logits, target)
         class_weight = self.weight
@@ -161,8 +170,7 @@ class RobustLoss(nn.Module):
                 all_counted = all_labels_valid(labels, rows.shape[1], self.ignore_index)
                 if all_counted and class_weight is None and sample_weight is None:
                     value = self._losses(rows, labels, reduction)
-                    count = value.detach().new_full((), labels.shape[0])
-                    return (value.reshape(shape) if reduction == "none" else value), count
+                    return (value.reshape(shape) if reduction == "none" else value), None
                 losses, weights = self._weighted_losses(rows, labels, all_counted)
             if sample_weight is not None:
                 given = flatten_sample_weight(sample_weight, shape, losses)
@@ -208,9 +216,8 @@ class RobustLoss(nn.Module):
 
     def _rule(self, logits: Tensor) -> Rule | None:
         """How to find loss and gradient together, where that is faster than autograd's graph."""
-        terms = self.closed_form()
-        if terms is not None:
-            return Rule(joint_value_and_gradient, terms, self._column)
+        if self.slope is not None:
+            return Rule(value_and_gradient, self.slope, self._column)
         if not self.random and logits.device.type == "cpu" and logits.numel() > BLOCK:
             return Rule(_by_autograd, self.equation, self._column)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
@@ -9,6 +10,7 @@ from jal_hf.losses.citations import CROSS_ENTROPY, NORMALIZED
 from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope, normalised
 
 
 @register_loss(
@@ -41,6 +43,10 @@ class CrossEntropyLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return -scores.label(scores.log_p)
+
+    def slope(self, scores: Scores) -> Slope:
+        losses = -scores.label(scores.log_p)
+        return Slope(losses, torch.full_like(losses, -1.0))
 
 
 @register_loss(
@@ -76,6 +82,9 @@ class NormalizedCrossEntropyLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return scores.label(scores.log_p) / scores.log_p.sum(1, keepdim=True)
+
+    def slope(self, scores: Scores) -> Slope:
+        return normalised(scores, scores.log_p, None)
 
     def closed_form(self) -> JointTerms:
         return JointTerms(alpha=1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
@@ -12,12 +13,23 @@ from jal_hf.losses.focal import focal_factor
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope
 
 
 def epsilon_softmax_label(scores: Scores, m: float, eps: float) -> Tensor:
     """p^_y = (p_y + m [y = argmax p]) / (m + 1), clamped at eps."""
     hit = scores.label_index == scores.logits.argmax(1, keepdim=True)
     return ((scores.label_p + m * hit) / (m + 1.0)).clamp_min(eps)
+
+
+def epsilon_softmax_slope(scores: Scores, m: float, eps: float) -> tuple[Tensor, Tensor]:
+    """(p^_y, d log p^_y / d log p_y), columns."""
+    hit = scores.label_index == scores.logits.argmax(1, keepdim=True)
+    label_p = scores.label_p
+    pulled = torch.add(label_p, hit, alpha=m).mul_(1.0 / (m + 1.0))
+    slope = label_p.mul_(1.0 / (m + 1.0)).mul_(pulled >= eps)
+    pulled.clamp_min_(eps)
+    return pulled, slope.div_(pulled)
 
 
 @register_loss(
@@ -61,6 +73,10 @@ class EpsilonCrossEntropyLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return -epsilon_softmax_label(scores, self.m, self.eps).log()
+
+    def slope(self, scores: Scores) -> Slope:
+        p, at_label = epsilon_softmax_slope(scores, self.m, self.eps)
+        return Slope(p.log_().neg_(), at_label.neg_())
 
 
 @register_loss(
@@ -108,3 +124,8 @@ class EpsilonFocalLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         p = epsilon_softmax_label(scores, self.m, self.eps)
         return -focal_factor(p, self.gamma) * p.log()
+
+    def slope(self, scores: Scores) -> Slope:
+        p, at_label = epsilon_softmax_slope(scores, self.m, self.eps)
+        factor = focal_factor(p, self.gamma).neg_()
+        return Slope(p.log_().mul_(factor), at_label.mul_(factor))

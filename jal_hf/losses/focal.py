@@ -12,14 +12,15 @@ from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope, normalised
 
 
 def focal_factor(p: Tensor, gamma: float) -> Tensor:
     """(1 - p)^gamma without gradient; a rounding excess of p over 1 counts as 1."""
-    rest = (1.0 - p.detach()).clamp_min(0.0)
+    rest = (1.0 - p.detach()).clamp_min_(0.0)
     if gamma == 0.5:
-        return rest.sqrt()
-    return rest if gamma == 1.0 else rest.pow(gamma)
+        return rest.sqrt_()
+    return rest if gamma == 1.0 else rest.pow_(gamma)
 
 
 @register_loss(
@@ -62,6 +63,10 @@ class FocalLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return -focal_factor(scores.label_p, self.gamma) * scores.label(scores.log_p)
+
+    def slope(self, scores: Scores) -> Slope:
+        at_label = focal_factor(scores.label_p, self.gamma).neg_()
+        return Slope(scores.label(scores.log_p).mul_(at_label), at_label)
 
 
 @register_loss(
@@ -106,6 +111,10 @@ class NormalizedFocalLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         focal = focal_factor(scores.p, self.gamma) * scores.log_p
         return scores.label(focal) / focal.sum(1, keepdim=True)
+
+    def slope(self, scores: Scores) -> Slope:
+        factor = focal_factor(scores.p, self.gamma)
+        return normalised(scores, factor * scores.log_p, factor)
 
     def closed_form(self) -> JointTerms:
         return JointTerms(alpha=1.0, gamma=self.gamma)

@@ -12,6 +12,7 @@ from jal_hf.losses.citations import GCE, NORMALIZED
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope, normalised
 
 
 @register_loss(
@@ -56,6 +57,11 @@ class GeneralizedCrossEntropyLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         log_p = scores.label(scores.log_p).clamp_min(math.log(self.eps))
         return -(self.q * log_p).expm1() / self.q
+
+    def slope(self, scores: Scores) -> Slope:
+        log_p = scores.label(scores.log_p)
+        power = (log_p * self.q).exp_().mul_(log_p >= math.log(self.eps)).neg_()
+        return Slope(log_p.clamp_min_(math.log(self.eps)).mul_(self.q).expm1_().mul_(-1.0 / self.q), power)
 
 
 @register_loss(
@@ -102,3 +108,9 @@ class NormalizedGeneralizedCrossEntropyLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         power = (self.q * scores.log_p.clamp_min(math.log(self.eps))).exp()
         return (1.0 - scores.label(power)) / (scores.num_classes - power.sum(1, keepdim=True))
+
+    def slope(self, scores: Scores) -> Slope:
+        log_eps = math.log(self.eps)
+        power = scores.log_p.clamp_min(log_eps).mul_(self.q).exp_()
+        slopes = (power * (scores.log_p >= log_eps)).mul_(-self.q)
+        return normalised(scores, 1.0 - power, slopes)

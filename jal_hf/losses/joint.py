@@ -14,6 +14,7 @@ from jal_hf.losses.factory import as_loss
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import loss_info
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope, joined
 
 
 class JointLoss(RobustLoss):
@@ -64,6 +65,8 @@ class JointLoss(RobustLoss):
         self.passive = as_loss(passive, "passive")
         self.random = self.active.random or self.passive.random
         self.linear_in_label = self.active.linear_in_label and self.passive.linear_in_label
+        if self.active.slope is None or self.passive.slope is None:
+            self.slope = None
 
     @property
     def label(self) -> str:
@@ -71,6 +74,9 @@ class JointLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return self.alpha * self.active.equation(scores) + self.beta * self.passive.equation(scores)
+
+    def slope(self, scores: Scores) -> Slope:
+        return joined(self.active.slope(scores), self.passive.slope(scores), self.alpha, self.beta)
 
     def closed_form(self) -> JointTerms | None:
         active, passive = self.active.closed_form(), self.passive.closed_form()

@@ -13,6 +13,7 @@ from jal_hf.losses.focal import focal_factor
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope, normalised
 
 
 @register_loss(
@@ -58,6 +59,11 @@ class NormalizedNegativeCrossEntropyLoss(RobustLoss):
         height = -math.log(self.eps)
         negative = scores.log_p.clamp_min(-height) + height
         return 1.0 - scores.label(negative) / negative.sum(1, keepdim=True)
+
+    def slope(self, scores: Scores) -> Slope:
+        height = -math.log(self.eps)
+        negative = (scores.log_p + height).clamp_min_(0.0)
+        return normalised(scores, negative, negative.sign(), complement=True)
 
 
 @register_loss(
@@ -108,3 +114,10 @@ class NormalizedNegativeFocalLoss(RobustLoss):
         log_p = scores.log_p.clamp_min(log_eps)
         negative = focal_factor(scores.p.clamp_min(self.eps), self.gamma) * log_p + height
         return 1.0 - scores.label(negative) / negative.sum(1, keepdim=True)
+
+    def slope(self, scores: Scores) -> Slope:
+        log_eps = math.log(self.eps)
+        height = -float((1.0 - self.eps) ** self.gamma) * log_eps
+        factor = focal_factor(scores.p.clamp_min(self.eps), self.gamma)
+        negative = scores.log_p.clamp_min(log_eps).mul_(factor).add_(height)
+        return normalised(scores, negative, factor.mul_(scores.log_p >= log_eps), complement=True)

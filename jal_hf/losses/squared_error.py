@@ -13,6 +13,7 @@ from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope
 
 
 def powered_error(scores: Scores, a: float, q: float) -> Tensor:
@@ -26,6 +27,22 @@ def powered_error(scores: Scores, a: float, q: float) -> Tensor:
     others = powers.sum(1, keepdim=True) - scores.label(powers)
     gap = (a - label_p).clamp_min(torch.finfo(label_p.dtype).tiny)
     return (others + gap.pow(q)) / scores.num_classes
+
+
+def powered_slope(scores: Scores, a: float, q: float) -> Slope:
+    """Closed form of `powered_error`."""
+    label_p, count = scores.label_p, scores.num_classes
+    if q == 2.0:
+        powers = scores.p.square()
+        losses = torch.add(powers.sum(1, keepdim=True), label_p, alpha=-2.0 * a).add_(a * a)
+        return Slope(losses.mul_(1.0 / count), label_p.mul_(-2.0 * a / count), powers.mul_(2.0 / count))
+    powers = (q * scores.log_p).exp_()
+    label_power = scores.label(powers)
+    gap = (a - label_p).clamp_min_(torch.finfo(label_p.dtype).tiny)
+    losses = powers.sum(1, keepdim=True).sub_(label_power).add_(gap.pow(q))
+    # Where the gap is closed, clamping it stops the gradient.
+    at_label = label_power.add_(label_p * gap.pow(q - 1.0) * (label_p < a)).mul_(-q / count)
+    return Slope(losses.mul_(1.0 / count), at_label, powers.mul_(q / count))
 
 
 @register_loss(
@@ -74,6 +91,9 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         return powered_error(scores, self.a, self.q)
 
+    def slope(self, scores: Scores) -> Slope:
+        return powered_slope(scores, self.a, self.q)
+
     def closed_form(self) -> JointTerms | None:
         return JointTerms(beta=1.0, a=self.a) if self.q == 2.0 else None
 
@@ -113,6 +133,9 @@ class MeanSquareErrorLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         return powered_error(scores, a=1.0, q=2.0)
+
+    def slope(self, scores: Scores) -> Slope:
+        return powered_slope(scores, a=1.0, q=2.0)
 
     def closed_form(self) -> JointTerms:
         return JointTerms(beta=1.0, a=1.0)

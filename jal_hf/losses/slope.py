@@ -1,0 +1,82 @@
+"""Closed forms: a loss and its derivative by log p, and how the softmax passes that on to the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from jal_hf.losses.scores import Scores
+
+
+class Slope(NamedTuple):
+    """Losses and d loss / d log p_k = [k = y] at_label + beside_k; each tensor belongs to this slope alone.
+
+    `losses` and `at_label` are columns (N, 1); `beside` is (N, K), or (N, 1) when it is the same for every
+    class, or None when the loss reads the label's probability only.
+    """
+
+    losses: Tensor
+    at_label: Tensor
+    beside: Tensor | None = None
+
+
+def value_and_gradient(
+    logits: Tensor, labels: Tensor, slope: Callable[[Scores], Slope]
+) -> tuple[Tensor, Tensor]:
+    """(losses (N,), d losses / d logits (N, K)): the softmax turns a slope g into g - p sum_k g_k."""
+    scores = Scores.without_graph(logits, labels)
+    losses, at_label, beside = slope(scores)
+    if beside is None:
+        gradient = scores.p.mul_(at_label.neg())
+    elif beside.shape[1] == 1:
+        total = torch.add(at_label, beside, alpha=scores.num_classes)
+        gradient = torch.addcmul(beside, scores.p, total, value=-1.0)
+    else:
+        total = beside.sum(1, keepdim=True).add_(at_label)
+        gradient = beside.addcmul_(scores.p, total, value=-1.0)
+    return losses.squeeze(1), gradient.scatter_add_(1, scores.label_index, at_label)
+
+
+def joined(first: Slope, second: Slope, alpha: float, beta: float) -> Slope:
+    """The slope of alpha * first + beta * second; both are used up."""
+    if first.beside is None:
+        beside = None if second.beside is None else _scaled(second.beside, beta)
+    elif second.beside is None:
+        beside = _scaled(first.beside, alpha)
+    else:
+        beside = _weighted(first.beside, second.beside, alpha, beta)
+    return Slope(
+        _weighted(first.losses, second.losses, alpha, beta),
+        _weighted(first.at_label, second.at_label, alpha, beta),
+        beside,
+    )
+
+
+def normalised(scores: Scores, values: Tensor, slopes: Tensor | None, *, complement: bool = False) -> Slope:
+    """The slope of r = v_y / sum_k v_k, or of 1 - r, for v with d v_k / d log p_k = slopes_k (None: all 1).
+
+    d r / d log p_k = ([k = y] - r) slopes_k / sum_j v_j. The slopes are used up.
+    """
+    scale = values.sum(1, keepdim=True).reciprocal_()
+    ratio = scores.label(values).mul_(scale)
+    if complement:
+        scale.neg_()
+    beside = torch.mul(ratio, scale).neg_()
+    losses = 1.0 - ratio if complement else ratio
+    if slopes is None:
+        return Slope(losses, scale, beside)
+    return Slope(losses, scale.mul_(scores.label(slopes)), slopes.mul_(beside))
+
+
+def _weighted(first: Tensor, second: Tensor, alpha: float, beta: float) -> Tensor:
+    """alpha * first + beta * second, in the place of the wider one."""
+    if first.shape[1] > second.shape[1]:
+        first, second, alpha, beta = second, first, beta, alpha
+    return _scaled(second, beta).add_(first, alpha=alpha)
+
+
+def _scaled(values: Tensor, factor: float) -> Tensor:
+    return values if factor == 1.0 else values.mul_(factor)
