@@ -39,7 +39,7 @@ def main(output_dir: str = "runs/example-stock-trainer", epochs: float = 20, los
             num_train_epochs=epochs,
             per_device_train_batch_size=16,
             gradient_accumulation_steps=2,
-            learning_rate=3e-3,
+            learning_rate=5e-4,
             save_strategy="no",
             report_to="none",
         ),

@@ -136,5 +136,7 @@ def test_train_looks_at_a_part_of_a_large_training_set(
 ) -> None:
     monkeypatch.setattr("jal_hf.training.run_record.TRAIN_FIGURES_ROWS", 200)
     assert main(["train", "--num_train_epochs", "1", "--output_dir", str(tmp_path / "out")]) == 0
-    histogram = json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]["train"]["confidence_histogram"]
+    histogram = json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]["train"][
+        "confidence_histogram"
+    ]
     assert sum(histogram["clean"]) + sum(histogram["wrong"]) == 200

@@ -87,7 +87,9 @@ class JALTrainingArguments(TrainingArguments):
     )
     ddp_find_unused_parameters: bool | None = field(
         default=False,
-        metadata={"help": "Look every step for parameters without a gradient; for models that use only some."},
+        metadata={
+            "help": "Look every step for parameters without a gradient; for models that use only some."
+        },
     )
     remove_unused_columns: bool = field(
         default=False,

@@ -227,7 +227,7 @@ class JALTrainer(OneCommitPush, Trainer):
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> Any:
         """The parent's schedules, and those that step once an epoch."""
-        if self.args.epoch_schedule is None or self.lr_scheduler is not None:
+        if self.args.epoch_schedule is None or self.lr_scheduler is not None:  # type: ignore[has-type]
             return super().create_scheduler(num_training_steps, optimizer)
         rows = len(self.train_dataset) if has_length(self.train_dataset) else None
         steps_per_epoch, epochs = epoch_lengths(self.args, rows, num_training_steps)

@@ -17,6 +17,7 @@ import yaml
 
 from jal_hf.analysis.search_space import search_space
 from jal_hf.cli.main import main
+from jal_hf.training import load_recipe
 
 optuna = pytest.importorskip("optuna")
 
@@ -63,7 +64,12 @@ def test_tune_scores_noisy_labels_and_writes_a_recipe_that_trains(
     assert 0.3 < sum(wrong) / len(wrong) < 0.5
 
     study = load_study(folder)
-    assert study.trials[0].params == {"alpha": 1.0, "beta": 1.0, "a": 30.0, "learning_rate": 0.1}
+    assert study.trials[0].params == {
+        "alpha": 1.0,
+        "beta": 1.0,
+        "a": 30.0,
+        "learning_rate": load_recipe("digits").settings["learning_rate"],
+    }
     assert study.best_value >= study.trials[0].value
     assert (folder / "plots" / "study.png").is_file()
     recipe = yaml.safe_load((folder / "best.yaml").read_text())
