@@ -24,6 +24,7 @@ from jal_hf.losses.scores import Scores
 from jal_hf.losses.slope import Slope, value_and_gradient
 
 REDUCTIONS = ("mean", "sum", "none")
+_NOTHING = nullcontext()
 COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
 
 
@@ -247,9 +248,7 @@ def parameter_names(cls: type[RobustLoss]) -> tuple[str, ...]:
 
 def _autocast_off(logits: Tensor) -> Any:
     device = logits.device.type
-    if torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NOTHING
 
 
 def _at_least_something(normaliser: Tensor) -> Tensor:
@@ -265,4 +264,4 @@ def _by_autograd(
         rows = logits.detach().requires_grad_()
         losses = equation(Scores(rows, labels))
         (gradient,) = torch.autograd.grad(losses.sum(), rows)
-    return losses.detach().squeeze(1), gradient
+    return losses.detach(), gradient

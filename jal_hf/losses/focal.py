@@ -113,7 +113,7 @@ class NormalizedFocalLoss(RobustLoss):
         return scores.label(focal) / focal.sum(1, keepdim=True)
 
     def slope(self, scores: Scores) -> Slope:
-        factor = focal_factor(scores.p, self.gamma)
+        factor = (1.0 - scores.p).pow_(self.gamma)
         return normalised(scores, factor * scores.log_p, factor)
 
     def closed_form(self) -> JointTerms:

@@ -13,7 +13,7 @@ BLOCK = 1 << 16
 
 
 class Rule(NamedTuple):
-    """How a loss is found: (losses, gradient) of some rows given the terms, and the losses as autograd has them."""
+    """How a loss is found: (losses (N, 1), gradient) of some rows given the terms, and the losses by autograd."""
 
     evaluate: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]]
     terms: Any
@@ -40,19 +40,20 @@ class _OnePass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         gradient, ctx.gradient = ctx.gradient, None
-        logits, labels = ctx.saved_tensors
-        if ctx.reduction == "mean":
-            upstream = upstream / logits.shape[0]
         if torch.is_grad_enabled():
             # create_graph: only autograd's own graph has second derivatives.
-            losses = ctx.rule.differentiable(logits, labels).squeeze(1)
-            upstream = upstream.expand_as(losses)
-            (gradient,) = torch.autograd.grad(losses, logits, upstream, create_graph=True)
+            logits, labels = ctx.saved_tensors
+            value = reduced(ctx.rule.differentiable(logits, labels), ctx.reduction)
+            (gradient,) = torch.autograd.grad(value, logits, upstream, create_graph=True)
             return gradient, None, None, None
         if gradient is None:
-            _, gradient = _evaluate(logits, labels, ctx.rule)
-        gradient.mul_(upstream if ctx.reduction != "none" else upstream.unsqueeze(1))
-        return gradient if gradient.dtype is logits.dtype else gradient.to(logits.dtype), None, None, None
+            _, gradient = _evaluate(*ctx.saved_tensors, ctx.rule)
+        if ctx.reduction == "none":
+            upstream = upstream.unsqueeze(1)
+        elif ctx.reduction == "mean":
+            upstream = upstream / gradient.shape[0]
+        # Autograd takes the gradient to the dtype of the logits.
+        return gradient.mul_(upstream), None, None, None
 
 
 def one_pass(logits: Tensor, labels: Tensor, rule: Rule, reduction: str) -> Tensor:
@@ -71,7 +72,7 @@ def _evaluate(logits: Tensor, labels: Tensor, rule: Rule) -> tuple[Tensor, Tenso
     dtype = torch.float64 if logits.dtype is torch.float64 else torch.float32
     if rows >= count or logits.device.type != "cpu":
         return rule.evaluate(logits.to(dtype), labels, rule.terms)
-    losses = torch.empty(count, dtype=dtype)
+    losses = torch.empty((count, 1), dtype=dtype)
     gradient = torch.empty((count, num_classes), dtype=dtype)
     for start in range(0, count, rows):
         block = slice(start, start + rows)

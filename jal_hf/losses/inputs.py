@@ -70,7 +70,8 @@ def all_labels_valid(labels: Tensor, num_classes: int, ignore_index: int) -> boo
         return False
     if labels.numel() == 0:
         return False
-    lowest, highest = (int(bound) for bound in torch.aminmax(labels))
+    bounds = torch.aminmax(labels)
+    lowest, highest = bounds[0].item(), bounds[1].item()
     if lowest >= 0 and highest < num_classes:
         return not lowest <= ignore_index <= highest
     wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)

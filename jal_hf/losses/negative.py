@@ -116,8 +116,8 @@ class NormalizedNegativeFocalLoss(RobustLoss):
         return 1.0 - scores.label(negative) / negative.sum(1, keepdim=True)
 
     def slope(self, scores: Scores) -> Slope:
-        log_eps = math.log(self.eps)
-        height = -float((1.0 - self.eps) ** self.gamma) * log_eps
-        factor = focal_factor(scores.p.clamp_min(self.eps), self.gamma)
-        negative = scores.log_p.clamp_min(log_eps).mul_(factor).add_(height)
-        return normalised(scores, negative, factor.mul_(scores.log_p >= log_eps), complement=True)
+        height = -float((1.0 - self.eps) ** self.gamma) * math.log(self.eps)
+        factor = (1.0 - scores.p).pow_(self.gamma)
+        # The focal loss falls with p and is `height` at eps: clamping p there clamps the difference at 0.
+        negative = (factor * scores.log_p).add_(height).clamp_min_(0.0)
+        return normalised(scores, negative, factor.mul_(negative.sign()), complement=True)

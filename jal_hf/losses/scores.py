@@ -24,7 +24,8 @@ class Scores:
     def without_graph(cls, logits: Tensor, labels: Tensor) -> Scores:
         """Scores whose softmax is found at once, for closed forms: nothing is kept for autograd.
 
-        By hand rather than by log_softmax, whose kernel is slow on short rows and whose exp would come twice.
+        By hand rather than by log_softmax, whose kernel is slow on short rows; and no p exceeds 1, as the
+        exponential of a rounded log p may.
         """
         scores = cls(logits, labels)
         log_p = logits - logits.amax(1, keepdim=True)

@@ -26,7 +26,7 @@ class Slope(NamedTuple):
 def value_and_gradient(
     logits: Tensor, labels: Tensor, slope: Callable[[Scores], Slope]
 ) -> tuple[Tensor, Tensor]:
-    """(losses (N,), d losses / d logits (N, K)): the softmax turns a slope g into g - p sum_k g_k."""
+    """(losses (N, 1), d losses / d logits (N, K)): the softmax turns a slope g into g - p sum_k g_k."""
     scores = Scores.without_graph(logits, labels)
     losses, at_label, beside = slope(scores)
     if beside is None:
@@ -37,7 +37,7 @@ def value_and_gradient(
     else:
         total = beside.sum(1, keepdim=True).add_(at_label)
         gradient = beside.addcmul_(scores.p, total, value=-1.0)
-    return losses.squeeze(1), gradient.scatter_add_(1, scores.label_index, at_label)
+    return losses, gradient.scatter_add_(1, scores.label_index, at_label)
 
 
 def joined(first: Slope, second: Slope, alpha: float, beta: float) -> Slope:
@@ -62,10 +62,13 @@ def normalised(scores: Scores, values: Tensor, slopes: Tensor | None, *, complem
     """
     scale = values.sum(1, keepdim=True).reciprocal_()
     ratio = scores.label(values).mul_(scale)
+    beside = ratio * scale
     if complement:
+        losses = 1.0 - ratio
         scale.neg_()
-    beside = torch.mul(ratio, scale).neg_()
-    losses = 1.0 - ratio if complement else ratio
+    else:
+        losses = ratio
+        beside.neg_()
     if slopes is None:
         return Slope(losses, scale, beside)
     return Slope(losses, scale.mul_(scores.label(slopes)), slopes.mul_(beside))
