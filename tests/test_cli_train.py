@@ -140,3 +140,11 @@ def test_train_looks_at_a_part_of_a_large_training_set(
         "confidence_histogram"
     ]
     assert sum(histogram["clean"]) + sum(histogram["wrong"]) == 200
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: jal-hf {command}" in capsys.readouterr().out

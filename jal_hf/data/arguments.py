@@ -116,7 +116,7 @@ class DataArguments:
         metadata={
             "help": "Unreadable images: 'error' stops and names the row; 'skip' reads every image once "
             "beforehand, "
-            "drops and counts the bad ones, and still refuses more than 5 %.",
+            "drops and counts the bad ones, and still refuses more than 5 %%.",
             "choices": ["error", "skip"],
         },
     )

@@ -62,6 +62,8 @@ def parser(prog: str = "jal-hf train") -> HfArgumentParser:
         prog=prog,
         description="Train one robust classifier. RECIPE is a built-in name (digits by default) or a YAML file; "
         "flags override it. Example: jal-hf train mnist --dataset ylecun/mnist --noise symmetric:0.4 --loss agce",
+        epilog="Exit codes: 0 done, 1 the run failed, 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM with a "
+        "checkpoint saved (go on with --resume auto).",
         allow_abbrev=False,
     )
     result.add_argument(
