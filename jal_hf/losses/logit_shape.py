@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import LDR, LOGIT_CLIP
+from jal_hf.losses.fused import Rule
 from jal_hf.losses.parameters import require_choice, require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -68,6 +69,28 @@ class ClippedCrossEntropyLoss(RobustLoss):
         log_p = torch.log_softmax(scores.logits * scale, dim=1)
         return -scores.label(log_p).clamp_min(math.log(self.eps))
 
+    def _rule(self, logits: Tensor) -> Rule:
+        return Rule(_clipped_value_and_gradient, self, self._column)
+
+
+def _clipped_value_and_gradient(
+    logits: Tensor, labels: Tensor, loss: ClippedCrossEntropyLoss
+) -> tuple[Tensor, Tensor]:
+    """With u = delta z / n and g = d loss / d u, d loss / d z = (delta / n) (g - z (g . z) / (n ||z||))."""
+    length = torch.linalg.vector_norm(logits, dim=1, keepdim=True)
+    norm, bound = (length, loss.delta) if loss.mode == "paper" else (length + loss.eps, 1.0 / loss.delta)
+    beyond = norm > bound
+    scale = torch.where(beyond, loss.delta / norm, 1.0)
+    scores = Scores.without_graph(logits * scale, labels)
+    losses, gradient = scores.label(scores.log_p).neg_(), _cross_entropy_gradient(scores)
+    if loss.mode == "official":
+        gradient.mul_(losses <= -math.log(loss.eps))
+        losses.clamp_max_(-math.log(loss.eps))
+    along = torch.linalg.vecdot(gradient, logits).unsqueeze(1)
+    tiny = torch.finfo(logits.dtype).tiny
+    along.mul_(beyond).div_(length.mul_(norm).clamp_min_(tiny))
+    return losses, gradient.addcmul_(logits, along, value=-1.0).mul_(scale)
+
 
 @register_loss(
     "ldr",
@@ -120,3 +143,32 @@ class LabelDistributionallyRobustLoss(RobustLoss):
         return self.lam * (
             (gap.exp() * surplus).log1p() - gap + (self.threshold / self.lam - math.log(scores.num_classes))
         )
+
+    def _rule(self, logits: Tensor) -> Rule:
+        return Rule(_robust_value_and_gradient, self, self._column)
+
+
+def _robust_value_and_gradient(
+    logits: Tensor, labels: Tensor, loss: LabelDistributionallyRobustLoss
+) -> tuple[Tensor, Tensor]:
+    """LDR is lam (CE - log K) of the logits s / lam, less threshold / lam at the label.
+
+    With g = d loss / d s and m the mean softplus, d loss / d softplus(z) = (g - (g . s) / K) / m.
+    """
+    num_classes = logits.shape[1]
+    softened = F.softplus(logits)
+    mean = softened.mean(1, keepdim=True).clamp_min_(torch.finfo(logits.dtype).tiny)
+    s = softened.div_(mean)
+    margins = s * (1.0 / loss.lam)
+    margins.scatter_add_(1, labels.unsqueeze(1), torch.full_like(mean, -loss.threshold / loss.lam))
+    scores = Scores.without_graph(margins, labels)
+    losses = scores.label(scores.log_p).add_(math.log(num_classes)).mul_(-loss.lam)
+    gradient = _cross_entropy_gradient(scores)
+    along = torch.linalg.vecdot(gradient, s).unsqueeze(1).mul_(1.0 / num_classes)
+    return losses, gradient.sub_(along).div_(mean).mul_(logits.sigmoid())
+
+
+def _cross_entropy_gradient(scores: Scores) -> Tensor:
+    """p - e_y, in the place of p."""
+    p, label = scores.p, scores.label_index
+    return p.scatter_add_(1, label, p.new_full(label.shape, -1.0))

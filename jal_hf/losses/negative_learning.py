@@ -10,11 +10,15 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import NLNL
+from jal_hf.losses.fused import Rule
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
 
 SMALLEST = 1e-5
+# Odd, and so large that no row of another call or seed starts from the same state.
+CALL_STRIDE = 0x1E3779B97F4A7C15
+SEED_STRIDE = 0x2C1B3C6D297A2D39
 
 
 @register_loss(
@@ -75,34 +79,68 @@ class NegativeLearningLoss(RobustLoss):
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     def equation(self, scores: Scores) -> Tensor:
-        log_rest = (1.0 - scores.p).clamp_min(SMALLEST).log()
         num_classes = scores.num_classes
         if scores.labels is None:
             # Every label at once: the mean over the draws, exactly.
+            log_rest = (1.0 - scores.p).clamp_min(SMALLEST).log()
             losses = (log_rest - log_rest.sum(1, keepdim=True)) / (num_classes - 1)
+            label = scores.label_index
         else:
-            losses = -log_rest.gather(1, self._draw(scores.labels, num_classes)).mean(1, keepdim=True)
-        if self.class_counts is None:
-            return losses
-        if len(self.class_counts) != num_classes:
+            if scores.labels.shape[1] == 1:
+                label, drawn = scores.labels, self._draw(scores.labels, num_classes)
+            else:
+                label, drawn = scores.labels[:, :1], scores.labels[:, 1:]
+            drawn_p = scores.log_p.gather(1, drawn).exp()
+            losses = -(1.0 - drawn_p).clamp_min(SMALLEST).log().mean(1, keepdim=True)
+        return losses if self.class_counts is None else losses * self._label_weight(label, scores.logits)
+
+    def _losses(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+        # Drawn once here, the classes go along with the label, whatever is computed how often from them.
+        column = labels.unsqueeze(1)
+        drawn = self._draw(column, logits.shape[1])
+        return super()._losses(logits, torch.cat((column, drawn), dim=1), reduction)
+
+    def _rule(self, logits: Tensor) -> Rule:
+        return Rule(self._value_and_gradient, None, self._column)
+
+    def _value_and_gradient(self, logits: Tensor, labels: Tensor, _: None) -> tuple[Tensor, Tensor]:
+        """With g_j = w_y p_j / (1 - p_j) / ln_neg at the classes drawn, the gradient is g - p sum_j g_j."""
+        scores = Scores.without_graph(logits, labels)
+        drawn = labels[:, 1:]
+        drawn_p = scores.p.gather(1, drawn)
+        rest = 1.0 - drawn_p
+        slope = drawn_p.mul_(rest >= SMALLEST).div_(rest.clamp_min_(SMALLEST))
+        losses = rest.log_().mean(1, keepdim=True).neg_()
+        if self.ln_neg > 1:
+            slope.mul_(1.0 / self.ln_neg)
+        if self.class_counts is not None:
+            weight = self._label_weight(labels[:, :1], logits)
+            losses.mul_(weight)
+            slope.mul_(weight)
+        total = slope if self.ln_neg == 1 else slope.sum(1, keepdim=True)
+        return losses, scores.p.mul_(total.neg()).scatter_add_(1, drawn, slope)
+
+    def _label_weight(self, label: Tensor, logits: Tensor) -> Tensor:
+        """w_y = max count / count of y."""
+        counts = self.class_counts or []
+        if len(counts) != logits.shape[1]:
             raise ValueError(
-                f"nlnl: class_counts has {len(self.class_counts)} entries, but the logits have "
-                f"{num_classes} classes."
+                f"nlnl: class_counts has {len(counts)} entries, but the logits have "
+                f"{logits.shape[1]} classes."
             )
-        counts = losses.new_tensor(self.class_counts)
-        return losses * (counts.max() / counts)[scores.label_index]
+        weights = torch.tensor([max(counts) / count for count in counts], dtype=logits.dtype)
+        return weights.to(logits.device)[label]
 
-    def _draw(self, labels: Tensor, num_classes: int) -> Tensor:
-        """(N, ln_neg) classes other than the label."""
-        rows = torch.arange(labels.shape[0] * self.ln_neg, device=labels.device).view(-1, self.ln_neg)
-        state = _mix(rows + _mix(self.calls.to(labels.device) + self.seed * 1_000_003))
-        self.calls += 1
-        return (labels + 1 + state.remainder(num_classes - 1)) % num_classes
+    def _draw(self, label: Tensor, num_classes: int) -> Tensor:
+        """(N, ln_neg) classes other than the label, given as a column."""
+        rows = torch.arange(label.shape[0] * self.ln_neg, device=label.device).view(-1, self.ln_neg)
+        state = _mix(rows + self.calls.to(label.device) * CALL_STRIDE, self.seed)
+        self.calls.add_(1)
+        return state.remainder_(num_classes - 1).add_(label).add_(1).remainder_(num_classes)
 
 
-def _mix(state: Tensor) -> Tensor:
-    """A hash of int64 in [0, 2^62): two rounds of multiply and shift, wrapping around."""
-    for multiplier in (0x1F123BB5159A55E5, 0x2545F4914F6CDD1D):
-        state = (state + 0x1E3779B97F4A7C15) * multiplier
-        state = state ^ (state >> 29)
-    return (state >> 1) & 0x3FFFFFFFFFFFFFFF
+def _mix(state: Tensor, seed: int) -> Tensor:
+    """A hash of (int64, seed) in [0, 2^31), in place of the state: multiply and shift, wrapping around."""
+    state.add_((seed * SEED_STRIDE) % (1 << 62)).mul_(0x1F123BB5159A55E5)
+    state.bitwise_xor_(state >> 29).mul_(0x2545F4914F6CDD1D)
+    return state.bitwise_right_shift_(32).bitwise_and_(0x7FFFFFFF)

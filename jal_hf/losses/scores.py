@@ -16,7 +16,7 @@ class Scores:
 
     def __init__(self, logits: Tensor, labels: Tensor | None) -> None:
         self.logits = logits
-        self.labels = None if labels is None else labels.unsqueeze(1)
+        self.labels = labels if labels is None or labels.dim() > 1 else labels.unsqueeze(1)
         self._log_p: Tensor | None = None
         self._p: Tensor | None = None
 
