@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 AUGMENTS = ("none", "crop-flip", "crop-flip-rotate", "randomresizedcrop", "resize-crop-flip")
 
@@ -10,6 +11,8 @@ AUGMENTS = ("none", "crop-flip", "crop-flip-rotate", "randomresizedcrop", "resiz
 @dataclass
 class DataArguments:
     """What to train on and what is done to it; `HfArgumentParser` turns every field into a flag."""
+
+    _argument_group_name: ClassVar[str] = "data and noise"
 
     dataset: str = field(
         default="digits",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import TrainingArguments
@@ -28,6 +28,8 @@ class JALTrainingArguments(TrainingArguments):
     Raises:
         ValueError: A value outside its range, or `label_smoothing_factor`, which a robust loss cannot use.
     """
+
+    _argument_group_name: ClassVar[str] = "training"
 
     loss: str = field(
         default="jal-ce", metadata={"help": "Robust loss by registry name; `jal-hf losses` lists them."}

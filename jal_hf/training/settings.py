@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from transformers import HfArgumentParser
 
@@ -21,6 +21,8 @@ from jal_hf.training.recipes import Recipe, load_recipe
 @dataclass
 class ModelArguments:
     """Which network is trained."""
+
+    _argument_group_name: ClassVar[str] = "model"
 
     model: str = field(
         default="resnet18",
@@ -60,6 +62,7 @@ def parser(prog: str = "jal-hf train") -> HfArgumentParser:
     result = _Parser(
         _CLASSES,
         prog=prog,
+        usage=f"{prog} [RECIPE] [--flags]",
         description="Train one robust classifier. RECIPE is a built-in name (digits by default) or a YAML file; "
         "flags override it. Example: jal-hf train mnist --dataset ylecun/mnist --noise symmetric:0.4 --loss agce",
         epilog="Exit codes: 0 done, 1 the run failed, 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM with a "
