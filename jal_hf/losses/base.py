@@ -167,7 +167,7 @@ class RobustLoss(nn.Module):
                 losses = self._soft_losses(in_full_precision(rows), flatten_logits(target))
             else:
                 shape = target.shape
-                labels = target.reshape(-1).long()
+                labels = target.flatten().long()
                 all_counted = all_labels_valid(labels, rows.shape[1], self.ignore_index)
                 if all_counted and class_weight is None and sample_weight is None:
                     value = self._losses(rows, labels, reduction)

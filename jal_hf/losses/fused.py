@@ -48,12 +48,17 @@ class _OnePass(torch.autograd.Function):
             return gradient, None, None, None
         if gradient is None:
             _, gradient = _evaluate(*ctx.saved_tensors, ctx.rule)
-        if ctx.reduction == "none":
-            upstream = upstream.unsqueeze(1)
-        elif ctx.reduction == "mean":
-            upstream = upstream / gradient.shape[0]
         # Autograd takes the gradient to the dtype of the logits.
-        return gradient.mul_(upstream), None, None, None
+        return gradient.mul_(_share_of_a_row(upstream, ctx.reduction, gradient.shape[0])), None, None, None
+
+
+def _share_of_a_row(upstream: Tensor, reduction: str, rows: int) -> Tensor | float:
+    """What each row's gradient is multiplied by, as a column or a number."""
+    if reduction == "none":
+        return upstream.unsqueeze(1)
+    if upstream.is_cpu:
+        return upstream.item() / (rows if reduction == "mean" else 1)
+    return upstream / rows if reduction == "mean" else upstream
 
 
 def one_pass(logits: Tensor, labels: Tensor, rule: Rule, reduction: str) -> Tensor:

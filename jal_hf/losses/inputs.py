@@ -66,9 +66,7 @@ def all_labels_valid(labels: Tensor, num_classes: int, ignore_index: int) -> boo
     Raises:
         ValueError: a label that is neither in [0, K) nor `ignore_index`.
     """
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
-        return False
-    if labels.numel() == 0:
+    if not labels.is_cpu or torch.compiler.is_compiling() or not len(labels):
         return False
     bounds = torch.aminmax(labels)
     lowest, highest = bounds[0].item(), bounds[1].item()

@@ -60,18 +60,15 @@ def normalised(scores: Scores, values: Tensor, slopes: Tensor | None, *, complem
 
     d r / d log p_k = ([k = y] - r) slopes_k / sum_j v_j. The slopes are used up.
     """
-    scale = values.sum(1, keepdim=True).reciprocal_()
-    ratio = scores.label(values).mul_(scale)
-    beside = ratio * scale
+    total = values.sum(1, keepdim=True)
+    ratio = scores.label(values).div_(total)
     if complement:
-        losses = 1.0 - ratio
-        scale.neg_()
-    else:
-        losses = ratio
-        beside.neg_()
-    if slopes is None:
-        return Slope(losses, scale, beside)
-    return Slope(losses, scale.mul_(scores.label(slopes)), slopes.mul_(beside))
+        total.neg_()
+    at_label = total.reciprocal() if slopes is None else scores.label(slopes).div_(total)
+    beside = torch.div(ratio, total.neg_())
+    if slopes is not None:
+        beside = slopes.mul_(beside)
+    return Slope(1.0 - ratio if complement else ratio, at_label, beside)
 
 
 def _weighted(first: Tensor, second: Tensor, alpha: float, beta: float) -> Tensor:
