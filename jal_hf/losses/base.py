@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from jal_hf.losses import on_device
 from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.fused import BLOCK, Rule, one_pass, reduced
 from jal_hf.losses.inputs import (
@@ -168,6 +169,12 @@ class RobustLoss(nn.Module):
             else:
                 shape = target.shape
                 labels = target.flatten().long()
+                terms = self._kernel_terms(rows)
+                if terms is not None and class_weight is None and sample_weight is None:
+                    value, count = on_device.one_kernel(
+                        rows, labels, terms, self.ignore_index, reduction, self._column
+                    )
+                    return (value.reshape(shape) if reduction == "none" else value), count
                 all_counted = all_labels_valid(labels, rows.shape[1], self.ignore_index)
                 if all_counted and class_weight is None and sample_weight is None:
                     value = self._losses(rows, labels, reduction)
@@ -206,6 +213,9 @@ class RobustLoss(nn.Module):
 
     def _losses(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
         """The losses (M,) of valid labels, or their sum or mean."""
+        terms = self._kernel_terms(logits)
+        if terms is not None:
+            return on_device.one_kernel(logits, labels, terms, self.ignore_index, reduction, self._column)[0]
         if logits.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             rule = self._rule(logits)
             if rule is not None:
@@ -222,6 +232,12 @@ class RobustLoss(nn.Module):
         if not self.random and logits.device.type == "cpu" and logits.numel() > BLOCK:
             return Rule(_by_autograd, self.equation, self._column)
         return None
+
+    def _kernel_terms(self, logits: Tensor) -> JointTerms | None:
+        """The terms of the device's own kernel, where it takes these logits and a gradient is wanted."""
+        if torch.compiler.is_compiling() or not (logits.requires_grad and torch.is_grad_enabled()):
+            return None
+        return self.closed_form() if on_device.covers(logits) else None
 
     def _soft_losses(self, logits: Tensor, target: Tensor) -> Tensor:
         if not self.linear_in_label:
