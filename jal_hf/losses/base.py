@@ -15,6 +15,7 @@ from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.fused import BLOCK, Rule, one_pass, reduced
 from jal_hf.losses.inputs import (
     all_labels_valid,
+    as_labels,
     flatten_logits,
     flatten_sample_weight,
     in_full_precision,
@@ -168,7 +169,7 @@ class RobustLoss(nn.Module):
                 losses = self._soft_losses(in_full_precision(rows), flatten_logits(target))
             else:
                 shape = target.shape
-                labels = target.flatten().long()
+                labels = as_labels(target)
                 terms = self._kernel_terms(rows)
                 if terms is not None and class_weight is None and sample_weight is None:
                     value, count = on_device.one_kernel(
@@ -263,7 +264,7 @@ def parameter_names(cls: type[RobustLoss]) -> tuple[str, ...]:
 
 
 def _autocast_off(logits: Tensor) -> Any:
-    device = logits.device.type
+    device = "cpu" if logits.is_cpu else logits.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NOTHING
 
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from jal_hf.losses.inputs import in_full_precision
+
 # Rows are taken in blocks of about this many logits on the CPU, so that temporaries stay in the cache.
 BLOCK = 1 << 16
 
@@ -74,9 +76,9 @@ def one_pass(logits: Tensor, labels: Tensor, rule: Rule, reduction: str) -> Tens
 def _evaluate(logits: Tensor, labels: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
     count, num_classes = logits.shape
     rows = max(1, BLOCK // num_classes)
+    if rows >= count or not logits.is_cpu:
+        return rule.evaluate(in_full_precision(logits), labels, rule.terms)
     dtype = torch.float64 if logits.dtype is torch.float64 else torch.float32
-    if rows >= count or logits.device.type != "cpu":
-        return rule.evaluate(logits.to(dtype), labels, rule.terms)
     losses = torch.empty((count, 1), dtype=dtype)
     gradient = torch.empty((count, num_classes), dtype=dtype)
     for start in range(0, count, rows):

@@ -57,6 +57,11 @@ def is_soft(logits: Tensor, target: Tensor) -> bool:
     return False
 
 
+def as_labels(target: Tensor) -> Tensor:
+    """Class indices of any shape and integer type as int64 (M,)."""
+    return target if target.dim() == 1 and target.dtype is torch.int64 else target.flatten().long()
+
+
 def all_labels_valid(labels: Tensor, num_classes: int, ignore_index: int) -> bool:
     """Checks labels on the CPU; True when no row is ignored, so that the mask can be left out.
 

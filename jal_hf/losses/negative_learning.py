@@ -106,7 +106,7 @@ class NegativeLearningLoss(RobustLoss):
     def _value_and_gradient(self, logits: Tensor, labels: Tensor, _: None) -> tuple[Tensor, Tensor]:
         """With g_j = w_y p_j / (1 - p_j) / ln_neg at the classes drawn, the gradient is g - p sum_j g_j."""
         scores = Scores.without_graph(logits, labels)
-        drawn = labels[:, 1:]
+        drawn = labels.narrow(1, 1, self.ln_neg)
         drawn_p = scores.p.gather(1, drawn)
         rest = 1.0 - drawn_p
         slope = drawn_p.mul_(rest >= SMALLEST).div_(rest.clamp_min_(SMALLEST))
@@ -133,14 +133,16 @@ class NegativeLearningLoss(RobustLoss):
 
     def _draw(self, label: Tensor, num_classes: int) -> Tensor:
         """(N, ln_neg) classes other than the label, given as a column."""
-        rows = torch.arange(label.shape[0] * self.ln_neg, device=label.device).view(-1, self.ln_neg)
-        state = _mix(rows + self.calls.to(label.device) * CALL_STRIDE, self.seed)
+        count, first = label.shape[0] * self.ln_neg, self.seed * SEED_STRIDE % (1 << 62)
+        rows = torch.arange(first, first + count, device=label.device).view(-1, self.ln_neg)
+        state = _mix(rows.add_(self.calls, alpha=CALL_STRIDE))
         self.calls.add_(1)
-        return state.remainder_(num_classes - 1).add_(label).add_(1).remainder_(num_classes)
+        drawn = state.remainder_(num_classes - 1)
+        return drawn.add_(drawn >= label)
 
 
-def _mix(state: Tensor, seed: int) -> Tensor:
-    """A hash of (int64, seed) in [0, 2^31), in place of the state: multiply and shift, wrapping around."""
-    state.add_((seed * SEED_STRIDE) % (1 << 62)).mul_(0x1F123BB5159A55E5)
+def _mix(state: Tensor) -> Tensor:
+    """A hash of int64 in [0, 2^31), in place of the state: multiply and shift, wrapping around."""
+    state.mul_(0x1F123BB5159A55E5)
     state.bitwise_xor_(state >> 29).mul_(0x2545F4914F6CDD1D)
     return state.bitwise_right_shift_(32).bitwise_and_(0x7FFFFFFF)

@@ -33,9 +33,10 @@ def powered_slope(scores: Scores, a: float, q: float) -> Slope:
     """Closed form of `powered_error`."""
     label_p, count = scores.label_p, scores.num_classes
     if q == 2.0:
-        powers = scores.p.square()
-        losses = torch.add(powers.sum(1, keepdim=True), label_p, alpha=-2.0 * a).add_(a * a)
-        return Slope(losses.mul_(1.0 / count), label_p.mul_(-2.0 * a / count), powers.mul_(2.0 / count))
+        at_label = label_p.mul_(-2.0 * a / count)
+        beside = scores.p.square().mul_(2.0 / count)
+        losses = torch.add(at_label, beside.sum(1, keepdim=True), alpha=0.5).add_(a * a / count)
+        return Slope(losses, at_label, beside)
     powers = (q * scores.log_p).exp_()
     label_power = scores.label(powers)
     gap = (a - label_p).clamp_min_(torch.finfo(label_p.dtype).tiny)
