@@ -4,7 +4,7 @@ The maths is that of `closed_form.joint_value_and_gradient`, whose notation hold
 a class (1 for NCE, the focal factor for NFL), f = m l. Sums and products are float32 whatever the logits are.
 Imported only where a kernel is wanted, as `triton` need not be installed; `TRITON_INTERPRET=1` runs it on the CPU.
 """
-# mypy: disallow-untyped-defs=False, disallow-untyped-decorators=False, disallow-untyped-calls=False
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 # What a kernel takes and returns are Triton's own values, for which it has no public types; constants of its
 # compilation are written in capitals, as is usual in Triton.
 # ruff: noqa: N803
