@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
@@ -113,7 +114,7 @@ class NormalizedFocalLoss(RobustLoss):
         return scores.label(focal) / focal.sum(1, keepdim=True)
 
     def slope(self, scores: Scores) -> Slope:
-        factor = (1.0 - scores.p).pow_(self.gamma)
+        factor = torch.rsub(scores.p, 1.0).pow_(self.gamma)
         return normalised(scores, factor * scores.log_p, factor)
 
     def closed_form(self) -> JointTerms:

@@ -49,7 +49,8 @@ class _OnePass(torch.autograd.Function):
             (gradient,) = torch.autograd.grad(value, logits, upstream, create_graph=True)
             return gradient, None, None, None
         if gradient is None:
-            _, gradient = _evaluate(*ctx.saved_tensors, ctx.rule)
+            logits, labels = ctx.saved_tensors
+            _, gradient = _evaluate(logits, labels, ctx.rule)
         # Autograd takes the gradient to the dtype of the logits.
         return gradient.mul_(_share_of_a_row(upstream, ctx.reduction, gradient.shape[0])), None, None, None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -65,8 +65,6 @@ class JointLoss(RobustLoss):
         self.passive = as_loss(passive, "passive")
         self.random = self.active.random or self.passive.random
         self.linear_in_label = self.active.linear_in_label and self.passive.linear_in_label
-        if self.active.slope is None or self.passive.slope is None:
-            self.slope = None
 
     @property
     def label(self) -> str:
@@ -75,8 +73,13 @@ class JointLoss(RobustLoss):
     def equation(self, scores: Scores) -> Tensor:
         return self.alpha * self.active.equation(scores) + self.beta * self.passive.equation(scores)
 
-    def slope(self, scores: Scores) -> Slope:
-        return joined(self.active.slope(scores), self.passive.slope(scores), self.alpha, self.beta)
+    @property
+    def slope(self) -> Callable[[Scores], Slope] | None:  # type: ignore[override]
+        """The joint slope, where both parts have one."""
+        active, passive = self.active.slope, self.passive.slope
+        if active is None or passive is None:
+            return None
+        return lambda scores: joined(active(scores), passive(scores), self.alpha, self.beta)
 
     def closed_form(self) -> JointTerms | None:
         active, passive = self.active.closed_form(), self.passive.closed_form()

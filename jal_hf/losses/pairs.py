@@ -19,7 +19,6 @@ def _pair(
     summary: str,
     citation: str,
     *,
-    closed_form: bool = False,
     fixed: dict[str, Any] | None = None,
     **defaults: float,
 ) -> None:
@@ -42,7 +41,7 @@ def _pair(
             asymmetric=first.asymmetric and second.asymmetric,
             has_detached_factors=first.has_detached_factors or second.has_detached_factors,
             linear_in_label=first.linear_in_label and second.linear_in_label,
-            closed_form=closed_form,
+            closed_form=first.closed_form and second.closed_form,
             parts=(active, passive),
             part_parameters=fixed or {},
             default_parameters={"alpha": 1.0, "beta": 1.0, **defaults},
@@ -59,8 +58,8 @@ for _short, _active in (("nce", "normalised cross entropy"), ("nfl", "normalised
     _pair(f"{_short}+agce", _short, "agce", f"{_active} with AGCE", ALF, beta=4.0, a=6.0, q=1.5)
     _pair(f"{_short}+aul", _short, "aul", f"{_active} with AUL", ALF, beta=4.0, a=6.3, p=1.5)
     _pair(f"{_short}+ael", _short, "ael", f"{_active} with AEL", ALF, beta=4.0, a=5.0)
-_pair("jal-ce", "nce", "amse", "Joint Asymmetric Loss on cross entropy", JAL, closed_form=True)
-_pair("jal-fl", "nfl", "amse", "Joint Asymmetric Loss on the focal loss", JAL, closed_form=True)
+_pair("jal-ce", "nce", "amse", "Joint Asymmetric Loss on cross entropy", JAL)
+_pair("jal-fl", "nfl", "amse", "Joint Asymmetric Loss on the focal loss", JAL)
 _pair(
     "anl-ce",
     "nce",

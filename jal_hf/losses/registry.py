@@ -87,7 +87,14 @@ def register_loss(name: str, **facts: Any) -> Callable[[LossClass], LossClass]:
     def decorate(cls: LossClass) -> LossClass:
         cls.name = name
         register(
-            LossInfo(name=name, cls=cls, linear_in_label=cls.linear_in_label, random=cls.random, **facts)
+            LossInfo(
+                name=name,
+                cls=cls,
+                closed_form=cls.slope is not None or cls._rule is not RobustLoss._rule,
+                linear_in_label=cls.linear_in_label,
+                random=cls.random,
+                **facts,
+            )
         )
         return cls
 

@@ -62,13 +62,15 @@ def normalised(scores: Scores, values: Tensor, slopes: Tensor | None, *, complem
     """
     total = values.sum(1, keepdim=True)
     ratio = scores.label(values).div_(total)
+    beside = ratio / total
     if complement:
+        ratio = torch.rsub(ratio, 1.0)
         total.neg_()
-    at_label = total.reciprocal() if slopes is None else scores.label(slopes).div_(total)
-    beside = torch.div(ratio, total.neg_())
-    if slopes is not None:
-        beside = slopes.mul_(beside)
-    return Slope(1.0 - ratio if complement else ratio, at_label, beside)
+    else:
+        beside.neg_()
+    if slopes is None:
+        return Slope(ratio, total.reciprocal_(), beside)
+    return Slope(ratio, scores.label(slopes).div_(total), slopes.mul_(beside))
 
 
 def _weighted(first: Tensor, second: Tensor, alpha: float, beta: float) -> Tensor:

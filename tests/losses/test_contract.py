@@ -81,10 +81,13 @@ def test_loss_of_half_precision_is_float32_and_equals_that_of_the_upcast_logits(
 def test_loss_keeps_full_precision_under_autocast(name: str) -> None:
     logits, labels = _batch(dtype=torch.float32)
     expected = create_loss(name)(logits, labels)
+    _, expected_gradient = _value_and_gradient(create_loss(name), logits, labels)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = create_loss(name)(logits, labels)
+        _, gradient = _value_and_gradient(create_loss(name), logits, labels)
     assert value.dtype is torch.float32
     torch.testing.assert_close(value, expected, rtol=0, atol=0)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
@@ -162,7 +165,28 @@ def test_gradient_passes_gradcheck(name: str) -> None:
     assert torch.autograd.gradcheck(create_loss(name), (logits.requires_grad_(), labels))
 
 
-@pytest.mark.parametrize("name", ["jal-ce", "jal-fl", "nce", "amse", "mae"])
+@pytest.mark.parametrize("name", NAMES)
+def test_closed_form_gives_value_and_gradient_of_the_equation(name: str) -> None:
+    logits, labels = _batch(40, 17)
+    assert loss_info(name).closed_form
+    value, gradient = _value_and_gradient(create_loss(name), 3.0 * logits, labels)
+    plain, leaf = create_loss(name), (3.0 * logits).requires_grad_()
+    plain._rule = lambda logits: None  # type: ignore[method-assign]
+    expected = plain(leaf, labels)
+    expected.backward()
+    torch.testing.assert_close(value, expected.detach(), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(gradient, leaf.grad, rtol=1e-9, atol=1e-15)
+
+
+def test_joint_of_a_part_without_slope_is_left_to_autograd() -> None:
+    logits, labels = _batch(90, 1000)
+    value, gradient = _value_and_gradient(JointLoss("ldr", "mae"), logits, labels)
+    parts = [_value_and_gradient(create_loss(name), logits, labels) for name in ("ldr", "mae")]
+    torch.testing.assert_close(value, parts[0][0] + parts[1][0], rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient, parts[0][1] + parts[1][1], rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["jal-ce", "jal-fl", "nce", "amse", "mae", "anl-ce", "ldr", "ce+lc"])
 @pytest.mark.parametrize("shape", [(4, K), (90, 1000)])
 def test_second_derivative_is_that_of_the_formula(name: str, shape: tuple[int, int]) -> None:
     logits, labels = _batch(*shape)
@@ -178,11 +202,14 @@ def test_second_derivative_is_that_of_the_formula(name: str, shape: tuple[int, i
     torch.testing.assert_close(curve, plain_curve, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", ["jal-ce", "nfl+rce", "ldr", "nlnl"])
 @pytest.mark.parametrize("shape", [(5, K), (90, 1000)])
-def test_second_backward_through_a_retained_graph_gives_the_same_gradient(shape: tuple[int, int]) -> None:
+def test_second_backward_through_a_retained_graph_gives_the_same_gradient(
+    name: str, shape: tuple[int, int]
+) -> None:
     logits, labels = _batch(*shape)
     leaf = logits.requires_grad_()
-    value = create_loss("jal-ce")(leaf, labels)
+    value = create_loss(name)(leaf, labels)
     (first,) = torch.autograd.grad(value, leaf, retain_graph=True)
     kept = first.clone()
     (second,) = torch.autograd.grad(3.0 * value, leaf)
