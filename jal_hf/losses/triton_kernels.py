@@ -92,7 +92,8 @@ def joint_rows(
 def rescale(gradient: Tensor, factor: Tensor) -> None:
     """Multiplies a contiguous gradient by a factor () in place; a factor of 1 costs no reading and no waiting."""
     block = 8192
-    _rescale[(triton.cdiv(gradient.numel(), block),)](gradient, factor, gradient.numel(), BLOCK=block)
+    grid = (triton.cdiv(gradient.numel(), block),)
+    _rescale[grid](gradient, factor, gradient.numel(), BLOCK=block, enable_fp_fusion=True)
 
 
 @triton.jit(do_not_specialize=["rows", "ignore_index"])
