@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 EXIT_FAILED = 1
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -63,8 +65,7 @@ def explained(folder: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except RunError:
         raise
-    # safetensors' error derives from Exception alone, so its name is looked at, and nothing else is held back.
-    except Exception as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         sentence = explanation(error, Path(folder))
         if sentence is None:
             raise
@@ -87,7 +88,7 @@ def explanation(error: BaseException, folder: Path) -> str | None:
     if number in _REFUSED:
         reason = os.strerror(number or 0)
         return f"{_where(error, folder)} cannot be opened or written ({reason}). {_how_to_go_on(folder)}"
-    is_writer = type(error).__name__ == "SafetensorError" or isinstance(error, RuntimeError)
+    is_writer = isinstance(error, SafetensorError | RuntimeError)
     if is_writer and any(mark in text for mark in _WRITERS):
         return (
             f"A file in {folder} could not be written ({text.splitlines()[0]}; {_free(folder)}). "
