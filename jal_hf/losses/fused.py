@@ -11,7 +11,7 @@ from torch import Tensor
 from jal_hf.losses.inputs import in_full_precision
 
 # Rows are taken in blocks of about this many logits on the CPU, so that temporaries stay in the cache.
-BLOCK = 1 << 16
+BLOCK = 1 << 18
 
 
 class Rule(NamedTuple):
