@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import TrainingArguments
 
+from jal_hf.losses import loss_preset
 from jal_hf.training.hardware import detect_hardware
 from jal_hf.training.schedules import EPOCH_SCHEDULES
 
@@ -142,6 +143,13 @@ class JALTrainingArguments(TrainingArguments):
             self.bf16, self.fp16 = chosen == "bf16", chosen == "fp16"
         if self.channels_last is None:
             self.channels_last = hardware.channels_last
+
+    def take_decay_of_preset(self) -> None:
+        """Take the decay of the named preset where none was asked for."""
+        if self.preset in (None, "auto") or self.weight_decay or self.l1_weight_decay:  # type: ignore[has-type]
+            return
+        chosen = loss_preset(self.loss, str(self.preset))
+        self.weight_decay, self.l1_weight_decay = chosen.weight_decay, chosen.l1_weight_decay
 
     @property
     def precision_name(self) -> str:

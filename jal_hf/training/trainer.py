@@ -78,6 +78,7 @@ class JALTrainer(OneCommitPush, Trainer):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
         if loss is None:
             loss = create_loss(args.loss, preset=args.preset, **(args.loss_args or {}))  # type: ignore[arg-type]
+            args.take_decay_of_preset()
         self.criterion = resolve_loss(loss)
         self.throughput = ThroughputCallback()
         self.validation_dataset = as_training_dataset(validation_dataset, model, train=False, seed=args.seed)

@@ -212,3 +212,13 @@ def test_trainer_logs_components_to_the_log_file(tmp_path: Path) -> None:
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2]
     assert all(any(key.startswith("loss_") for key in line) for line in steps)
+
+
+def test_trainer_takes_loss_and_decay_of_a_preset_unless_decay_was_asked_for(tmp_path: Path) -> None:
+    args = arguments(tmp_path, loss="jal-ce", preset="cifar100")
+    trainer = JALTrainer(model=timm_model(), args=args, train_dataset=Examples())
+    assert trainer.criterion.config()["a"] == 20.0
+    assert (trainer.args.weight_decay, trainer.args.l1_weight_decay) == (0.0, 5e-6)
+    asked = arguments(tmp_path, loss="jal-ce", preset="cifar100", weight_decay=0.3)
+    trainer = JALTrainer(model=timm_model(), args=asked, train_dataset=Examples())
+    assert (trainer.args.weight_decay, trainer.args.l1_weight_decay) == (0.3, 0.0)
