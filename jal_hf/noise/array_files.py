@@ -35,7 +35,6 @@ _BROKEN = (
     SyntaxError,
     MemoryError,
     OverflowError,
-    NotImplementedError,
     RuntimeError,
     struct.error,
     tokenize.TokenError,
