@@ -62,9 +62,11 @@ class PlainCNN(nn.Module):
             for position, out in enumerate(stage):
                 block.add_module(f"conv{position}", nn.Conv2d(channels, out, 3, padding=1))
                 block.add_module(f"bn{position}", nn.BatchNorm2d(out))
+                if position == len(stage) - 1:
+                    # Before the ReLU, which leaves the same maxima and gradients and sees a quarter of the map.
+                    block.add_module("pool", nn.MaxPool2d(2))
                 block.add_module(f"act{position}", nn.ReLU(inplace=True))
                 channels = out
-            block.add_module("pool", nn.MaxPool2d(2))
             self.features.add_module(f"stage{number}", block)
             self.feature_info.append(
                 {"num_chs": channels, "reduction": 2 ** (number + 1), "module": f"features.stage{number}"}

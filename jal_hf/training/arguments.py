@@ -75,6 +75,13 @@ class JALTrainingArguments(TrainingArguments):
             "help": "Run convolutions in the channels_last memory format; default: as the hardware likes it."
         },
     )
+    keep_freed_memory: bool = field(
+        default=True,
+        metadata={
+            "help": "On a CPU under glibc, keep freed memory for the next step; faster, and the process stays at its "
+            "peak memory."
+        },
+    )
     on_nonfinite: str = field(
         default="stop",
         metadata={

@@ -20,6 +20,7 @@ from jal_hf.training.criterion import at_least_one, classes_second, label_count,
 from jal_hf.training.epochs import EpochCallback
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained
+from jal_hf.training.host_memory import keep_freed_memory
 from jal_hf.training.inputs import BATCH_EXTRAS, as_training_dataset, collate_batch
 from jal_hf.training.metrics import ImageClassificationMetric, compute_metrics_with
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
@@ -131,6 +132,8 @@ class JALTrainer(OneCommitPush, Trainer):
         limit = self.args.save_total_limit
         # The parent removes old checkpoints before the new one is marked as whole; CheckpointCallback does it after.
         self.args.save_total_limit = None
+        if self.args.keep_freed_memory and self.args.device.type == "cpu":
+            keep_freed_memory()
         try:
             with explained(str(self.args.output_dir)), self.stop_signals.caught():
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
