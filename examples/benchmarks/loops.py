@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from jal_hf.data import collate_images
 from jal_hf.training.building import build_trainer, create_criterion
+from jal_hf.training.host_memory import keep_freed_memory
 from jal_hf.training.penalty import l1_penalty
 from jal_hf.training.settings import RunSettings
 
@@ -108,6 +109,8 @@ def bare_loop(settings: RunSettings, data: Any) -> Iterator[None]:
     optimizer = torch.optim.SGD(
         parameters, lr=args.learning_rate, momentum=MOMENTUM, weight_decay=args.weight_decay
     )
+    if args.keep_freed_memory and args.device.type == "cpu":
+        keep_freed_memory()
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(args.precision_name)
     model.train()
     while True:

@@ -37,4 +37,5 @@ def keep_freed_memory() -> bool:
     if not hasattr(library, "gnu_get_libc_version"):
         return False
     wishes = ((_M_MMAP_THRESHOLD, _KEPT_BLOCK), (_M_TRIM_THRESHOLD, _NEVER_TRIM), (_M_TOP_PAD, _HEAP_STEP))
-    return all([library.mallopt(name, value) == 1 for name, value in wishes])
+    taken = [library.mallopt(name, value) == 1 for name, value in wishes]
+    return all(taken)

@@ -84,6 +84,7 @@ class JALTrainer(OneCommitPush, Trainer):
         self.throughput = ThroughputCallback()
         self.validation_dataset = as_training_dataset(validation_dataset, model, train=False, seed=args.seed)
         self._last_step: tuple[Tensor, Tensor] | None = None
+        self._operations: dict[Any, int] = {}
         config = dict(self.criterion.config())
         args.run_facts["loss"] = {"name": config.pop("name"), "params": config, "preset": args.preset}
         self.checkpoints = CheckpointCallback(args.save_total_limit)
@@ -217,6 +218,13 @@ class JALTrainer(OneCommitPush, Trainer):
             self.stop_signals.hear(wishes)
             count = counts.sum().to(count.dtype)
         return batches, count
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """As the parent's, which walks over all parameters every step; here once for each shape of the inputs."""
+        shapes = tuple((name, value.shape) for name, value in inputs.items() if isinstance(value, Tensor))
+        if shapes not in self._operations:
+            self._operations[shapes] = int(super().floating_point_ops(inputs))
+        return self._operations[shapes]
 
     def _sum_over_processes(self, value: Tensor) -> Tensor:
         return value if self.args.world_size == 1 else self.accelerator.reduce(value, "sum")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import subprocess
 import sys
@@ -80,6 +81,29 @@ def test_network_starts_with_the_papers_weights(name: str) -> None:
         assert layer.weight.abs().max() <= bound
         assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.12)
         assert layer.bias is None or not layer.bias.any()
+
+
+@pytest.mark.parametrize("name", ["jal_mnist_cnn", "jal_cnn8"])
+def test_pool_before_the_last_relu_of_a_stage_changes_no_bit(name: str) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=10)
+    twin = copy.deepcopy(model)
+    for stage in twin.features:
+        layers = dict(stage.named_children())
+        last = [layer for layer in layers if layer.startswith("act")][-1]
+        delattr(stage, last)
+        pool = stage.pool
+        del stage.pool
+        stage.add_module(last, layers[last])
+        stage.add_module("pool", pool)
+        assert list(dict(stage.named_children()))[-2:] == [last, "pool"] != list(layers)[-2:]
+    batch = images(name).bfloat16().float()
+    for network in (model, twin):
+        network(batch).square().sum().backward()
+    assert torch.equal(model(batch), twin(batch))
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        assert ours.grad is not None
+        assert torch.equal(ours.grad, theirs.grad)
 
 
 @pytest.mark.parametrize("name", ["jal_digits_cnn", "jal_mnist_cnn"])

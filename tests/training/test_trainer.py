@@ -222,3 +222,19 @@ def test_trainer_takes_loss_and_decay_of_a_preset_unless_decay_was_asked_for(tmp
     asked = arguments(tmp_path, loss="jal-ce", preset="cifar100", weight_decay=0.3)
     trainer = JALTrainer(model=timm_model(), args=asked, train_dataset=Examples())
     assert (trainer.args.weight_decay, trainer.args.l1_weight_decay) == (0.3, 0.0)
+
+
+def test_trainer_counts_operations_as_its_parent_and_walks_over_the_parameters_once_a_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = JALTrainer(model=timm_model(), args=arguments(tmp_path), train_dataset=Examples())
+    batches = [{"pixel_values": torch.zeros(rows, 3, 16, 16)} for rows in (4, 2, 4)]
+    expected = [Trainer.floating_point_ops(trainer, batch) for batch in batches]
+    asked: list[int] = []
+    parents = Trainer.floating_point_ops
+    monkeypatch.setattr(
+        Trainer, "floating_point_ops", lambda self, batch: asked.append(1) or parents(self, batch)
+    )
+    assert [trainer.floating_point_ops(batch) for batch in batches] == expected
+    assert expected[0] == 2 * expected[1] > 0
+    assert len(asked) == 2
