@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jal_hf.hub import add_comparisons, render_model_card
 from jal_hf.hub.card_index import main, render_index, run_folders
@@ -61,6 +62,32 @@ def test_index_lists_and_renders_every_run(tmp_path: Path) -> None:
         in render_index(tmp_path)
     )
     assert (tmp_path / "digits" / "README.md").read_text() == render_model_card(tmp_path / "digits")
+
+
+def test_added_run_brings_its_record_and_its_pictures(tmp_path: Path) -> None:
+    run, cards = tmp_path / "grid" / "ce-seed0", tmp_path / "cards"
+    run.mkdir(parents=True)
+    cards.mkdir()
+    write_example_record(run)
+    (run / "plots").mkdir()
+    Image.effect_noise((64, 64), 40).convert("RGBA").save(run / "plots" / "curves.png")
+    assert main([str(cards), "--prefix", "grid-", "--add", str(run)]) == 0
+    added = cards / "grid-ce-seed0"
+    assert (added / "run.json").read_text() == (run / "run.json").read_text()
+    with Image.open(added / "plots" / "curves.png") as picture:
+        assert picture.size == (64, 64)
+    assert "[grid-ce-seed0](grid-ce-seed0/README.md)" in (cards / "README.md").read_text()
+
+
+@pytest.mark.parametrize("words", [["ABSENT"], [".", "--add", "ABSENT"]])
+def test_what_is_no_folder_or_no_run_is_named(
+    words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "ABSENT" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("run", run_folders(PUBLISHED), ids=lambda path: path.name)
