@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -35,3 +38,25 @@ def test_stock_trainer_example_learns(tmp_path: Path) -> None:
 
 def test_jal_trainer_example_learns(tmp_path: Path) -> None:
     assert example("jal_trainer").main(str(tmp_path))["eval_accuracy"] == pytest.approx(0.95, abs=0.05)
+
+
+@pytest.mark.slow
+def test_protocol_benchmark_times_one_run_and_two_side_by_side(tmp_path: Path) -> None:
+    script, figures = EXAMPLES / "benchmarks" / "protocol.py", tmp_path / "figures.json"
+    words = ["--recipe", "digits", "--epochs", "2", "--jobs", "2", "--output", str(figures)]
+    table = subprocess.run(
+        [sys.executable, str(script), *words], capture_output=True, text=True, check=True
+    ).stdout
+    content = json.loads(figures.read_text())
+    assert [run["images"] for run in [content["one"], *content["several"]]] == [2 * 1438] * 3
+    assert f"2 runs side by side / one run: {content['ratio']:.2f}" in table
+
+
+@pytest.mark.slow
+def test_throughput_benchmark_times_the_loops_in_turns(tmp_path: Path) -> None:
+    script, figures = EXAMPLES / "benchmarks" / "throughput.py", tmp_path / "figures.json"
+    words = ["--recipe", "digits", "--steps", "4", "--warmup", "1", "--rounds", "2", "--output", str(figures)]
+    subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, check=True)
+    rates = json.loads(figures.read_text())["images_per_second"]
+    assert len(rates) == 3
+    assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in rates.values())
