@@ -1,0 +1,50 @@
+"""The tables of the README are those of the runs whose records are in model_cards/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jal_hf.analysis.tables import GridTable, grid_table, markdown_table
+from jal_hf.training.grid import Cell
+from jal_hf.training.grid_results import result_line
+
+ROOT = Path(__file__).resolve().parents[2]
+GRIDS = {
+    "mnist": (
+        ["ce", "gce", "nce", "aul", "agce", "ael", "jal-ce"],
+        ["symmetric:0.8", "asymmetric:0.4"],
+    ),
+    "cifar10-short": (["ce", "nce+agce", "jal-ce"], ["symmetric:0.4"]),
+}
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "model_cards").is_dir(), reason="model_cards/ is not part of this installation"
+)
+
+
+def published(grid: str) -> GridTable:
+    """The table of the published runs of a grid."""
+    lines = []
+    for path in sorted((ROOT / "model_cards").glob(f"{grid}-*-seed*/run.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        cell = Cell(record["loss"]["name"], record["noise"]["spec"], record["seed"])
+        lines.append(result_line(cell, record))
+    return grid_table(lines, [], *GRIDS[grid])
+
+
+@pytest.mark.parametrize("grid", sorted(GRIDS))
+def test_readme_shows_the_table_of_the_published_runs(grid: str) -> None:
+    figures = markdown_table(published(grid)).split("\n\n")[1]
+    assert figures.startswith("| loss")
+    assert figures in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("loss", ["nce", "aul", "agce", "ael"])
+def test_published_mnist_cells_lie_within_a_point_and_a_half_of_the_paper(loss: str) -> None:
+    cell = published("mnist").cell(loss, "symmetric:0.8")
+    assert cell.paper is not None
+    assert cell.last
+    assert sum(cell.last) / len(cell.last) == pytest.approx(cell.paper.accuracy, abs=1.5)
