@@ -30,7 +30,9 @@ def published(grid: str) -> GridTable:
     lines = []
     for path in sorted((ROOT / "model_cards").glob(f"{grid}-*-seed*/run.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        cell = Cell(record["loss"]["name"], record["noise"]["spec"], record["seed"])
+        # A record names the class map that the command left to the recipe.
+        noise = record["noise"]["spec"].partition(",classes=")[0]
+        cell = Cell(record["loss"]["name"], noise, record["seed"])
         lines.append(result_line(cell, record))
     return grid_table(lines, [], *GRIDS[grid])
 
