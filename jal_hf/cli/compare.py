@@ -157,10 +157,9 @@ def _report(cells: Sequence[Cell], ledger: GridLedger) -> None:
     results = ledger.results()
     if not results:
         return
-    losses = list(dict.fromkeys([*(cell.loss for cell in cells), *(line["loss"] for line in results)]))
-    noises = list(dict.fromkeys([*(cell.noise for cell in cells), *(line["noise"] for line in results)]))
+    order = ledger.order(cells)
     add_comparisons(results, ledger.folder)
-    table = grid_table(results, ledger.failures(), losses, noises)
+    table = grid_table(results, ledger.failures(), order["losses"], order["noises"])
     markdown, latex = write_tables(table, ledger.folder)
     plot_grid(table, ledger.folder)
     print(f"\n{markdown.read_text(encoding='utf-8')}")

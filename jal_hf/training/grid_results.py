@@ -32,19 +32,34 @@ class GridLedger:
             key: value for key, value in explicit_flags(arguments).items() if key not in _HARMLESS
         }  # fmt: skip
         asked = json.loads(json.dumps({"recipe": "digits", **asked}, default=str, sort_keys=True))
+        cells = list(cells)
+        order = self.order(cells)
         path = self.folder / "grid.json"
         if path.is_file():
             before = json.loads(path.read_text(encoding="utf-8"))
-            for key in sorted({*before, *asked}):
+            for key in sorted({*before, *asked} - {"order"}):
                 if before.get(key) != asked.get(key):
                     raise ValueError(
                         f"{self.folder} holds a grid made with {key} {_said(before.get(key))}, and now it is "
                         f"{_said(asked.get(key))}. Give the same flags to go on with it, or another --out."
                     )
-        _write_whole(path, json.dumps(asked, indent=1) + "\n")
+        _write_whole(path, json.dumps({**asked, "order": order}, indent=1) + "\n")
         retried = {(cell.loss, cell.noise, cell.seed) for cell in cells}
         self._rewrite("results.jsonl", self.results())
         self._rewrite("failures.jsonl", [line for line in self.failures() if _key(line) not in retried])
+
+    def order(self, cells: Iterable[Cell]) -> dict[str, list[str]]:
+        """All losses and noises of the grid in the order of its table.
+
+        That of the command (`cells`) when it names them all; else the order so far, with what is new at the end.
+        """
+        path = self.folder / "grid.json"
+        before = json.loads(path.read_text(encoding="utf-8")).get("order", {}) if path.is_file() else {}
+        cells, lines = list(cells), self.results()
+        return {
+            "losses": _ordered([cell.loss for cell in cells], before.get("losses", ()), lines, "loss"),
+            "noises": _ordered([cell.noise for cell in cells], before.get("noises", ()), lines, "noise"),
+        }
 
     def results(self) -> list[dict[str, Any]]:
         """One mapping for each finished cell, in the order they finished; the last line of a cell counts."""
@@ -115,6 +130,14 @@ def result_line(cell: Cell, record: Mapping[str, Any]) -> dict[str, Any]:
         "deviations": record["protocol"]["deviations"],
         "folder": cell.folder,
     }
+
+
+def _ordered(
+    asked: Iterable[str], before: Iterable[str], lines: Iterable[Mapping[str, Any]], key: str
+) -> list[str]:
+    asked = list(dict.fromkeys(asked))
+    known = list(dict.fromkeys([*before, *(line[key] for line in lines)]))
+    return asked if set(known) <= set(asked) else list(dict.fromkeys([*known, *asked]))
 
 
 def _key(line: Mapping[str, Any]) -> tuple[str, str, int]:

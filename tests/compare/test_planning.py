@@ -91,3 +91,15 @@ def test_grid_folder_refuses_other_settings_but_takes_more_cells(tmp_path: Path)
         ledger.begin(["digits", "--num_train_epochs", "3"], [])
     with pytest.raises(ValueError, match="'digits', and now it is 'mnist'"):
         ledger.begin(["mnist", "--num_train_epochs", "2"], [])
+
+
+def test_rows_keep_their_order_when_a_later_command_names_only_some(tmp_path: Path) -> None:
+    def order(*losses: str) -> list[str]:
+        cells = [Cell(loss, "none", 0) for loss in losses]
+        GridLedger(tmp_path).begin(["digits"], cells)
+        return GridLedger(tmp_path).order(cells)["losses"]
+
+    assert order("ce", "gce", "jal-ce") == ["ce", "gce", "jal-ce"]
+    assert order("jal-ce", "gce") == ["ce", "gce", "jal-ce"]
+    assert order("mae", "ce") == ["ce", "gce", "jal-ce", "mae"]
+    assert order("mae", "jal-ce", "gce", "ce") == ["mae", "jal-ce", "gce", "ce"]
