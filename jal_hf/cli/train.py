@@ -94,7 +94,9 @@ def summary(record: dict[str, Any], folder: Any) -> str:
     rows = [(name, text) for name, text in rows if text != "-"]
     width = max(len(name) for name, _ in rows)
     body = "\n".join(f"  {name:<{width}}  {text}" for name, text in rows)
-    warnings = "".join(f"\n  warning: {text}" for text in record["dataset"]["warnings"])
+    warnings = "".join(
+        f"\n  warning: {text}" for text in (*record["dataset"]["warnings"], *train.get("warnings", ()))
+    )
     title = f"{record['recipe']}: {record['model']['name']} on {record['dataset']['name']}"
     return f"\n{title}\n{body}{warnings}\n  everything is in {folder}"
 

@@ -44,7 +44,13 @@ def card_facts(record: Mapping[str, Any]) -> dict[str, Any]:
         "results": _results(metrics),
         "pictures": _pictures(noise, metrics),
         "training": _training(record),
-        "warnings": [plain(item) for item in dataset.get("warnings") or []],
+        "warnings": [
+            plain(item)
+            for item in (
+                *(dataset.get("warnings") or ()),
+                *(_section(metrics, "train").get("warnings") or ()),
+            )
+        ],
         "skipped_images": _count(dataset.get("skipped_images")),
         "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
         "deviations": [plain(item) for item in protocol.get("deviations") or []],

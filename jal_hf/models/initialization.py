@@ -9,7 +9,8 @@ def initialize_as_papers(module: nn.Module) -> None:
     """Kaiming-uniform (fan in) for convolutions, Xavier-uniform for linear layers, zero biases.
 
     Batch-norm keeps torch's own ones and zeros. Source: the protocol of ALFs (Zhou et al., 2021), ANL (Ye et
-    al., 2023) and JAL, whose CIFAR and MNIST tables share it.
+    al., 2023) and JAL, whose CIFAR and MNIST tables share it. The protocol says nothing of biases; the authors' code
+    leaves torch's small uniform draws, which only the last layer would notice, as batch-norm removes the others.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

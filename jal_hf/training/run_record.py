@@ -85,7 +85,7 @@ def _train_figures(settings: RunSettings, data: Any, trainer: JALTrainer) -> dic
         dataset = Subset(dataset, chosen)
         given, clean = given[chosen], None if clean is None else clean[chosen]
     logits = trainer.predict(dataset, metric_key_prefix="train").predictions
-    return training_set_figures(logits, given, clean)
+    return training_set_figures(logits, given, clean, data.class_names)
 
 
 def _dataset_section(settings: RunSettings, data: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jal_hf import ImageClassificationMetric
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import mark_complete
 from jal_hf.training.criterion import classes_second, logits_of
-from jal_hf.training.diagnostics import confidence_histogram
+from jal_hf.training.diagnostics import confidence_histogram, lost_classes, training_set_figures
 from jal_hf.training.folder import prepare_folder
 from jal_hf.training.hardware import cpu_flags, detect_hardware
 from jal_hf.training.metrics import classification_metrics
@@ -122,6 +122,26 @@ def test_confidence_histogram_separates_right_from_wrong_labels() -> None:
     histogram = confidence_histogram(probabilities, np.array([0, 1, 1]), np.array([0, 0, 1]), bins=10)
     assert sum(histogram["clean"]) == 2
     assert histogram["wrong"][1] == 1  # p(given) = 0.1 opens the second bin
+
+
+def test_lost_class_is_named_with_the_class_that_swallowed_it() -> None:
+    given = np.array([0] * 20 + [1] * 20 + [2] * 20)
+    predicted = np.array([0] * 20 + [2] * 19 + [1] + [2] * 20)
+    assert lost_classes(predicted, given, 4) == [{"class": 1, "given": 20, "predicted": 1, "mostly": 2}]
+    given, predicted = np.append(given, -100), np.append(predicted, 3)
+    figures = training_set_figures(np.eye(4)[predicted], given, None, ["ant", "bee", "cat", "dog"])
+    assert figures["lost_classes"][0]["class"] == 1
+    assert figures["warnings"][0] == (
+        "Class bee is lost: given to 20 training rows, predicted for 1, mostly taken for cat."
+    )
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_no_class_is_lost_while_each_is_predicted_a_tenth_as_often_as_given(label: int) -> None:
+    given = np.repeat([0, 1], 20)
+    predicted = np.full(40, 1 - label)
+    predicted[:2] = label
+    assert lost_classes(predicted, given, 3) == []
 
 
 def test_folder_refuses_a_finished_run_and_takes_it_with_overwrite(tmp_path: Path) -> None:
