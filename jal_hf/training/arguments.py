@@ -163,6 +163,15 @@ class JALTrainingArguments(TrainingArguments):
         """What is really used: "bf16", "fp16" or "fp32"."""
         return "bf16" if self.bf16 else "fp16" if self.fp16 else "fp32"
 
+    @property
+    def device(self) -> torch.device:
+        """The device of this process; a CPU without the index that accelerate gives it among several processes.
+
+        torch.load takes no "cpu:0" as a place, and transformers before 5.23 hands it on when it resumes.
+        """
+        found = super().device
+        return torch.device("cpu") if found.type == "cpu" else found
+
     def __getstate__(self) -> dict[str, Any]:
         """Without the token, for the Trainer pickles its arguments into every checkpoint."""
         return {**self.__dict__, "hub_token": None}
