@@ -76,6 +76,8 @@ def summary(record: dict[str, Any], folder: Any) -> str:
         f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in _short(loss["params"])
     )
     speed = [f"{training['images_per_second']:.0f} images/s"] if training["images_per_second"] else []
+    resumed = training.get("resumed_from_step")
+    seconds = f"{training['seconds']:.0f} s" + (f" from step {resumed} on" if resumed else "")
     rows = [
         ("loss", f"{loss['name']}({parameters})"),
         ("noise", _noise(noise)),
@@ -88,7 +90,7 @@ def summary(record: dict[str, Any], folder: Any) -> str:
         ("noisy validation accuracy", _percent(last.get("validation_accuracy"))),
         ("training labels: clean recovered", _percent(train.get("clean_accuracy"))),
         ("training labels: wrong memorised", _percent(train.get("memorized_rate"))),
-        ("time", ", ".join([f"{training['seconds']:.0f} s", *speed, training["precision"]])),
+        ("time", ", ".join([seconds, *speed, training["precision"]])),
         ("waiting for data", _percent(training["data_wait_share"])),
     ]
     rows = [(name, text) for name, text in rows if text != "-"]

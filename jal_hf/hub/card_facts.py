@@ -184,13 +184,18 @@ def _training(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("gradient clipping", _text(_value(training.get("max_grad_norm")))),
         ("precision", _text(training.get("precision"))),
         ("seed", _count(record.get("seed"))),
-        (
-            "time",
-            f"{training['seconds']:,.0f} s" if isinstance(training.get("seconds"), int | float) else None,
-        ),
+        ("time", training_time(training)),
         ("speed", f"{speed:,.0f} images a second" if isinstance(speed, int | float) else None),
     ]
     return [(name, text) for name, text in rows if text is not None]
+
+
+def training_time(training: Mapping[str, Any]) -> str | None:
+    """Seconds of training; of a run that was resumed, those of its last part, which is said."""
+    seconds, resumed = training.get("seconds"), _count(training.get("resumed_from_step"))
+    if not isinstance(seconds, int | float):
+        return None
+    return f"{seconds:,.0f} s" + (f" from step {resumed} on" if resumed else "")
 
 
 def _comparison(comparison: Mapping[str, Any]) -> list[dict[str, str]]:

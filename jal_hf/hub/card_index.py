@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from jal_hf.hub.card_facts import training_time
 from jal_hf.hub.metadata import dataset_label
 from jal_hf.hub.model_card import load_record, replace_text, write_card
 from jal_hf.hub.text import code, percent, plain
@@ -40,14 +41,13 @@ def render_index(folder: Path) -> str:
     for run in run_folders(folder):
         record = load_record(run)
         last = (record.get("metrics") or {}).get("last") or {}
-        seconds = (record.get("training") or {}).get("seconds")
         cells = (
             f"[{plain(run.name)}]({run.name}/README.md)",
             plain(dataset_label(record)),
             code((record.get("noise") or {}).get("spec", "none")),
             code(record["loss"]["name"]),
             percent(last.get("accuracy")),
-            f"{seconds:,.0f} s" if isinstance(seconds, int | float) else "-",
+            training_time(record.get("training") or {}) or "-",
         )
         rows.append(f"| {' | '.join(cells)} |\n")
     return _HEAD + "".join(rows)

@@ -56,6 +56,15 @@ def test_card_compares_with_cross_entropy_where_a_grid_holds_it() -> None:
     assert "## Against cross entropy" not in render_model_card(example_record(comparison={"rows": rows[1:]}))
 
 
+def test_card_names_lost_classes_and_the_part_that_its_time_is_of() -> None:
+    warning = "Class 7 is lost: given to 6,142 training rows, predicted for 45, mostly taken for 1."
+    record = example_record(training={"resumed_from_step": 11501})
+    record["metrics"]["train"]["warnings"] = [warning]
+    text = render_model_card(record)
+    assert f"- {warning}" in text
+    assert "| time | 20 s from step 11,501 on |" in text
+
+
 @pytest.mark.parametrize("name", list_losses())
 def test_card_tells_formula_and_paper_of_every_loss(name: str) -> None:
     text = render_model_card(example_record(loss={"name": name, "params": {}, "preset": None}))
