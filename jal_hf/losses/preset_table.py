@@ -16,8 +16,9 @@ DIGITS_SEARCH = (
     "(at learning rate 0.1), a = 60 gave 0.530"
 )
 MNIST_SEARCH = (
-    "symmetric 0.8, 10 % held back, the whole 50 epochs, seed 0: accuracy 0.2005 on noisy labels at the last epoch; "
-    "alpha 1 with beta 0.05 ended at 0.188 and with 0.03 at 0.196, both having been higher before"
+    "10 % held back, the whole 50 epochs, seed 0: accuracy on noisy labels at the last epoch 0.1997 under symmetric 0.8 "
+    "and 0.7907 under asymmetric 0.4; alpha 0.05 gave 0.2005 under the first and can lose a class under the second, "
+    "alpha 1 gave 0.188 under the first, having been higher before"
 )
 
 
@@ -43,7 +44,7 @@ DATASET_DECAY: dict[str, tuple[float, str]] = {
 def _jal() -> dict[str, Entry]:
     return {
         "digits": Entry({"alpha": 1.0, "beta": 1.0, "a": 30.0}, f"{OWN}, {DIGITS_SEARCH}", l2=5e-4),
-        "mnist": Entry({"alpha": 0.05, "beta": 0.05, "a": 30.0}, f"{OWN}, {MNIST_SEARCH}", l2=1e-3),
+        "mnist": Entry({"alpha": 0.2, "beta": 0.05, "a": 30.0}, f"{OWN}, {MNIST_SEARCH}", l2=1e-3),
         "cifar10": Entry({"alpha": 1.0, "beta": 1.0, "a": 30.0}, f"{JAL}; L1 5e-5", l1=5e-5),
         "cifar100": Entry({"alpha": 5.0, "beta": 1.0, "a": 20.0}, f"{JAL}; L1 5e-6", l1=5e-6),
         "webvision-mini": Entry({"alpha": 50.0, "beta": 1.0, "a": 30.0}, f"{JAL}; L2 3e-5", l2=3e-5),
