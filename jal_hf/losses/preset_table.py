@@ -17,8 +17,8 @@ DIGITS_SEARCH = (
 )
 MNIST_SEARCH = (
     "10 % held back, the whole 50 epochs, seed 0: accuracy on noisy labels at the last epoch 0.1997 under "
-    "symmetric 0.8 and 0.7907 under asymmetric 0.4; alpha 0.05 gave 0.2005 under the first and can lose a class under the second, "
-    "alpha 1 gave 0.188 under the first, having been higher before"
+    "symmetric 0.8 and 0.7907 under asymmetric 0.4; alpha 0.05 gave 0.2005 under the first and can lose "
+    "a class under the second, alpha 1 gave 0.188 under the first, having been higher before"
 )
 
 
