@@ -107,7 +107,11 @@ def _lost_class_warnings(lost: Sequence[dict[str, int]], class_names: Sequence[s
             f"{entry['predicted']:,}, mostly taken for {class_names[entry['mostly']]}."
             for entry in lost[:MOST_LOST_SHOWN]
         ),
-        *([f"Lost classes beyond these: {len(lost) - MOST_LOST_SHOWN}."] if len(lost) > MOST_LOST_SHOWN else ()),
+        *(
+            [f"Lost classes beyond these: {len(lost) - MOST_LOST_SHOWN}."]
+            if len(lost) > MOST_LOST_SHOWN
+            else ()
+        ),
         "A bounded loss hardly brings back a class that another swallowed early; longer training, another seed or "
         "more weight on a normalised part such as NCE (alpha) may.",
     ]
