@@ -69,6 +69,8 @@ def finish(
 
 def summary(record: dict[str, Any], folder: Any) -> str:
     """The closing table: what was trained on what, and how well."""
+    from jal_hf.hub.card_facts import training_time
+
     noise, metrics, training = record["noise"] or {}, record["metrics"], record["training"]
     last, best, train = metrics["last"] or {}, metrics["best"] or {}, metrics["train"] or {}
     loss = record["loss"]
@@ -76,8 +78,6 @@ def summary(record: dict[str, Any], folder: Any) -> str:
         f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in _short(loss["params"])
     )
     speed = [f"{training['images_per_second']:.0f} images/s"] if training["images_per_second"] else []
-    resumed = training.get("resumed_from_step")
-    seconds = f"{training['seconds']:.0f} s" + (f" from step {resumed} on" if resumed else "")
     rows = [
         ("loss", f"{loss['name']}({parameters})"),
         ("noise", _noise(noise)),
@@ -90,7 +90,7 @@ def summary(record: dict[str, Any], folder: Any) -> str:
         ("noisy validation accuracy", _percent(last.get("validation_accuracy"))),
         ("training labels: clean recovered", _percent(train.get("clean_accuracy"))),
         ("training labels: wrong memorised", _percent(train.get("memorized_rate"))),
-        ("time", ", ".join([seconds, *speed, training["precision"]])),
+        ("time", ", ".join([str(training_time(training)), *speed, training["precision"]])),
         ("waiting for data", _percent(training["data_wait_share"])),
     ]
     rows = [(name, text) for name, text in rows if text != "-"]
