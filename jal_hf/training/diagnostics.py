@@ -103,8 +103,8 @@ def _lost_class_warnings(lost: Sequence[dict[str, int]], class_names: Sequence[s
         return []
     return [
         *(
-            f"Class {class_names[entry['class']]} is lost: given to {entry['given']:,} training rows, predicted for "
-            f"{entry['predicted']:,}, mostly taken for {class_names[entry['mostly']]}."
+            f"Class {class_names[entry['class']]} is lost: given to {entry['given']:,} training rows, predicted on "
+            f"{entry['predicted']:,} of all, mostly taken for class {class_names[entry['mostly']]}."
             for entry in lost[:MOST_LOST_SHOWN]
         ),
         *(

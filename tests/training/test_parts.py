@@ -132,7 +132,7 @@ def test_lost_class_is_named_with_the_class_that_swallowed_it() -> None:
     figures = training_set_figures(np.eye(4)[predicted], given, None, ["ant", "bee", "cat", "dog"])
     assert figures["lost_classes"][0]["class"] == 1
     assert figures["warnings"][0] == (
-        "Class bee is lost: given to 20 training rows, predicted for 1, mostly taken for cat."
+        "Class bee is lost: given to 20 training rows, predicted on 1 of all, mostly taken for class cat."
     )
 
 
