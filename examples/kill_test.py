@@ -28,9 +28,9 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import jal_hf.training.run as training
+import jal_hf.runs.run as training
+from jal_hf.runs.config import parse_settings
 from jal_hf.training.checkpoints import checkpoint_folders, is_complete, last_complete_checkpoint
-from jal_hf.training.settings import parse_settings
 
 POLL_SECONDS = 0.0005
 

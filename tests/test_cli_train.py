@@ -134,7 +134,7 @@ def test_a_recipe_file_with_an_unknown_key_is_refused(
 def test_train_looks_at_a_part_of_a_large_training_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jal_hf.training.run_record.TRAIN_FIGURES_ROWS", 200)
+    monkeypatch.setattr("jal_hf.runs.recording.TRAIN_FIGURES_ROWS", 200)
     assert main(["train", "--num_train_epochs", "1", "--output_dir", str(tmp_path / "out")]) == 0
     histogram = json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]["train"][
         "confidence_histogram"

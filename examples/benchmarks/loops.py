@@ -17,10 +17,10 @@ from torchvision import transforms
 from transformers import TrainerCallback
 
 from jal_hf.data import collate_images
-from jal_hf.training.building import build_trainer, create_criterion
+from jal_hf.runs.config import RunSettings
+from jal_hf.runs.parts import build_trainer, create_criterion
 from jal_hf.training.host_memory import keep_freed_memory
 from jal_hf.training.penalty import l1_penalty
-from jal_hf.training.settings import RunSettings
 
 MOMENTUM = 0.9
 

@@ -30,8 +30,8 @@ import torch
 from clock import Clock, Spent
 from loops import StepClock, bare_loop, plain_loop
 
-from jal_hf.training.building import build_trainer, create_criterion, image_dataset, load_data
-from jal_hf.training.settings import RunSettings, parse_settings
+from jal_hf.runs.config import RunSettings, parse_settings
+from jal_hf.runs.parts import build_trainer, create_criterion, image_dataset, load_data
 
 HERE = Path(__file__).resolve().parent
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 AUGMENTS = ("none", "crop-flip", "crop-flip-rotate", "randomresizedcrop", "resize-crop-flip")
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataArguments:
     """What to train on and what is done to it; `HfArgumentParser` turns every field into a flag."""
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from jal_hf.ground.files import write_text
+from jal_hf.ground.record import RunRecord
 from jal_hf.hub.card_facts import training_time
 from jal_hf.hub.metadata import dataset_label
-from jal_hf.hub.model_card import load_record, replace_text, write_card
+from jal_hf.hub.model_card import write_card
 from jal_hf.hub.text import code, percent, plain
 
 _HEAD = """# Cards of runs that took place
@@ -39,15 +41,14 @@ def render_index(folder: Path) -> str:
     """A Markdown table of the runs below `folder`, each linked to its card."""
     rows = []
     for run in run_folders(folder):
-        record = load_record(run)
-        last = (record.get("metrics") or {}).get("last") or {}
+        record = RunRecord.read(run)
         cells = (
             f"[{plain(run.name)}]({run.name}/README.md)",
             plain(dataset_label(record)),
-            code((record.get("noise") or {}).get("spec", "none")),
-            code(record["loss"]["name"]),
-            percent(last.get("accuracy")),
-            training_time(record.get("training") or {}) or "-",
+            code(record.noise.get("spec", "none")),
+            code(record.loss["name"]),
+            percent(record.last.get("accuracy")),
+            training_time(record.training) or "-",
         )
         rows.append(f"| {' | '.join(cells)} |\n")
     return _HEAD + "".join(rows)
@@ -85,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
         add_run(run, asked.folder / f"{asked.prefix}{run.name}")
     for run in run_folders(asked.folder):
         print(write_card(run))
-    replace_text(asked.folder / "README.md", render_index(asked.folder))
+    write_text(asked.folder / "README.md", render_index(asked.folder))
     return 0
 
 

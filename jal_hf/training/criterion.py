@@ -3,22 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers.modeling_outputs import TokenClassifierOutput
 
-from jal_hf.losses import RobustLoss, create_loss
+from jal_hf.losses import RobustLoss, create_loss, loss_preset
+from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 
 
-def resolve_loss(loss: RobustLoss | str) -> RobustLoss:
-    """A loss by object or registry name (with its default parameters)."""
-    if isinstance(loss, str):
-        return create_loss(loss)
-    if not isinstance(loss, RobustLoss):
+@dataclass(frozen=True)
+class LossChoice:
+    """The loss that is trained, and the decay that comes with it."""
+
+    criterion: RobustLoss
+    weight_decay: float
+    l1_weight_decay: float
+
+
+def decide_loss(
+    loss: RobustLoss | str | None,
+    args: JALTrainingArguments,
+    *,
+    num_classes: int | None = None,
+    noise: Any = None,
+) -> LossChoice:
+    """The one place that decides the loss: from an object, a name, or the arguments, their preset and parameters.
+
+    Args:
+        loss: An object is taken as it is; a name takes the place of `args.loss`.
+        args: `preset` brings parameters, and decay where none was given; `loss_args` win. Nothing in it is changed.
+        num_classes: K, for preset 'auto'.
+        noise: What preset 'auto' knows of the noise: a rate of symmetric noise, a transition matrix, or an object.
+
+    Raises:
+        ValueError: A loss object beside arguments that speak of another, or an unknown loss, preset or parameter.
+        TypeError: Neither a loss nor a name.
+    """
+    decay = (float(args.weight_decay or 0.0), float(args.l1_weight_decay or 0.0))
+    given = parse_json_object("loss_args", args.loss_args)
+    if isinstance(loss, RobustLoss):
+        also = "preset" if args.preset else "loss_args" if given else ""
+        if also:
+            raise ValueError(
+                f"A loss object was given and {also} {getattr(args, also)!r} as well; they contradict each other. "
+                "Give the loss by name to take its parameters from the arguments, or leave the argument out."
+            )
+        return LossChoice(loss, *decay)
+    if loss is not None and not isinstance(loss, str):
         raise TypeError(f"loss must be a RobustLoss or a registered name, got {type(loss).__name__}.")
-    return loss
+    name = loss or args.loss
+    if args.preset == "auto":
+        known = {"num_classes": num_classes, "noise": noise}
+        found = {key: value for key, value in known.items() if value is not None}
+        return LossChoice(create_loss(name, preset="auto", **{**found, **given}), *decay)
+    if args.preset is None:
+        return LossChoice(create_loss(name, **given), *decay)
+    preset = loss_preset(name, args.preset)
+    if not args.decay_given:
+        decay = (preset.weight_decay, preset.l1_weight_decay)
+    return LossChoice(create_loss(name, **{**preset.params, **given}), *decay)
 
 
 def logits_of(outputs: Any) -> Tensor:
@@ -34,25 +81,26 @@ def logits_of(outputs: Any) -> Tensor:
     return outputs[0]  # type: ignore[no-any-return]
 
 
-def classes_second(logits: Tensor, labels: Tensor) -> Tensor:
+def gives_classes_last(outputs: Any) -> bool:
+    """Whether a model's output holds token logits (N, T, K), as transformers' token classifiers give them."""
+    return isinstance(outputs, TokenClassifierOutput)
+
+
+def classes_second(logits: Tensor, labels: Tensor, classes_last: bool = False) -> Tensor:
     """Put the class axis where the losses expect it, (N, K, d1, ...).
 
     transformers' token classifiers give (N, T, K) for labels (N, T), and some of its segmenters a map coarser than
     the labels' (N, H, W), which is scaled up as their own losses do; every other layout is already right.
+
+    Args:
+        classes_last: Decides where K = T and the shape fits both layouts.
     """
-    if (
-        labels.dim() == 2
-        and logits.dim() == 3
-        and logits.shape[:2] == labels.shape
-        and not labels.is_floating_point()
-    ):
-        return logits.transpose(1, 2)
-    if (
-        labels.dim() == 3
-        and logits.dim() == 4
-        and logits.shape[2:] != labels.shape[1:]
-        and not labels.is_floating_point()
-    ):
+    if labels.is_floating_point():
+        return logits
+    if labels.dim() == 2 and logits.dim() == 3 and logits.shape[:2] == labels.shape:
+        is_square = logits.shape[2] == labels.shape[1]
+        return logits.transpose(1, 2) if classes_last or not is_square else logits
+    if labels.dim() == 3 and logits.dim() == 4 and logits.shape[2:] != labels.shape[1:]:
         return functional.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
     return logits
 
@@ -74,7 +122,9 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
         >>> from jal_hf import as_compute_loss_func
         >>> compute_loss_func = as_compute_loss_func("jal-ce")
     """
-    criterion = resolve_loss(loss)
+    criterion = create_loss(loss) if isinstance(loss, str) else loss
+    if not isinstance(criterion, RobustLoss):
+        raise TypeError(f"loss must be a RobustLoss or a registered name, got {type(loss).__name__}.")
     if getattr(criterion, "weight", None) is not None:
         raise ValueError("The stock Trainer cannot average a loss with class weights; use JALTrainer for it.")
     if criterion.ignore_index != -100:
@@ -90,7 +140,8 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
             raise ValueError(
                 "The batch has no 'labels', so no loss can be computed; check the data collator."
             )
-        total, count = criterion.total(classes_second(logits_of(outputs), labels), labels)
+        logits = classes_second(logits_of(outputs), labels, gives_classes_last(outputs))
+        total, count = criterion.total(logits, labels)
         return total / at_least_one(count if num_items_in_batch is None else num_items_in_batch)
 
     return compute_loss

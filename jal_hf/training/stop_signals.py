@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from jal_hf.training.delayed import DelayedFlag
+from jal_hf.training.device_flags import DelayedFlag
 
 _CAUGHT = (signal.SIGTERM, signal.SIGINT)
 

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jal_hf.analysis.audit import audit_run
 from jal_hf.analysis.folds import cross_validated_probabilities
 from jal_hf.analysis.predictions import example_losses
 from jal_hf.analysis.records import read_run
-from jal_hf.analysis.rerun import settings_of_run
 from jal_hf.cli.main import main
 from jal_hf.losses import create_loss
+from jal_hf.runs.audit.audit import audit_run
+from jal_hf.runs.rerun import settings_of_run
 
 TRAIN = ["train", "digits", "--num_train_epochs", "6", "--disable_tqdm", "true"]
 

@@ -135,6 +135,6 @@ def test_search_space_holds_the_preset_and_starts_where_a_is_allowed() -> None:
 def test_tune_names_the_install_line_when_optuna_is_absent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("jal_hf.analysis.study.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("jal_hf.runs.tune.study.importlib.util.find_spec", lambda name: None)
     assert main(["tune", "digits", "--output_dir", str(tmp_path)]) == 2
     assert "pip install 'jal_hf[tune]'" in capsys.readouterr().err

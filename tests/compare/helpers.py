@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jal_hf.training.grid import Cell
+from jal_hf.runs.grid.cells import Cell
 
 
 def record(accuracy: float, best: float | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 
 from jal_hf.cli.compare import main
 from jal_hf.cli.train import finish
-from jal_hf.training.grid import Cell, cell_settings
+from jal_hf.runs.grid.cells import Cell, cell_settings
 
 SHARED = ["digits", "--num_train_epochs", "2", "--precision", "fp32"]
 GRID = ["--losses", "ce,jal-ce", "--noises", "symmetric:0.4", "--seeds", "0,1"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jal_hf.training.recipes import list_recipes, load_recipe
-from jal_hf.training.settings import parse_settings
+from jal_hf.runs.config import parse_settings
+from jal_hf.runs.recipes import list_recipes, load_recipe
 
 
 @pytest.mark.parametrize("name", list_recipes())

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from jal_hf.ground.record import write_record
+from jal_hf.runs.grid.cells import Cell
+from jal_hf.runs.grid.ledger import GridLedger
+from jal_hf.runs.grid.schedule import run_cells
+from jal_hf.runs.grid.workers import WorkerPool, worker_environment
 from jal_hf.training import grid_run
-from jal_hf.training.grid import Cell
-from jal_hf.training.grid_results import GridLedger
-from jal_hf.training.grid_run import run_cells
-from jal_hf.training.grid_workers import WorkerPool, worker_environment
-from jal_hf.training.record import write_record
 from tests.compare.helpers import CELLS, record
 
 # A worker without torch: it trains nothing, and fails as the loss's name tells it to.

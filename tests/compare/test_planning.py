@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from jal_hf.cli.compare import main
-from jal_hf.training.grid import Cell, check_grid, plan_cells, split_losses, split_noises, split_seeds
-from jal_hf.training.grid_results import GridLedger
+from jal_hf.runs.grid.cells import Cell, check_grid, plan_cells, split_losses, split_noises, split_seeds
+from jal_hf.runs.grid.ledger import GridLedger
 
 
 def test_noises_keep_the_commas_of_their_options() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jal_hf.analysis.tables import GridTable, grid_table, markdown_table
-from jal_hf.training.grid import Cell
-from jal_hf.training.grid_results import result_line
+from jal_hf.runs.grid.cells import Cell
+from jal_hf.runs.grid.ledger import result_line
 
 ROOT = Path(__file__).resolve().parents[2]
 GRIDS = {

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from jal_hf.data import AUGMENTS
-from jal_hf.training.recipes import load_recipe
-from jal_hf.training.run import run_training
-from jal_hf.training.settings import parse_settings
+from jal_hf.runs.config import parse_settings
+from jal_hf.runs.recipes import load_recipe
+from jal_hf.runs.run import run_training
 from tests.data.conftest import encoded
 
 OWN = ("cifar100", "cifar10n", "webvision-mini", "clothing1m", "imagefolder")

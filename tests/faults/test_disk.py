@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import Dataset
 
 from jal_hf.cli.main import main
+from jal_hf.runs.folder import prepare_folder
 from jal_hf.training.failures import RunError, explained
-from jal_hf.training.folder import prepare_folder
 from tests.distributed.scenarios import Points, make_trainer
 from tests.faults.helpers import AtStep, assert_resumes_to, trainer_in, weights_after
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from transformers import TrainerCallback
 
-from jal_hf.training.building import build_trainer, create_criterion, load_data
-from jal_hf.training.settings import parse_settings
+from jal_hf.runs.config import parse_settings
+from jal_hf.runs.parts import build_trainer, create_criterion, load_data
 
 
 class ResidentMemory(TrainerCallback):

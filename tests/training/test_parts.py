@@ -12,14 +12,14 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf import ImageClassificationMetric
+from jal_hf.ground.record import epoch_figures, read_record, write_record
+from jal_hf.runs.folder import prepare_folder
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import mark_complete
 from jal_hf.training.criterion import classes_second, logits_of
 from jal_hf.training.diagnostics import confidence_histogram, lost_classes, training_set_figures
-from jal_hf.training.folder import prepare_folder
 from jal_hf.training.hardware import cpu_flags, detect_hardware
 from jal_hf.training.metrics import classification_metrics
-from jal_hf.training.record import epoch_figures, read_record, write_record
 from jal_hf.training.schedules import epoch_factor, epoch_scheduler
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from jal_hf.ground.sentences import did_you_mean, shortened
+
+_LONGEST_PATH = 1024
 _SECTIONS = ("protocol", "sources", "fast", "description")
 
 
@@ -22,11 +25,11 @@ class Recipe:
     """
 
     name: str
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     description: str = ""
-    protocol: dict[str, Any] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
-    fast: dict[str, Any] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    fast: Mapping[str, Any] = field(default_factory=dict)
 
 
 def list_recipes() -> list[str]:
@@ -45,22 +48,20 @@ def load_recipe(name: str) -> Recipe:
         text = (resources.files("jal_hf") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
         return _parse(name, text)
     path = Path(name)
-    if path.is_file():
+    if len(name) < _LONGEST_PATH and path.is_file():
         return _parse(path.stem, path.read_text(encoding="utf-8"))
     names = list_recipes()
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"Unknown recipe {name!r}.{hint} Built in: {', '.join(names)}; or give the path of a YAML file."
+        f"Unknown recipe {shortened(name)!r}.{did_you_mean(name, names)} Built in: {', '.join(names)}; or give the path of a YAML file."
     )
 
 
 def _parse(name: str, text: str) -> Recipe:
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"Recipe {name!r} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ValueError(f"Recipe {name!r} must be a mapping of flag names to values.")
     sections = {key: content.pop(key) for key in _SECTIONS if content.get(key) is not None}
     for key in ("protocol", "sources", "fast"):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jal_hf.analysis.audit_data import RunData, load_run_data
 from jal_hf.analysis.detection import DetectionScores, detection_scores
 from jal_hf.analysis.estimates import (
     NoiseEstimate,
@@ -17,17 +15,23 @@ from jal_hf.analysis.estimates import (
     estimate_by_confident_learning,
     has_cleanlab,
 )
-from jal_hf.analysis.folds import check_folds, cross_validated_probabilities, recipe_trainer
+from jal_hf.analysis.folds import check_folds, cross_validated_probabilities
 from jal_hf.analysis.histograms import confidence_histogram, plot_confidence_histogram
 from jal_hf.analysis.label_issues import FloatArray, LabelIssues, find_label_issues
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.predictions import example_losses, predict_logits, softmax
-from jal_hf.analysis.records import read_run, run_title
 from jal_hf.analysis.report_page import render_report, write_report
-from jal_hf.analysis.rerun import settings_of_run
 from jal_hf.analysis.style import save_figure
 from jal_hf.analysis.thumbnails import thumbnail_uris
+from jal_hf.ground.files import write_json
+from jal_hf.ground.record import RunRecord
 from jal_hf.losses import create_loss
+from jal_hf.runs.audit.fold_training import recipe_trainer
+from jal_hf.runs.audit.run_data import RunData, load_run_data
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.repeat import config_of_run, refuse_strange_sources
+
+Summary = dict[str, Any]
 
 THUMBNAIL_CHARACTERS = 12_000_000
 
@@ -38,25 +42,34 @@ class Audit:
 
     folder: Path
     issues: LabelIssues
-    summary: dict[str, Any]
+    summary: Summary
 
 
 def audit_run(
     run: str | Path,
     *,
-    dataset: str | None = None,
+    dataset: Any = None,
     noise: str | None = None,
     folds: int = 0,
     top: int = 10_000,
+    trust: bool = False,
+    config: RunConfig | None = None,
 ) -> Audit:
     """Rank the run's training labels and write `RUN/audit/`: label_issues.parquet, report.html, summary.json.
 
-    `dataset` and `noise` replace the run's own, for data that has moved or another set of the same classes.
-    With `folds` of at least 2 the ranking uses out-of-sample probabilities: the recipe is trained that many
-    times, each time without the rows it then judges. `top` rows are listed on the page; the table holds all.
+    Args:
+        run: Folder of a finished run.
+        dataset: In place of the run's own: a name, or a Hugging Face dataset or dict of splits of the same classes.
+        noise: Noise spec in place of the run's; with a dataset given it is `none` unless said.
+        folds: At least 2 judges by out-of-sample probabilities: the recipe is trained that many times, each time
+            without the rows it then judges.
+        top: Rows listed on the page; the table holds all.
+        trust: Data and weights that the record of a run made elsewhere names may be loaded.
+        config: The run's settings, for records that keep none.
 
-    Raises ValueError or FileNotFoundError, before any long work, for a folder without a finished run, a
-    streaming run, or impossible folds.
+    Raises:
+        ValueError, FileNotFoundError: Before any long work, for a folder without a finished run, a streaming run,
+            impossible folds, or a record from elsewhere whose data is not trusted.
     """
     if folds == 1 or folds < 0:
         raise ValueError(
@@ -64,28 +77,25 @@ def audit_run(
         )
     if top < 1:
         raise ValueError(f"top is {top}; list at least one row on the page.")
-    record = read_run(run)
-    changes = {key: value for key, value in {"dataset": dataset, "noise": noise}.items() if value is not None}
-    target = Path(run) / "audit"
-    loaded = load_run_data(Path(run), record, changes)
+    folder = Path(run)
+    record = RunRecord.read(folder)
+    target = folder / "audit"
+    given = None if dataset is None or isinstance(dataset, str | Path) else dataset
+    config = _settings(folder, record, config, dataset if given is None else None, noise, given is not None)
+    refuse_strange_sources(folder, config, trust=trust or dataset is not None, with_model=folds > 0)
+    loaded = load_run_data(
+        folder, record, config, given=given, is_other_data=dataset is not None or noise is not None
+    )
     if folds:
         check_folds(loaded.given, folds)
     logits = predict_logits(loaded.model, loaded.images)
     probabilities = softmax(logits)
-    parameters = {**record["loss"]["params"], "reduction": "none"}
-    criterion = create_loss(record["loss"]["name"], **parameters)
+    criterion = create_loss(str(record.loss["name"]), **{**record.loss["params"], "reduction": "none"})
 
     judged = probabilities
     if folds:
-        scratch = target / "folds"
-        quiet = {
-            "eval_strategy": "no",
-            "save_strategy": "no",
-            "logging_strategy": "no",
-            "disable_tqdm": "true",
-        }
-        trainer = recipe_trainer(settings_of_run(record, scratch, {**changes, **quiet}), loaded.data)
-        judged = cross_validated_probabilities(loaded.given, folds, int(record["seed"]), trainer)
+        trainer = recipe_trainer(config.replace(output_dir=str(target / "folds")), loaded.data)
+        judged = cross_validated_probabilities(loaded.given, folds, int(record.seed or 0), trainer)
         # Only the softmax of the folds' logits is kept; its logarithm has that softmax again.
         logits = np.log(np.maximum(judged, np.finfo(np.float64).tiny))
     losses = example_losses(criterion, logits, loaded.given)
@@ -95,19 +105,39 @@ def audit_run(
     issues.write(target / "label_issues.parquet")
     _write_page(target, record, loaded, issues, summary, top)
     _write_plots(target, record, loaded, issues)
-    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
-    (target / "summary.json").write_text(text + "\n", encoding="utf-8")
+    write_json(target / "summary.json", summary)
     return Audit(target, issues, summary)
 
 
+def _settings(
+    folder: Path,
+    record: RunRecord,
+    config: RunConfig | None,
+    dataset: str | Path | None,
+    noise: str | None,
+    is_object: bool,
+) -> RunConfig:
+    found = config_of_run(folder, record) if config is None and record.config else config
+    if found is None:
+        if not is_object and dataset is None:
+            found = config_of_run(folder, record)  # says what is missing
+        found = RunConfig.from_recipe("imagefolder", augment="none", loss=str(record.loss["name"]))
+    changes: dict[str, Any] = {}
+    if dataset is not None:
+        changes["dataset"] = str(dataset)
+    if noise is not None or is_object:
+        changes["noise"] = noise or "none"
+    return found.replace(**changes)
+
+
 def _summary(
-    record: dict[str, Any],
+    record: RunRecord,
     loaded: RunData,
     issues: LabelIssues,
     in_sample: FloatArray,
     judged: FloatArray,
     folds: int,
-) -> dict[str, Any]:
+) -> Summary:
     wrong = None if loaded.clean is None else loaded.given != loaded.clean
     rows = np.arange(loaded.given.size)
 
@@ -124,7 +154,7 @@ def _summary(
             scores["confident_learning"] = scored(confident_learning_scores(judged, loaded.given))
     return {
         "schema": 1,
-        "run": run_title(record),
+        "run": record.title,
         "rows": len(issues),
         "num_classes": int(judged.shape[1]),
         "judged_by": f"{folds}-fold cross-validation" if folds else "the run's own model",
@@ -139,7 +169,7 @@ def _summary(
     }
 
 
-def _facts(summary: dict[str, Any]) -> dict[str, str]:
+def _facts(summary: Summary) -> dict[str, str]:
     facts = {
         "examples": f"{summary['rows']:,}",
         "given and suggested label differ": f"{summary['differing']:,}",
@@ -161,10 +191,10 @@ def _facts(summary: dict[str, Any]) -> dict[str, str]:
 
 def _write_page(
     target: Path,
-    record: dict[str, Any],
+    record: RunRecord,
     loaded: RunData,
     issues: LabelIssues,
-    summary: dict[str, Any],
+    summary: Summary,
     top: int,
 ) -> None:
     position = {int(number): place for place, number in enumerate(loaded.index)}
@@ -172,7 +202,7 @@ def _write_page(
     page = render_report(
         issues,
         loaded.class_names,
-        title=run_title(record),
+        title=record.title,
         facts=_facts(summary),
         thumbnails=thumbnail_uris(first, THUMBNAIL_CHARACTERS),
         top=top,
@@ -180,7 +210,7 @@ def _write_page(
     write_report(target / "report.html", page)
 
 
-def _write_plots(target: Path, record: dict[str, Any], loaded: RunData, issues: LabelIssues) -> None:
+def _write_plots(target: Path, record: RunRecord, loaded: RunData, issues: LabelIssues) -> None:
     plots = target / "plots"
     estimated = issues.estimate.transition_matrix
     realised = None
@@ -194,4 +224,4 @@ def _write_plots(target: Path, record: dict[str, Any], loaded: RunData, issues: 
     save_figure(figure, plots / "transition_matrix")
     wrong = None if issues.clean_label is None else issues.given_label != issues.clean_label
     histogram = confidence_histogram(issues.self_confidence, wrong)
-    plot_confidence_histogram(histogram, plots / "confidence_histogram", run_title(record))
+    plot_confidence_histogram(histogram, plots / "confidence_histogram", record.title)

@@ -1,11 +1,14 @@
 """Cells side by side: worker processes, each training one cell after another with its data kept loaded.
 
-A cell that fails takes its process with it, whatever the failure was, and leaves the other cells alone.
+A cell that fails takes its process with it, whatever the failure was, and leaves the other cells alone. Pools of
+the standard library and loky give up the whole pool when one process is killed, and cannot end one in a cell.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import gc
 import json
 import os
 import queue
@@ -14,14 +17,22 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, NoReturn, cast
+from typing import IO, Any, NoReturn, cast
 
 import torch
 
-from jal_hf.training.grid import Cell
+from jal_hf.ground.record import RECORD
+from jal_hf.runs.completion import finish_folder
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.grid.cells import Cell, cell_config
+from jal_hf.runs.parts import load_data
+from jal_hf.runs.run import run_training
+
+WORKER = (sys.executable, "-m", "jal_hf", "compare", "--worker")
+"""The command of a worker, the grid's folder after it. It reads cells on its input and answers on its output."""
 
 _ERROR = re.compile(r"^(?:jal-hf: error: |(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b).*")
 
@@ -48,16 +59,22 @@ class WorkerPool:
     """`jobs` worker processes, started when they are needed and replaced when a cell ends one.
 
     Args:
-        command: The command of a worker; it reads cells on its standard input and answers on its output.
+        config: What all cells share; it goes to a worker's standard input, tokens included, and to no file.
         folder: The grid's folder; what a cell prints goes to `logs/CELL.log` in it.
         jobs: How many work side by side.
         devices: CUDA devices, given to the workers in turn; empty on a CPU.
     """
 
     def __init__(
-        self, command: Sequence[str], folder: str | Path, jobs: int = 1, devices: Sequence[str] = ()
+        self,
+        config: Mapping[str, Any],
+        folder: str | Path,
+        jobs: int = 1,
+        devices: Sequence[str] = (),
+        command: Sequence[str] = WORKER,
     ) -> None:
-        self.command = list(command)
+        self.config = config
+        self.command = [*command, str(folder)]
         self.logs = Path(folder) / "logs"
         self.jobs = jobs
         self.devices = list(devices)
@@ -112,6 +129,10 @@ class WorkerPool:
                 start_new_session=True,
             )
         self._processes[number] = process
+        with contextlib.suppress(BrokenPipeError):
+            stdin = cast(IO[str], process.stdin)
+            stdin.write(json.dumps(self.config) + "\n")
+            stdin.flush()
         if self._is_closed:
             process.kill()
         return process
@@ -125,29 +146,58 @@ def cell_log(folder: str | Path, cell: Cell) -> Path:
     return Path(folder) / "logs" / f"{cell.folder}.log"
 
 
-def serve_cells(train: Callable[[Cell], None], folder: str | Path) -> NoReturn:
-    """A worker's life: train each cell named on standard input and answer with its folder's name.
+def serve_grid(folder: str | Path) -> NoReturn:
+    """A worker's life: read the shared config, train each cell named after it, and answer with its folder's name.
 
     It ends when its input ends, at once and in the middle of a cell too: then the grid was ended or killed,
     and nothing may go on writing in its folder.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    cells: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
         # Unbuffered: a buffer's lock, held by a waiting thread, would abort the interpreter's shutdown.
         with os.fdopen(os.dup(0), "rb", buffering=0) as asked:
             for line in iter(asked.readline, b""):
-                cells.put(Cell(**json.loads(line)))
+                lines.put(line)
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
+    content = json.loads(lines.get())
+    trainer = CellTrainer(RunConfig.from_dict(content["config"]).replace(**content["secrets"]), folder)
     while True:
-        cell = cells.get()
+        cell = Cell(**json.loads(lines.get()))
         _print_to(cell_log(folder, cell))
-        train(cell)
+        trainer(cell)
         print(cell.folder, file=answers, flush=True)
+
+
+class CellTrainer:
+    """Trains cells one after another; the data stays loaded while noise and seed stay the same."""
+
+    def __init__(self, shared: RunConfig, out: str | Path) -> None:
+        self.shared = shared
+        self.out = out
+        self._key: tuple[Any, ...] | None = None
+        self._data: Any = None
+
+    def __call__(self, cell: Cell) -> None:
+        config = cell_config(self.shared, cell, self.out)
+        if (config.output_dir / RECORD).is_file():
+            # Killed after training, before the result was written down.
+            finish_folder(config.output_dir)
+            return
+        run_training(config, data=self._loaded(config))
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _loaded(self, config: RunConfig) -> Any:
+        key = (*dataclasses.astuple(config.data), config.seed)
+        if key != self._key:
+            self._key, self._data = key, load_data(config)
+        return self._data
 
 
 def _print_to(log: Path) -> None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from jal_hf.analysis.folds import PartialData
 from jal_hf.analysis.search_space import LEARNING_RATE, Interval, search_space
-from jal_hf.analysis.study import open_study, require_optuna, study_options
 from jal_hf.analysis.study_plot import plot_study
-from jal_hf.analysis.tuned_recipe import tuned_recipe, write_recipe
 from jal_hf.losses import create_loss, default_parameters
-from jal_hf.training import JALTrainer, JALTrainingArguments
-from jal_hf.training.building import build_trainer, load_data
-from jal_hf.training.settings import RunSettings, parse_settings
+from jal_hf.runs.audit.fold_training import QUIET, PartialData
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.parts import build_trainer, load_data
+from jal_hf.runs.tune.study import open_study, require_optuna, study_options
+from jal_hf.runs.tune.tuned_recipe import tuned_recipe, write_recipe
+from jal_hf.training.trainer import RobustTrainer
+
+Parameters = dict[str, Any]
 
 VALIDATION_FRACTION = 0.2
 OBJECTIVE = "eval_accuracy"
@@ -40,18 +41,18 @@ class TuneResult:
 class TrialLoss(TrainerCallback):
     """Builds the loss of each trial from the arguments that the search has just set."""
 
-    def __init__(self, trainer: JALTrainer) -> None:
+    def __init__(self, trainer: RobustTrainer) -> None:
         self.trainer = trainer
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Replace the trainer's criterion; runs before the first step."""
-        self.trainer.criterion = create_loss(self.trainer.args.loss, **_given(self.trainer.args))
+        self.trainer.criterion = create_loss(self.trainer.args.loss, **dict(self.trainer.args.loss_args or {}))  # type: ignore[arg-type]
 
 
-def tune(argv: Sequence[str], output_dir: str | Path, trials: int = 30) -> TuneResult:
-    """Search with the settings that `jal-hf train` would make of `argv`, and write the best as a recipe.
+def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneResult:
+    """Search around a run's settings, and write the best as a recipe.
 
     The score is the last epoch's accuracy on a part of the training rows, with their noisy labels; no clean
     label and no test image is read. `output_dir` gets study.db (a killed search goes on where it was),
@@ -64,24 +65,24 @@ def tune(argv: Sequence[str], output_dir: str | Path, trials: int = 30) -> TuneR
         raise ValueError(f"{trials} trials were asked for; give at least 1.")
     require_optuna()
     folder = Path(output_dir)
-    settings = _settings(argv, folder)
-    arguments = settings.training
-    parameters = {**default_parameters(arguments.loss), **_given(arguments)}
-    space = search_space(arguments.loss, parameters, arguments.learning_rate)
+    quiet = _quiet(config, folder)
+    arguments = quiet.arguments()
+    parameters = {**default_parameters(config.loss), **config.loss_args}
+    space = search_space(config.loss, parameters, arguments.learning_rate)
     facts = {
-        "loss": arguments.loss,
+        "loss": config.loss,
         "parameters": parameters,
-        "recipe": settings.recipe.name,
-        "dataset": settings.data.dataset,
-        "noise": settings.data.noise,
-        "noise_seed": settings.data.noise_seed,
-        "val_fraction": settings.data.val_fraction,
-        "max_train_samples": settings.data.max_train_samples,
+        "recipe": config.name,
+        "dataset": config.data.dataset,
+        "noise": config.noise,
+        "noise_seed": config.data.noise_seed,
+        "val_fraction": quiet.data.val_fraction,
+        "max_train_samples": config.data.max_train_samples,
         "epochs": arguments.num_train_epochs,
         "learning_rate": arguments.learning_rate,
-        "seed": arguments.seed,
+        "seed": config.seed,
     }
-    trainer = _search_trainer(settings, parameters)
+    trainer = _search_trainer(quiet, parameters)
     steps = _steps(trainer)
     study, finished = open_study(folder / "study.db", facts, space, arguments.seed, steps // 2)
     if finished < trials:
@@ -89,35 +90,34 @@ def tune(argv: Sequence[str], output_dir: str | Path, trials: int = 30) -> TuneR
         study, finished = open_study(folder / "study.db", facts, space, arguments.seed, steps // 2)
 
     best = {name: float(value) for name, value in study.best_params.items()}
-    chosen = tuned_recipe(argv, settings, parameters, best, float(study.best_value), finished)
+    chosen = tuned_recipe(config, parameters, best, float(study.best_value), finished)
     recipe = write_recipe(folder / "best.yaml", chosen)
     preset = {name: interval.preset for name, interval in space.items()}
     preset_score = next(
         (trial.value for trial in study.trials if trial.params == preset and trial.value), None
     )
     shutil.rmtree(folder / "trial", ignore_errors=True)
-    plot_study(study, space, folder / "plots" / "study", f"{arguments.loss}: {finished} trials")
+    plot_study(study, space, folder / "plots" / "study", f"{config.loss}: {finished} trials")
     return TuneResult(folder, recipe, best, float(study.best_value), preset_score, finished)
 
 
-def _settings(argv: Sequence[str], folder: Path) -> RunSettings:
-    quiet = ["--save_strategy", "no", "--eval_strategy", "epoch", "--logging_strategy", "no"]
-    quiet += ["--disable_tqdm", "true", "--report_to", "none", "--output_dir", str(folder / "trial")]
-    settings = parse_settings([*argv, *quiet])
-    if settings.data.streaming:
+def _quiet(config: RunConfig, folder: Path) -> RunConfig:
+    """The run of a trial: evaluated each epoch on held-back rows, nothing saved, pushed or reported."""
+    if config.data.streaming:
         raise ValueError(
             "A stream has no rows to hold back for scoring; search on a part of the data instead."
         )
-    if settings.data.val_fraction == 0.0:
-        settings.data.val_fraction = VALIDATION_FRACTION
-    return settings
+    return config.repeated(
+        **{**QUIET, "eval_strategy": "epoch"},
+        output_dir=str(folder / "trial"),
+        val_fraction=config.data.val_fraction or VALIDATION_FRACTION,
+    )
 
 
-def _search_trainer(settings: RunSettings, parameters: dict[str, Any]) -> JALTrainer:
-    data = load_data(settings)
+def _search_trainer(config: RunConfig, parameters: Parameters) -> RobustTrainer:
+    data = load_data(config)
     seen = PartialData(data, data["train"], evaluated=data["validation"])
-    settings.training.loss_args = dict(parameters)
-    trainer = build_trainer(settings, seen, create_loss(settings.training.loss, **parameters))
+    trainer = build_trainer(config.replace(loss_args=dict(parameters)), seen)
     fresh = copy.deepcopy(trainer.accelerator.unwrap_model(trainer.model)).cpu()
     # Every trial starts from the same weights, so that only what is searched makes a difference.
     trainer.model_init = lambda: copy.deepcopy(fresh)
@@ -127,15 +127,15 @@ def _search_trainer(settings: RunSettings, parameters: dict[str, Any]) -> JALTra
 
 
 def _search(
-    trainer: JALTrainer,
+    trainer: RobustTrainer,
     space: dict[str, Interval],
-    parameters: dict[str, Any],
+    parameters: Parameters,
     folder: Path,
     trials: int,
     finished: int,
     warmup_steps: int,
 ) -> None:
-    def settings_of(trial: Any) -> dict[str, Any]:
+    def settings_of(trial: Any) -> Parameters:
         drawn = {
             name: trial.suggest_float(name, interval.low, interval.high, log=True)
             for name, interval in space.items()
@@ -153,11 +153,7 @@ def _search(
     )
 
 
-def _given(arguments: JALTrainingArguments) -> dict[str, Any]:
-    return arguments.loss_args if isinstance(arguments.loss_args, dict) else {}
-
-
-def _steps(trainer: JALTrainer) -> int:
+def _steps(trainer: RobustTrainer) -> int:
     arguments = trainer.args
     if arguments.max_steps > 0:
         return int(arguments.max_steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import numpy.typing as npt
 from PIL import Image
 from torch import nn
 
-from jal_hf.analysis.rerun import settings_of_run
+from jal_hf.ground.record import RunRecord
 from jal_hf.models import create_model
 from jal_hf.noise import labels_sha256
-from jal_hf.training.building import image_dataset, load_data
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.parts import image_dataset, load_data
 
 IntArray = npt.NDArray[np.int64]
 
@@ -40,24 +40,33 @@ class RunData:
 
 
 def load_run_data(
-    run: Path, record: Mapping[str, Any], changes: Mapping[str, str], split: str = "train"
+    run: Path,
+    record: RunRecord,
+    config: RunConfig,
+    *,
+    split: str = "train",
+    given: Any = None,
+    is_other_data: bool = False,
 ) -> RunData:
-    """Load the model and one split of a run; `changes` override its data flags.
+    """Load the model and one split of a run.
+
+    Args:
+        given: A dataset object in place of the config's name.
+        is_other_data: The data was named for this audit, and may differ from what the run was trained on.
 
     ValueError for a streaming run, for other classes than the model's, and for labels that differ from those
     the run was trained on, unless other data was asked for.
     """
-    settings = settings_of_run(record, run, changes)
-    if settings.data.streaming:
+    if config.data.streaming:
         raise ValueError(
             "The run streamed its data, so there is no fixed set of training rows to rank; "
             "train without --streaming on a part of the data (--max_train_samples) to audit it."
         )
-    data = load_data(settings)
-    model = create_model(str(run), num_labels=int(record["model"]["num_labels"]))
-    if data.num_classes != int(record["model"]["num_labels"]):
+    data = load_data(config, given)
+    model = create_model(str(run), num_labels=int(record.model["num_labels"]))
+    if data.num_classes != int(record.model["num_labels"]):
         raise ValueError(
-            f"The data has {data.num_classes} classes and the run's model {record['model']['num_labels']}; "
+            f"The data has {data.num_classes} classes and the run's model {record.model['num_labels']}; "
             "give the --dataset that the run was trained on, or one of the same classes."
         )
     if split not in data:
@@ -69,21 +78,21 @@ def load_run_data(
     return RunData(
         data=data,
         model=model,
-        images=image_dataset(settings, data, split, model, train=False),
+        images=image_dataset(config, data, split, model),
         given=given,
         clean=np.asarray(rows["clean_label"][:], dtype=np.int64) if known else None,
         index=np.asarray(index, dtype=np.int64),
         class_names=[str(name) for name in data.class_names],
-        warnings=_label_warnings(given, record, bool(changes)) if split == "train" else [],
+        warnings=_label_warnings(given, record, is_other_data) if split == "train" else [],
     )
 
 
-def _label_warnings(given: IntArray, record: Mapping[str, Any], asked_for_other_data: bool) -> list[str]:
-    trained_on = (record.get("noise") or {}).get("labels_sha256")
+def _label_warnings(given: IntArray, record: RunRecord, is_other_data: bool) -> list[str]:
+    trained_on = record.noise.get("labels_sha256")
     if trained_on is None or trained_on == labels_sha256(given):
         return []
     sentence = "The labels are not those that the run was trained on."
-    if not asked_for_other_data:
+    if not is_other_data:
         raise ValueError(
             f"{sentence} The data has changed since; to audit it all the same, name it with --dataset."
         )

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from datasets.utils import tqdm
 
-from jal_hf.training.grid import Cell
-from jal_hf.training.grid_results import GridLedger
-from jal_hf.training.record import read_record
+from jal_hf.runs.grid.cells import Cell
+from jal_hf.runs.grid.ledger import GridLedger
+from jal_hf.ground.record import RunRecord
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} cells, {elapsed}<{remaining}{postfix}"
 
@@ -54,7 +54,7 @@ def run_cells(
                     error = future.result()
                     done += 1
                     if error is None:
-                        line = ledger.add_result(cell, read_record(ledger.folder / cell.folder))
+                        line = ledger.add_result(cell, RunRecord.read(ledger.folder / cell.folder))
                         bar.write(f"{done}/{len(cells)} {cell}: {_percent(line['accuracy'])}")
                     else:
                         failures[cell] = error
