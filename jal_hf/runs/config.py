@@ -163,7 +163,7 @@ class RunConfig:
 
     @property
     def noise(self) -> str:
-        return self.data.noise
+        return str(self.data.noise)
 
     @property
     def method(self) -> str:

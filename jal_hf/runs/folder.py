@@ -98,8 +98,8 @@ def refuse_foreign_files(folder: Path) -> None:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a run was begun in the folder: by its marker, or by a record, since older runs left no marker."""
-    if is_marked(folder):
+    """Whether a run was begun in the folder: by its marker, or by the record or a checkpoint that older runs left."""
+    if is_marked(folder) or any((checkpoint / WHOLE).is_file() for checkpoint in checkpoint_folders(folder)):
         return True
     try:
         RunRecord.read(folder)

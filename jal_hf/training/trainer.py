@@ -16,7 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from jal_hf.hub.callback import HubCallback
 from jal_hf.losses import RobustLoss
-from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import CheckpointCallback
 from jal_hf.training.criterion import (
@@ -81,6 +81,7 @@ class RobustTrainer(OneCommitPush, Trainer):
     loss_is_scaled_for_ga = True
 
     args: JALTrainingArguments
+    model: nn.Module
 
     def __init__(
         self,
@@ -111,7 +112,9 @@ class RobustTrainer(OneCommitPush, Trainer):
         args.weight_decay, args.l1_weight_decay = choice.weight_decay, choice.l1_weight_decay
         self.criterion = choice.criterion
         self.method = (
-            method if isinstance(method, Method) else create_method(method or args.method, args.method_args)
+            method
+            if isinstance(method, Method)
+            else create_method(method or args.method, parse_json_object("method_args", args.method_args))
         )
         self.raw_images = RawImages(
             model, augment, args.seed, label_column, image_column, args.device, on_bad_image=on_bad_image

@@ -17,7 +17,7 @@ import yaml
 
 from jal_hf.analysis.search_space import search_space
 from jal_hf.cli.main import main
-from jal_hf.training import load_recipe
+from jal_hf.runs import load_recipe
 
 optuna = pytest.importorskip("optuna")
 
@@ -44,14 +44,14 @@ def states(folder: Path) -> list[str]:
 def test_tune_scores_noisy_labels_and_writes_a_recipe_that_trains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jal_hf.analysis import tune as module
+    from jal_hf.runs.tune import tune as module
 
     seen: list[Any] = []
     build = module.build_trainer
 
-    def spy(settings: Any, data: Any, criterion: Any, **options: Any) -> Any:
+    def spy(config: Any, data: Any, **options: Any) -> Any:
         seen.append(data)
-        return build(settings, data, criterion, **options)
+        return build(config, data, **options)
 
     monkeypatch.setattr(module, "build_trainer", spy)
     folder = tmp_path / "search"
@@ -87,7 +87,7 @@ def test_tune_scores_noisy_labels_and_writes_a_recipe_that_trains(
 
 
 def test_trials_train_with_the_loss_they_drew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jal_hf.analysis import tune as module
+    from jal_hf.runs.tune import tune as module
 
     drawn: list[float] = []
     monkeypatch.setattr(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import jal_hf.training.checkpoints as checkpoints
-from jal_hf.runs.folder import prepare_folder
+from jal_hf.runs.folder import clear_the_way, find_start
 from jal_hf.training.checkpoints import (
     checkpoint_folders,
     is_complete,
@@ -45,7 +45,8 @@ def test_resume_removes_a_checkpoint_cut_off_in_its_middle_and_goes_on_from_the_
     trainer_in(folder, max_steps=12).train()
     (folder / "checkpoint-12" / "complete.json").unlink()
     (folder / "checkpoint-12" / "trainer_state.json").unlink()
-    assert prepare_folder(folder, overwrite=False, resume="auto") == str(folder / "checkpoint-8")
+    assert find_start(folder, overwrite=False, resume="auto") == str(folder / "checkpoint-8")
+    clear_the_way(folder, overwrite=False, resume="auto")
     assert not (folder / "checkpoint-12").exists()
     assert_resumes_to(folder, expected)
 

@@ -181,7 +181,7 @@ def test_written_card_equals_the_rendered_one(tmp_path: Path) -> None:
 
 
 def test_card_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no run finished"):
+    with pytest.raises(FileNotFoundError, match="no finished run"):
         render_model_card(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps({"schema": 1}))
     with pytest.raises(ValueError, match="not the record of a run"):
