@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +67,7 @@ def add_run(run: Path, target: Path) -> None:
         few.save(target / "plots" / picture.name, optimize=True)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Write the cards and the index."""
     parser = argparse.ArgumentParser(prog="python -m jal_hf.hub.card_index", description=__doc__)
     parser.add_argument("folder", type=Path, help="Folder with a folder for each run.")
@@ -76,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
         "--add", type=Path, nargs="+", default=[], metavar="RUN", help="Finished runs to copy."
     )
     parser.add_argument("--prefix", default="", help="Put before the names of the added runs.")
-    asked = parser.parse_args(argv)
+    asked = parser.parse_args(words)
     for run in asked.add:
         if not (run / "run.json").is_file():
             parser.error(f"{run} holds no run.json, so it is not a finished run.")
@@ -91,4 +90,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

@@ -200,6 +200,12 @@ class JALTrainingArguments(TrainingArguments):
         """Without tokens, for the Trainer pickles its arguments into every checkpoint."""
         return {**self.__dict__, **dict.fromkeys(SECRET_FIELDS & set(self.__dict__))}
 
+    def copied(self) -> JALTrainingArguments:
+        """Arguments of their own with the same values; the copy of `copy.copy` would lack the tokens."""
+        clone = object.__new__(type(self))
+        clone.__dict__.update(self.__dict__)
+        return clone
+
     def to_dict(self) -> dict[str, Any]:
         """As the parent's, with the asked schedule in place of the stand-in that the parent sees."""
         content: dict[str, Any] = super().to_dict()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,7 +107,7 @@ class RobustTrainer(OneCommitPush, Trainer):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
         classes = getattr(getattr(model, "config", None), "num_labels", None)
         choice = decide_loss(loss, args, num_classes=classes, noise=noise)
-        args = copy.copy(args)
+        args = args.copied()
         args.weight_decay, args.l1_weight_decay = choice.weight_decay, choice.l1_weight_decay
         self.criterion = choice.criterion
         self.method = (

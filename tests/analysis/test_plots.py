@@ -70,7 +70,7 @@ def test_plot_run_leaves_out_pictures_without_facts(tmp_path: Path) -> None:
 
 
 def test_plot_run_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no run\.json"):
+    with pytest.raises(FileNotFoundError, match="holds no finished run"):
         plot_run(tmp_path)
 
 
