@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "create_model": ".create",
         "default_in_chans": ".create",
+        "is_own_network": ".timm_networks",
         "RunTimmModel": ".wrapper",
         "export_model": ".export",
         "register_networks": ".registration",

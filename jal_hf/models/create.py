@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jal_hf.models import networks
 from jal_hf.models.labels import resolve_class_names
 from jal_hf.models.preprocessing import Statistic, resolve_preprocessing
 from jal_hf.models.probe import check_image_size
 from jal_hf.models.sources import Checkpoint, is_checkpoint_name, locate_checkpoint
-from jal_hf.models.timm_networks import build_timm_network, check_timm_name, default_preprocessing
+from jal_hf.models.timm_networks import (
+    build_timm_network,
+    check_timm_name,
+    default_preprocessing,
+    is_own_network,
+)
 from jal_hf.models.wrapper import wrap_timm
 
 if TYPE_CHECKING:
@@ -95,7 +99,7 @@ def default_in_chans(name: str, image_channels: int | None) -> int | None:
     """
     if image_channels is None or is_checkpoint_name(name):
         return None
-    return 1 if image_channels == 1 and name in networks.__all__ else 3
+    return 1 if image_channels == 1 and is_own_network(name) else 3
 
 
 def _names_of(checkpoint: Checkpoint | None, num_labels: int) -> Sequence[str] | None:
