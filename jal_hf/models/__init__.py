@@ -14,6 +14,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "create_model": ".create",
         "default_in_chans": ".create",
         "is_own_network": ".timm_networks",
+        "as_run_model": ".run_model",
+        "savable_weights": ".weights_file",
         "RunTimmModel": ".wrapper",
         "export_model": ".export",
         "register_networks": ".registration",

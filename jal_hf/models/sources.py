@@ -88,6 +88,11 @@ def locate_checkpoint(name: str) -> Checkpoint:
             "convert it first."
         )
     checkpoint = Checkpoint(folder, json.loads(config_file.read_text(encoding="utf-8")))
+    if checkpoint.config.get("library_name") == "torch":
+        raise ValueError(
+            f"{rest!r} holds the weights of {checkpoint.config.get('class')}, which only its own code can build. "
+            f"Load them so: {checkpoint.config.get('load_with')}"
+        )
     if checkpoint.is_timm:
         _check_timm_names(checkpoint, rest)
     return checkpoint

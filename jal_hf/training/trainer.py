@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers import PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from jal_hf.losses import RobustLoss, create_loss
+from jal_hf.models import as_run_model, savable_weights
+from jal_hf.models.channels import channels_last, with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import CheckpointCallback
@@ -41,6 +43,8 @@ class JALTrainer(OneCommitPush, Trainer):
     step. The L1 penalty enters once a step, in training only, before clipping.
 
     Args:
+        model: Any network that gives logits; a bare one of timm is wrapped by `as_run_model`, so that it is saved in
+            the form that transformers and timm load.
         loss: Loss object, registry name, or None for `args.loss` with `args.loss_args` and `args.preset`.
         train_dataset, eval_dataset: As in the parent, giving `pixel_values` (or a tokenizer's fields) and `labels`;
             `clean_label` and `index` may be there and never reach the model. A `datasets.Dataset` with an image
@@ -77,6 +81,7 @@ class JALTrainer(OneCommitPush, Trainer):
         args = args if args is not None else JALTrainingArguments(output_dir="runs/jal")
         if not isinstance(args, JALTrainingArguments):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
+        model = None if model is None else as_run_model(model)
         if loss is None:
             loss = create_loss(args.loss, preset=args.preset, **(args.loss_args or {}))  # type: ignore[arg-type]
             args.take_decay_of_preset()
@@ -113,7 +118,7 @@ class JALTrainer(OneCommitPush, Trainer):
             self.remove_callback(ProgressCallback)
             self.add_callback(ProgressBarCallback())
         if args.channels_last and not self.is_fsdp_enabled:  # which shards contiguous parameters only
-            self.model.to(memory_format=torch.channels_last)
+            with_channels_last(self.model)
         if args.sync_batchnorm:
             self.model = self.model_wrapped = with_synchronised_batchnorm(self.model, args)
         if self.is_deepspeed_enabled and args.on_nonfinite == "skip":
@@ -161,7 +166,7 @@ class JALTrainer(OneCommitPush, Trainer):
             key: value for key, value in inputs.items() if key != "labels" and key not in BATCH_EXTRAS
         }
         if self.args.channels_last and "pixel_values" in features:
-            features["pixel_values"] = features["pixel_values"].contiguous(memory_format=torch.channels_last)
+            features["pixel_values"] = channels_last(features["pixel_values"])
         outputs = (
             model(**features)
             if "pixel_values" not in features
@@ -218,6 +223,12 @@ class JALTrainer(OneCommitPush, Trainer):
             self.stop_signals.hear(wishes)
             count = counts.sum().to(count.dtype)
         return batches, count
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""
+        if not isinstance(self.accelerator.unwrap_model(self.model), PreTrainedModel):
+            state_dict = savable_weights(self.model.state_dict() if state_dict is None else state_dict)
+        super()._save(output_dir, state_dict)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """As the parent's, which walks over all parameters every step; here once for each shape of the inputs."""
