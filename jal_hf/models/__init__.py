@@ -15,6 +15,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "default_in_chans": ".create",
         "is_own_network": ".timm_networks",
         "as_run_model": ".run_model",
+        "load_weights": ".pretrained",
+        "weights_source": ".pretrained",
         "savable_weights": ".weights_file",
         "RunTimmModel": ".wrapper",
         "export_model": ".export",

@@ -62,6 +62,7 @@ def build_trainer(
         mean=asked.image_mean,
         std=asked.image_std,
         pretrained=settings.model.pretrained,
+        weights=settings.model.weights,
     )
     with args.main_process_first(desc="decoding the images"):
         train, test, validation = (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Subset
 
-from jal_hf.models import is_own_network
+from jal_hf.models import is_own_network, weights_source
 from jal_hf.training.building import image_dataset
 from jal_hf.training.diagnostics import training_set_figures
 from jal_hf.training.record import build_record, epoch_figures, read_log
@@ -117,6 +117,7 @@ def _model_section(settings: RunSettings, trainer: JALTrainer) -> dict[str, Any]
     model = trainer.accelerator.unwrap_model(trainer.model)
     preprocessing = model.config.pretrained_cfg
     channels, _, size = preprocessing["input_size"]
+    source = weights_source(model)
     architecture = getattr(model.config, "architecture", None)
     return {
         "name": settings.model.model,
@@ -125,7 +126,8 @@ def _model_section(settings: RunSettings, trainer: JALTrainer) -> dict[str, Any]
         "library": "timm" if architecture else "transformers",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "num_labels": model.config.num_labels,
-        "pretrained": settings.model.pretrained,
+        "pretrained": source.pretrained if source else settings.model.pretrained,
+        "weights": source.to_dict() if source else None,
         "image_size": size,
         "in_chans": channels,
         "mean": list(preprocessing["mean"]),

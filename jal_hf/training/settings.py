@@ -33,6 +33,12 @@ class ModelArguments:
     pretrained: bool = field(
         default=False, metadata={"help": "Start from the published weights of a timm model."}
     )
+    weights: str | None = field(
+        default=None,
+        metadata={
+            "help": "Start a timm model from a .safetensors, .pth, .pt or .bin file; what fitted is reported."
+        },
+    )
 
 
 @dataclass(frozen=True)
