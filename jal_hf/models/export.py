@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Mapping
@@ -19,7 +20,11 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def export_model(
-    model: nn.Module, folder: str | os.PathLike[str], *, state_dict: dict[str, Tensor] | None = None
+    model: nn.Module,
+    folder: str | os.PathLike[str],
+    *,
+    state_dict: dict[str, Tensor] | None = None,
+    keep_adapters: bool = False,
 ) -> None:
     """Write `config.json` and `model.safetensors` into `folder`.
 
@@ -36,17 +41,25 @@ def export_model(
         model: any network; the wrappers of `torch.compile` and data-parallel training are looked through.
         folder: created when absent.
         state_dict: weights gathered elsewhere (sharded training), names as in `model.state_dict()`.
+        keep_adapters: write LoRA's adapters apart, for training to go on; only a model with the same adapters can
+            load them. Else they are merged into a copy of the weights.
 
     Raises:
         TypeError: when `model` is no module of torch.
     """
     from transformers import PreTrainedModel, TimmWrapperForImageClassification
 
+    from jal_hf.models.lora import has_lora, merge_lora
     from jal_hf.models.run_model import as_run_model
 
     if not isinstance(model, nn.Module):
         raise TypeError(f"export_model takes a torch.nn.Module, got {type(model).__name__}.")
     model = as_run_model(_unwrap(model))
+    if has_lora(model) and not keep_adapters:
+        model = copy.deepcopy(model)
+        if state_dict:
+            model.load_state_dict(state_dict)
+        model, state_dict = merge_lora(model), None
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, TimmWrapperForImageClassification):
