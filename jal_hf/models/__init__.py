@@ -25,6 +25,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "extract_features": ".features",
         "add_lora": ".lora",
         "merge_lora": ".lora",
+        "export_onnx": ".exchange",
+        "export_torchscript": ".exchange",
         "savable_weights": ".weights_file",
         "RunTimmModel": ".wrapper",
         "export_model": ".export",

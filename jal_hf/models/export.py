@@ -54,7 +54,7 @@ def export_model(
 
     if not isinstance(model, nn.Module):
         raise TypeError(f"export_model takes a torch.nn.Module, got {type(model).__name__}.")
-    model = as_run_model(_unwrap(model))
+    model = as_run_model(unwrapped(model))
     if has_lora(model) and not keep_adapters:
         model = copy.deepcopy(model)
         if state_dict:
@@ -109,7 +109,8 @@ def timm_config(model: PreTrainedModel) -> dict[str, Any]:
     }
 
 
-def _unwrap(model: Any) -> Any:
+def unwrapped(model: Any) -> Any:
+    """The network inside the wrappers of `torch.compile`, data-parallel training and DeepSpeed."""
     while True:
         inner = getattr(model, "_orig_mod", None)
         if inner is None and type(model).__module__.startswith(("torch.", "deepspeed.", "accelerate.")):

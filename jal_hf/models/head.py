@@ -85,5 +85,5 @@ def start_head(model: nn.Module, start: str | float = "auto") -> float:
     return std
 
 
-# timm's EfficientNets and MobileNets start at 1 / sqrt(3 K), 0.058 for 100 classes; ResNet, ViT, ConvNeXt at 0.03 or less.
+# timm starts EfficientNet and MobileNet at 1 / sqrt(3 K), 0.058 for 100 classes; ResNet, ViT, ConvNeXt at 0.03 at most.
 _LARGE = 0.05

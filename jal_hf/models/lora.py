@@ -81,4 +81,4 @@ def merge_lora(model: _Module) -> _Module:
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, layer.get_base_layer())
     model.__dict__.pop("peft_config", None)
-    return model.requires_grad_(True)
+    return model.requires_grad_(True) if adapted else model
