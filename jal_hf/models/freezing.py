@@ -31,6 +31,11 @@ def freeze_batch_norm(model: nn.Module) -> int:
     return len(layers)
 
 
+def has_frozen_batch_norm(model: nn.Module) -> bool:
+    """Whether a batch-norm layer stays in evaluation mode; whoever puts other layers in their place asks this."""
+    return any(isinstance(layer, _BatchNorm) and "train" in vars(layer) for layer in model.modules())
+
+
 def unfreeze_batch_norm(model: nn.Module) -> None:
     """Let batch-norm layers follow `model.train()` again; they take the mode that the model is in."""
     _release(layer for layer in model.modules() if isinstance(layer, _BatchNorm))

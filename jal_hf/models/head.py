@@ -37,7 +37,7 @@ def head_modules(model: nn.Module) -> dict[str, nn.Module]:
 def head_parameter_names(model: nn.Module) -> frozenset[str]:
     """Names of the classifier's parameters in `model`."""
     return frozenset(
-        f"{name}.{parameter}"
+        f"{name}.{parameter}".removeprefix(".")
         for name, module in head_modules(model).items()
         for parameter, _ in module.named_parameters()
     )

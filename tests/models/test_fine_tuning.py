@@ -40,6 +40,8 @@ from jal_hf.models import (
 )
 from jal_hf.models.head import head_parameter_names
 from jal_hf.models.parameter_groups import layer_numbers
+from jal_hf.training import JALTrainingArguments
+from jal_hf.training.synchronised import with_synchronised_batchnorm
 
 TINY: dict[str, Any] = {
     "num_hidden_layers": 2,
@@ -146,6 +148,16 @@ def test_frozen_layers_stay_frozen_in_copies_and_pickles() -> None:
     assert not any(layer.training for layer in model.modules() if isinstance(layer, nn.BatchNorm2d))
 
 
+def test_frozen_layers_stay_frozen_when_they_are_replaced_by_synchronised_ones() -> None:
+    model = freeze(MODELS["wrapped timm"](), "bn")
+    converted = with_synchronised_batchnorm(
+        model, JALTrainingArguments(output_dir="unused", use_cpu=True)
+    ).train()
+    layers = [layer for layer in converted.modules() if isinstance(layer, nn.SyncBatchNorm)]
+    assert layers
+    assert not any(layer.training for layer in layers)
+
+
 def test_batch_norm_without_statistics_is_left_alone() -> None:
     assert (
         freeze_batch_norm(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False), nn.InstanceNorm1d(3)))
@@ -206,7 +218,7 @@ def test_head_that_starts_large_is_zeroed_and_others_left(name: str, large: bool
     std = start_head(model)
     after = model.timm_model.get_classifier()
     assert torch.equal(after.weight, torch.zeros_like(before) if large else before)
-    assert std == pytest.approx(0.0 if large else float(before.std(correction=0)))
+    assert std == pytest.approx(0.0 if large else before.std(correction=0).item())
     assert before.std() > 0.15 or not large
     assert not (large and after.bias.any())
 
@@ -320,6 +332,14 @@ def test_features_of_text_do_not_depend_on_padding(kind: str) -> None:
     )
     assert short.shape == (1, 16)
     torch.testing.assert_close(long, short, rtol=1e-4, atol=1e-5)
+
+
+def test_network_that_is_a_classifier_alone_has_its_input_as_features() -> None:
+    layer = nn.Linear(4, 3)
+    vectors = torch.randn(2, 4)
+    assert head_parameter_names(layer) == {"weight", "bias"}
+    assert torch.equal(extract_features(layer, [vectors]), vectors)
+    assert all(parameter.requires_grad for parameter in freeze(layer, "backbone").parameters())
 
 
 def test_no_batches_are_refused() -> None:

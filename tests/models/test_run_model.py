@@ -187,6 +187,14 @@ def test_savable_weights_are_contiguous_and_share_no_memory(tmp_path: Path) -> N
         assert torch.equal(value, weights[name]), name
 
 
+def test_model_init_gives_a_run_model_too(tmp_path: Path) -> None:
+    trainer = JALTrainer(
+        args=JALTrainingArguments(output_dir=str(tmp_path), use_cpu=True),
+        model_init=lambda: timm.create_model("resnet10t", num_classes=3),
+    )
+    assert isinstance(trainer.model, RunTimmModel)
+
+
 CASES = {
     "timm": lambda: (timm.create_model("resnet10t", num_classes=4), (3, 32, 32)),
     "plain": lambda: (Plain(), (3, 8, 8)),
