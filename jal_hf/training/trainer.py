@@ -226,8 +226,8 @@ class JALTrainer(OneCommitPush, Trainer):
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """As the parent's; what `model_init` gives is taken as a model that is given."""
-        model: nn.Module = super().call_model_init(trial)
-        return as_run_model(model)
+        model: nn.Module = as_run_model(super().call_model_init(trial))
+        return model
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""
