@@ -49,7 +49,8 @@ def card_facts(record: RunRecord) -> dict[str, Any]:
         "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
         "deviations": [plain(item) for item in protocol.get("deviations") or []],
         "comparison": _comparison(record.comparison),
-        "registered": architecture in _OWN_NETWORKS,
+        # older records lack the fact, and all our networks' names start alike
+        "registered": bool(model.get("own_network", architecture.startswith("jal_"))),
         "library": model.get("library", "timm"),
         "source": hub.get("repo_id") or "path/to/this/folder",
         "on_hub": bool(hub.get("repo_id")),
@@ -62,9 +63,6 @@ def card_facts(record: RunRecord) -> dict[str, Any]:
         "versions": ", ".join(f"{plain(key)} {plain(item)}" for key, item in record.versions.items()),
         "bibtex": list(dict.fromkeys(bibtex)),
     }
-
-
-_OWN_NETWORKS = ("jal_digits_cnn", "jal_mnist_cnn", "jal_cnn8", "jal_resnet34_cifar")
 
 
 def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,18 @@ from typing import Any
 import timm
 from torch import nn
 
-from jal_hf.models import networks  # noqa: F401 - puts the papers' networks in timm's registry
+from jal_hf.models import networks
 
 
 def default_preprocessing(name: str) -> dict[str, Any]:
     """timm's `pretrained_cfg` of a network: input_size (C, H, W), mean, std and more."""
     cfg: dict[str, Any] = _registered_cfg(name).to_dict()
     return cfg
+
+
+def is_own_network(architecture: str) -> bool:
+    """Whether a timm name, with or without its tag, is that of one of the papers' networks registered here."""
+    return architecture.partition(".")[0] in networks.__all__
 
 
 def check_timm_name(name: str, pretrained: bool) -> None:

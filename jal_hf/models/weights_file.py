@@ -69,6 +69,21 @@ def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
+def savable_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same values as contiguous tensors, each with memory of its own, as `safetensors.torch.save_file` wants them.
+
+    Weights in the channels_last layout are not contiguous; tied ones share their memory, and a file holds each twice.
+    """
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in weights.items():
+        own = tensor.detach().contiguous()
+        address = own.untyped_storage().data_ptr()
+        result[name] = own.clone() if address in seen or own.nbytes < own.untyped_storage().nbytes() else own
+        seen.add(address)
+    return result
+
+
 def write_text(text: str, path: Path) -> None:
     """Write `text` to `path` in UTF-8; a crash on the way leaves a former file whole."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".text-")

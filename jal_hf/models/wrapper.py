@@ -42,7 +42,7 @@ class RunTimmModel(TimmWrapperForImageClassification):  # type: ignore[no-untype
                 "Save first, then run: jal-hf push FOLDER NAME/REPO"
             )
         if is_main_process:
-            export_model(self, save_directory, state_dict=state_dict)
+            export_model(self, save_directory, state_dict=state_dict, keep_adapters=True)
 
 
 def wrap_timm(network: nn.Module, *, class_names: list[str], model_args: dict[str, Any]) -> RunTimmModel:

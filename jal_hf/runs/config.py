@@ -47,7 +47,7 @@ _REPEATED_FIELDS = frozenset(
     save_total_limit logging_strategy logging_steps sync_batchnorm torch_compile
     """.split()  # noqa: SIM905
 )
-PLACES = ("dataset", "model", "noise")
+PLACES = ("dataset", "model", "weights", "noise")
 """Fields that may hold the way to a file."""
 _PRESET_VALUES = ("loss_args", "weight_decay", "l1_weight_decay")
 
@@ -239,7 +239,7 @@ class RunConfig:
             self,
             recipe=place_name(self.recipe),
             data=replace_fields(self.data, dataset=changed["dataset"], noise=changed["noise"]),
-            model=replace_fields(self.model, model=changed["model"]),
+            model=replace_fields(self.model, model=changed["model"], weights=changed["weights"]),
             training={**training, "output_dir": place_name(str(self.output_dir))},
             asked=asked,
             secrets={},
@@ -270,6 +270,8 @@ class RunConfig:
 
 def published_value(name: str, value: Any) -> Any:
     """A value of one of `PLACES` as it may be published."""
+    if value is None:
+        return None
     return published_spec(str(value)) if name == "noise" else place_name(str(value))
 
 

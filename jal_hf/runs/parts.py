@@ -61,6 +61,7 @@ def build_model(config: RunConfig, data: Any) -> Any:
         mean=asked.image_mean,
         std=asked.image_std,
         pretrained=config.model.pretrained,
+        weights=config.model.weights,
     )
 
 

@@ -47,7 +47,7 @@ def facts_of_config(config: RunConfig, data: Any, precision: str, paths: dict[st
         "config": public.to_dict(),
         "dataset": dataset_section(config, data),
         "noise": noise_section(data),
-        "model": {"name": public.model.model, "pretrained": config.model.pretrained},
+        "model": {"name": public.model.model},
         "protocol": {"paper": config.paper, "deviations": [*config.deviations, *_precision(config, precision)]},
     }
 

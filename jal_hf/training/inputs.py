@@ -13,7 +13,7 @@ from torch import nn
 from transformers import default_data_collator
 
 from jal_hf.data import make_image_dataset
-from jal_hf.data.columns import find_image_column, find_label_column
+from jal_hf.data.columns import LABEL_NAMES, find_image_column, find_label_column
 from jal_hf.training.methods.method import Batch
 
 logger = logging.getLogger(__name__)
@@ -91,14 +91,17 @@ class RawImages:
         )
 
 
+def class_names_for(model: nn.Module, dataset: Any, label_column: str | None = None) -> list[str] | None:
+    """The classes of a raw dataset for a network that knows no names yet, or None."""
+    features = getattr(dataset, "features", None)
+    if hasattr(model, "config") or not isinstance(features, datasets.Features):
+        return None
+    named = [label_column] if label_column else LABEL_NAMES
+    found = [features[name] for name in named if isinstance(features.get(name), datasets.ClassLabel)]
+    return list(found[0].names) if found else None
+
+
 def on_accelerator(dataset: Any) -> bool:
     """Whether a dataset's images lie on a GPU already."""
     images = getattr(dataset, "images", None)
     return images is not None and images.device.type != "cpu"
-
-
-def with_channels_last(model: nn.Module) -> None:
-    """Put the weights of two-dimensional convolutions in the channels_last memory format, in place."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.dim() == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from jal_hf.ground.places import place_name
 from jal_hf.ground.record import RunRecord, Section, evaluation_figures
+from jal_hf.models import is_own_network, weights_source
 
 
 def progress_record(trainer: Any) -> RunRecord:
@@ -48,12 +50,16 @@ def model_section(model: nn.Module) -> Section:
     preprocessing = getattr(config, "pretrained_cfg", None) or {}
     channels, _, size = preprocessing.get("input_size") or (None, None, None)
     architecture = getattr(config, "architecture", None)
+    source = weights_source(model)
     return {
         "name": architecture or getattr(config, "model_type", None) or type(model).__name__,
         "architecture": architecture,
+        "own_network": is_own_network(architecture or ""),
         "library": "timm" if architecture else "transformers" if config is not None else "torch",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "num_labels": getattr(config, "num_labels", None),
+        "pretrained": source.pretrained if source else False,
+        "weights": {**source.to_dict(), "name": place_name(source.name)} if source else None,
         "image_size": size,
         "in_chans": channels,
         "mean": list(preprocessing.get("mean") or ()) or None,

@@ -10,11 +10,13 @@ from typing import Any
 import datasets
 import torch
 from torch import Tensor, nn
-from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers import PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from jal_hf.hub.callback import HubCallback
 from jal_hf.losses import RobustLoss
+from jal_hf.models import as_run_model, savable_weights
+from jal_hf.models.channels import channels_last, with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import CheckpointCallback
@@ -30,7 +32,7 @@ from jal_hf.training.epochs import EpochCallback
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import BATCH_EXTRAS, RawImages, collate_batch, on_accelerator, with_channels_last
+from jal_hf.training.inputs import BATCH_EXTRAS, RawImages, class_names_for, collate_batch, on_accelerator
 from jal_hf.training.methods import Method, StepView, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.methods.method import Batch
@@ -54,6 +56,8 @@ class RobustTrainer(OneCommitPush, Trainer):
     step. The L1 penalty enters once a step, in training only, before clipping.
 
     Args:
+        model: Any network that gives logits; a bare one of timm is wrapped by `as_run_model`, so that it is saved in
+            the form that transformers and timm load.
         args: Never changed; `trainer.args` is a copy with the decay of the preset.
         loss: Loss object, registry name, or None for `args.loss`; a name takes `args.loss_args` and `args.preset`.
         train_dataset, eval_dataset: As in the parent, giving `pixel_values` (or a tokenizer's fields) and `labels`;
@@ -105,6 +109,8 @@ class RobustTrainer(OneCommitPush, Trainer):
         args = args if args is not None else JALTrainingArguments(output_dir="runs/jal")
         if not isinstance(args, JALTrainingArguments):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
+        if model is not None:
+            model = as_run_model(model, class_names_for(model, train_dataset, label_column))
         classes = getattr(getattr(model, "config", None), "num_labels", None)
         choice = decide_loss(loss, args, num_classes=classes, noise=noise)
         args = args.copied()
@@ -303,6 +309,17 @@ class RobustTrainer(OneCommitPush, Trainer):
             count = counts.sum().to(count.dtype)
         return batches, count
 
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """As the parent's; what `model_init` gives is taken as a model that is given."""
+        model: nn.Module = as_run_model(super().call_model_init(trial))
+        return model
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""
+        if not isinstance(self.accelerator.unwrap_model(self.model), PreTrainedModel):
+            state_dict = savable_weights(self.model.state_dict() if state_dict is None else state_dict)
+        super()._save(output_dir, state_dict)
+
     def floating_point_ops(self, inputs: Batch) -> int:
         """As the parent's, which walks over all parameters every step; here once for each shape of the inputs."""
         shapes = tuple((name, value.shape) for name, value in inputs.items() if isinstance(value, Tensor))
@@ -381,12 +398,10 @@ class RobustTrainer(OneCommitPush, Trainer):
         return Path(self.args.output_dir) / "log.jsonl"
 
 
-def model_outputs(model: nn.Module, inputs: Batch, channels_last: bool | None) -> Any:
+def model_outputs(model: nn.Module, inputs: Batch, with_layout: bool | None) -> Any:
     """The model's output for a batch, without the fields that only the loss takes."""
     features = {key: value for key, value in inputs.items() if key not in BATCH_EXTRAS}
     if "pixel_values" not in features:
         return model(**features)
     pixels = features.pop("pixel_values")
-    if channels_last and pixels.dim() == 4:
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-    return model(pixels, **features)
+    return model(channels_last(pixels) if with_layout else pixels, **features)
