@@ -13,8 +13,10 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "NoisyDatasetDict": ".containers",
         "NoisyIterableDatasetDict": ".containers",
         "make_image_dataset": ".pipeline",
+        "prepare_dataset": ".raw_datasets",
+        "check_num_classes": ".labels",
         "collate_images": ".collate",
         "cache_folder": ".paths",
-        "UnreadableImageError": ".decode",
+        "UnreadableImageError": "jal_hf.image_files",
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import datasets
 
@@ -56,8 +56,25 @@ def is_encoded_image(feature: Any) -> bool:
     return isinstance(feature, dict) and set(feature) == {"bytes", "path"}
 
 
-def find_label_column(features: datasets.Features, asked: str | None = None) -> str:
+@overload
+def find_label_column(features: datasets.Features, asked: str | None = None) -> str: ...
+
+
+@overload
+def find_label_column(
+    features: datasets.Features, asked: str | None = None, *, is_needed: bool
+) -> str | None: ...
+
+
+def find_label_column(
+    features: datasets.Features, asked: str | None = None, *, is_needed: bool = True
+) -> str | None:
     """The column with the labels: the one asked for, else the only ClassLabel, else by a usual name.
+
+    Args:
+        features: columns and their types.
+        asked: name given by the user.
+        is_needed: False gives None where no column is known to hold labels, as in rows for prediction.
 
     Raises:
         ValueError: none or several fit; the sentence lists the columns.
@@ -70,6 +87,8 @@ def find_label_column(features: datasets.Features, asked: str | None = None) -> 
     named = [name for name in LABEL_NAMES if name in (typed or features)]
     if named:
         return named[0]
+    if not typed and not is_needed:
+        return None
     reason = (
         f"several columns hold class labels ({listed(typed)})"
         if typed

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from jal_hf.data.augment import BATCH_DRAWS
-from jal_hf.data.decode import Encoded, centre_crop, open_image, resize_shorter_side, to_array
+from jal_hf.data.decode import centre_crop, open_image, resize_shorter_side, to_array
 from jal_hf.data.draws import keyed_uniforms
+from jal_hf.image_files import Encoded
 
 _ATTEMPTS = 10
 _SCALE = (0.08, 1.0)

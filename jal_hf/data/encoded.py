@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import datasets
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from PIL import Image
 
-from jal_hf.data.decode import Encoded
+from jal_hf.image_files import Encoded, picture
 
 
 def encoded_column(split: datasets.Dataset, image_column: str) -> datasets.Dataset:
@@ -27,6 +28,22 @@ def iterate_encoded(
     column = encoded_column(split, image_column).with_format("arrow")
     for table in column.iter(batch_size=block):
         yield table.column(image_column).to_pylist()
+
+
+def stored_pictures(
+    split: datasets.Dataset, image_column: str, positions: Sequence[int] | None = None
+) -> list[Image.Image]:
+    """Decoded images of some rows, in the mode that they are stored in; all rows when `positions` is None.
+
+    `split[position][image_column]` would decode with every reader that Pillow has, and wait for pipes.
+
+    Raises:
+        UnreadableImageError: an image cannot be decoded; the message names its original row.
+    """
+    rows = row_numbers(split)
+    chosen = range(len(split)) if positions is None else positions
+    column = encoded_column(split, image_column)
+    return [picture(column[int(place)][image_column], int(rows[place])) for place in chosen]
 
 
 def content_key(split: datasets.Dataset, image_column: str) -> str:

@@ -9,24 +9,8 @@ import datasets
 
 from jal_hf.data.columns import listed
 from jal_hf.data.source import Source
+from jal_hf.image_files import has_image_ending
 
-IMAGE_ENDINGS = frozenset(
-    [
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
 _SPLIT_FOLDERS = {
     "train": "train",
     "training": "train",
@@ -61,7 +45,7 @@ def _subfolders(path: Path) -> list[Path]:
 
 def _holds_image(folder: Path) -> bool:
     names = (name for _, _, files in os.walk(folder) for name in files)
-    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in names)
+    return any(has_image_ending(name) for name in names)
 
 
 def read_image_folder(name: str, path: Path) -> Source:
@@ -102,7 +86,7 @@ def _files(root: Path, classes: list[str]) -> tuple[list[str], list[int], int]:
         for folder, subfolders, files in os.walk(root / class_name):
             subfolders.sort()
             for file in sorted(files):
-                if Path(file).suffix.lower() in IMAGE_ENDINGS and not file.startswith("."):
+                if has_image_ending(file) and not file.startswith("."):
                     paths.append(os.path.join(folder, file))
                     labels.append(label)
                 else:

@@ -47,16 +47,12 @@ def read_labels(
     if len(split) == 0:
         raise ValueError(f"The split {split_name!r} is empty.")
     feature = split.features[column]
-    values = split.with_format("arrow", columns=[column])[:].column(column).combine_chunks()
-    if isinstance(values, pa.ChunkedArray):
-        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    values = _values(split, column)
     _refuse_missing(values, column, split_name)
     own = list(feature.names) if isinstance(feature, datasets.ClassLabel) and feature.names else None
     if pa.types.is_boolean(values.type):
         values, own = values.cast(pa.int64()), ["False", "True"]
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+    if _is_text(values.type):
         return _from_strings(values, column, split_name, names)
     if not pa.types.is_integer(values.type):
         raise ValueError(
@@ -69,6 +65,30 @@ def read_labels(
     known = list(names) if names is not None else own or _numbered(labels, column, split_name)
     _refuse_outside(labels, len(known), column, split_name)
     return labels, known
+
+
+def _values(split: datasets.Dataset, column: str) -> pa.Array:
+    values = split.with_format("arrow", columns=[column])[:].column(column).combine_chunks()
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def unlabelled_rows(split: datasets.Dataset, column: str) -> npt.NDArray[np.bool_]:
+    """Which rows have no label, (N,): an empty cell, NaN, -1, or text of nothing but that."""
+    values = _values(split, column)
+    is_missing = pc.is_null(values, nan_is_null=pa.types.is_floating(values.type))
+    if _is_text(values.type):
+        is_missing = pc.or_kleene(
+            is_missing, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(["", "-1"], values.type))
+        )
+    elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        is_missing = pc.or_kleene(is_missing, pc.equal(values, pa.scalar(-1).cast(values.type, safe=False)))
+    return np.asarray(is_missing.fill_null(True).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _refuse_missing(values: pa.Array, column: str, split_name: str) -> None:
@@ -180,6 +200,24 @@ def label_warnings(labels: Labels, names: Sequence[str], split_name: str) -> lis
             f"{ignored} row(s) of split {split_name!r} carry {IGNORE_INDEX} and are left out of the loss."
         )
     return warnings
+
+
+def check_num_classes(names: Sequence[str], outputs: int) -> None:
+    """Nothing, where a model has an output for each class.
+
+    Args:
+        names: classes of the data.
+        outputs: number of the model's outputs.
+
+    Raises:
+        ValueError: the data has more classes.
+    """
+    if len(names) > outputs:
+        raise ValueError(
+            f"The data has {len(names)} classes ({listed(names[:_SHOWN])}"
+            f"{' and more' if len(names) > _SHOWN else ''}) and the model {outputs} outputs; create the model "
+            f"with num_labels={len(names)}."
+        )
 
 
 def with_labels(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import datasets
 
-from jal_hf.data.decode import UnreadableImageError
 from jal_hf.data.image_folder import image_rows
 from jal_hf.data.lists import ImageFiles
 from jal_hf.data.stream_dataset import MOST_UNREADABLE
+from jal_hf.image_files import UnreadableImageError
 
 
 @dataclass

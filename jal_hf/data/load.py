@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 
 from jal_hf.data.bad_images import without_unreadable
+from jal_hf.data.checked_splits import checked_split
 from jal_hf.data.checks import dataset_fingerprint, shared_rows
-from jal_hf.data.columns import choose_splits, find_image_column, find_label_column, is_encoded_image
+from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
 from jal_hf.data.containers import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
 from jal_hf.data.encoded import integer_column
-from jal_hf.data.labels import label_warnings, read_labels, with_labels
+from jal_hf.data.labels import label_warnings
 from jal_hf.data.load_stream import load_stream
 from jal_hf.data.noisy_labels import put_noise
 from jal_hf.data.open_source import ReadOptions, can_count_labels, open_source
@@ -97,7 +97,7 @@ def load_noisy_dataset(
     image_column = find_image_column(raw_train.features, image_column)
     label_column = find_label_column(raw_train.features, label_column)
     warnings = list(source.warnings)
-    train, names = _checked_split(raw_train, train_name, image_column, label_column, None, warnings)
+    train, names = checked_split(raw_train, train_name, image_column, label_column, None, warnings)
     warnings += label_warnings(integer_column(train, label_column), names, train_name)
     splits: dict[str, datasets.Dataset] = {}
     skipped = source.missing_images
@@ -108,7 +108,7 @@ def load_noisy_dataset(
     train, report = put_noise(train, label_column, names, noise, noise_seed, source.manifest, warnings)
     splits["train"], validation = cut_validation(train, label_column, val_fraction, seed)
     if raw_test is not None:
-        test, _ = _checked_split(raw_test, str(eval_name), image_column, label_column, names, warnings)
+        test, _ = checked_split(raw_test, str(eval_name), image_column, label_column, names, warnings)
         if on_bad_image == "skip":
             test, count = without_unreadable(test, image_column, str(eval_name))
             skipped += count
@@ -119,9 +119,7 @@ def load_noisy_dataset(
             )
     for extra in source.more_tests:
         if extra != eval_name:
-            split, _ = _checked_split(
-                source.splits[extra], extra, image_column, label_column, names, warnings
-            )
+            split, _ = checked_split(source.splits[extra], extra, image_column, label_column, names, warnings)
             splits[extra] = take_subset(split, max_eval_samples, seed, "evaluation")
     if validation is not None:
         splits["validation"] = validation
@@ -133,54 +131,3 @@ def load_noisy_dataset(
         skipped, tuple(warnings),
     )  # fmt: skip
     return NoisyDatasetDict(splits, facts)
-
-
-def _checked_split(
-    split: datasets.Dataset,
-    split_name: str,
-    image_column: str,
-    label_column: str,
-    names: list[str] | None,
-    warnings: list[str],
-) -> tuple[datasets.Dataset, list[str]]:
-    """The split with an Image column, a ClassLabel column and the column `index`."""
-    for column in (image_column, label_column):
-        if column not in split.column_names:
-            raise ValueError(
-                f"Split {split_name!r} has no column {column!r}; it has {', '.join(split.column_names)}."
-            )
-    labels, names = read_labels(split, label_column, split_name, names)
-    split = with_labels(split.with_format(None), label_column, labels, names)
-    if not isinstance(split.features[image_column], datasets.Image):
-        if not is_encoded_image(split.features[image_column]):
-            raise ValueError(
-                f"The column {image_column!r} of split {split_name!r} holds "
-                f"{split.features[image_column]}, not images."
-            )
-        split = split.cast_column(image_column, datasets.Image())
-    return _with_index(_with_clean_labels(split, split_name, names), split_name, warnings), names
-
-
-def _with_clean_labels(split: datasets.Dataset, split_name: str, names: list[str]) -> datasets.Dataset:
-    """`clean_label` checked like the labels; dropped where a split has the column but nothing in it."""
-    if "clean_label" not in split.column_names:
-        return split
-    if split.select_columns(["clean_label"]).with_format("arrow")[:].column(0).null_count == len(split):
-        return split.remove_columns(["clean_label"])
-    clean, _ = read_labels(split, "clean_label", split_name, names)
-    return with_labels(split, "clean_label", clean, names)
-
-
-def _with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -> datasets.Dataset:
-    """Keep a column `index` that numbers the rows; make one otherwise."""
-    if "index" in split.column_names:
-        feature = split.features["index"]
-        if isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint")):
-            values = integer_column(split, "index")
-            if len(np.unique(values)) == len(values) and values.min() >= 0:
-                return split
-        warnings.append(
-            f"The column 'index' of split {split_name!r} does not number the rows; it was replaced."
-        )
-        split = split.remove_columns(["index"])
-    return split.add_column("index", np.arange(len(split), dtype=np.int64))

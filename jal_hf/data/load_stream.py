@@ -8,7 +8,8 @@ from typing import Any
 
 import datasets
 
-from jal_hf.data.columns import choose_splits, find_image_column, find_label_column, is_encoded_image
+from jal_hf.data.checked_splits import image_feature
+from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
 from jal_hf.data.containers import DatasetFacts, NoisyIterableDatasetDict, StreamNoise
 from jal_hf.data.labels import IGNORE_INDEX
 from jal_hf.data.source import Source
@@ -57,14 +58,14 @@ def load_stream(
             raise ValueError(
                 f"The number of {name} samples must be at least 1, not {count}; leave it out to take all."
             )
-    train = _with_features(source.splits[train_name], train_name)
+    train = with_features(source.splits[train_name], train_name)
     image_column = find_image_column(train.features, image_column)
     label_column = find_label_column(train.features, label_column)
-    names = _class_names(train, train_name, label_column, num_classes, can_count)
-    splits = {"train": _prepared(train, train_name, image_column, label_column, names)}
+    names = class_names_of_stream(train, train_name, label_column, num_classes, can_count)
+    splits = {"train": numbered_stream(train, train_name, image_column, label_column, names)}
     if eval_name is not None:
-        test = _with_features(source.splits[eval_name], eval_name)
-        splits["test"] = _prepared(test, eval_name, image_column, label_column, names)
+        test = with_features(source.splits[eval_name], eval_name)
+        splits["test"] = numbered_stream(test, eval_name, image_column, label_column, names)
         if max_eval_samples is not None:
             splits["test"] = splits["test"].take(max_eval_samples)
     if max_train_samples is not None:
@@ -96,7 +97,12 @@ def load_stream(
     return NoisyIterableDatasetDict(splits, facts)
 
 
-def _with_features(stream: Any, split_name: str) -> datasets.IterableDataset:
+def with_features(stream: Any, split_name: str) -> datasets.IterableDataset:
+    """The stream with its columns known; where it does not say them, its first rows are looked at.
+
+    Raises:
+        ValueError: it has no rows.
+    """
     if not isinstance(stream, datasets.IterableDataset):
         stream = stream.to_iterable_dataset()
     if stream.features is not None:
@@ -108,13 +114,18 @@ def _with_features(stream: Any, split_name: str) -> datasets.IterableDataset:
     return stream.cast(features)
 
 
-def _class_names(
+def class_names_of_stream(
     train: datasets.IterableDataset,
     split_name: str,
     label_column: str,
     num_classes: int | None,
     can_count: bool,
 ) -> list[str]:
+    """Class names of a stream: its ClassLabel's, else numbers up to `num_classes`, else by a pass over the labels.
+
+    Raises:
+        ValueError: nothing tells the classes, or a pass that is not allowed would have to.
+    """
     feature = train.features[label_column]
     if isinstance(feature, datasets.ClassLabel) and feature.names:
         return list(feature.names)
@@ -151,31 +162,42 @@ def _class_names(
     return [str(number) for number in range(count)]
 
 
-def _prepared(
+def numbered_stream(
     stream: datasets.IterableDataset,
     split_name: str,
     image_column: str,
-    label_column: str,
+    label_column: str | None,
     names: Sequence[str],
 ) -> datasets.IterableDataset:
+    """The stream with encoded images, labels as ids of `names`, and row numbers in a column `index`.
+
+    Args:
+        stream: rows whose columns are known.
+        split_name: for messages.
+        image_column: name of the images.
+        label_column: name of the labels; None leaves them out.
+        names: class names in the order of their ids.
+
+    Raises:
+        ValueError: a column is absent or holds no images.
+    """
     for column in (image_column, label_column):
-        if column not in stream.features:
+        if column is not None and column not in stream.features:
             raise ValueError(
                 f"Split {split_name!r} has no column {column!r}; it has {', '.join(stream.features)}."
             )
-    feature = stream.features[image_column]
-    if not isinstance(feature, datasets.Image) and not is_encoded_image(feature):
-        raise ValueError(f"The column {image_column!r} of split {split_name!r} holds {feature}, not images.")
-    own = stream.features[label_column]
+    image_feature(stream.features[image_column], image_column, split_name)
+    own = stream.features.get(label_column)
     own_names = list(own.names) if isinstance(own, datasets.ClassLabel) and own.names else None
-    kept = [name for name in (image_column, label_column, "clean_label") if name in stream.features]
+    wanted = (image_column,) if label_column is None else (image_column, label_column, "clean_label")
+    kept = [name for name in wanted if name in stream.features]
     index = stream.features.get("index")
     if isinstance(index, datasets.Value) and index.dtype.startswith(("int", "uint")):
         kept.append("index")
     stream = stream.select_columns(kept).cast_column(image_column, datasets.Image(decode=False))
     features = datasets.Features({name: stream.features[name] for name in kept})
-    label_feature = datasets.ClassLabel(names=list(names))
-    features[label_column] = label_feature
+    if label_column is not None:
+        features[label_column] = datasets.ClassLabel(names=list(names))
     features["index"] = datasets.Value("int64")
     convert = functools.partial(
         _convert, split_name=split_name, label_column=label_column, names=tuple(names), own=own_names
@@ -188,12 +210,14 @@ def _convert(
     rows: list[int],
     *,
     split_name: str,
-    label_column: str,
+    label_column: str | None,
     names: tuple[str, ...],
     own: list[str] | None,
 ) -> dict[str, list[Any]]:
     """Labels as checked ids, and the row numbers: the stream's own column `index`, else counted."""
     rows = batch.get("index") or rows
+    if label_column is None:
+        return {**batch, "index": list(rows)}
     ids = {name: number for number, name in enumerate(names)}
     labels = []
     for row, label in zip(rows, batch[label_column], strict=True):

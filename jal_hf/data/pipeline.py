@@ -25,7 +25,7 @@ def make_image_dataset(
     split: datasets.Dataset | datasets.IterableDataset,
     *,
     image_column: str,
-    label_column: str,
+    label_column: str | None,
     image_size: int,
     in_chans: int = 3,
     mean: Sequence[float],
@@ -47,7 +47,7 @@ def make_image_dataset(
     Args:
         split: one split of `load_noisy_dataset`, or any dataset with an image and an integer label column.
         image_column: name of the images.
-        label_column: name of the labels.
+        label_column: name of the labels; None gives batches without `labels`, for prediction.
         image_size: side of the square images, pixels.
         in_chans: 1 (grey) or 3 (RGB); images are converted.
         mean: one number per channel, for pixels in [0, 1].
@@ -85,7 +85,7 @@ def make_image_dataset(
     tensors: dict[str, Tensor] = {
         name: torch.from_numpy(integer_column(split, column).copy())
         for name, column in columns.items()
-        if column in split.column_names
+        if column is not None and column in split.column_names
     }
     tensors.setdefault("index", torch.from_numpy(rows.copy()))
     if image_size > SMALL_SIDE or augment in ("randomresizedcrop", "resize-crop-flip"):

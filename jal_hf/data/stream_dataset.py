@@ -13,8 +13,8 @@ import torch
 from jal_hf.data.augment import BatchTransform
 from jal_hf.data.collate import Batch
 from jal_hf.data.crops import ImageCrop
-from jal_hf.data.decode import UnreadableImageError
 from jal_hf.data.image_datasets import EpochCounter
+from jal_hf.image_files import UnreadableImageError
 
 MOST_UNREADABLE = 0.05
 """Share of unreadable images beyond which skipping them would hide a broken dataset."""
@@ -38,7 +38,7 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
         self,
         stream: datasets.IterableDataset,
         image_column: str,
-        label_column: str,
+        label_column: str | None,
         crop: ImageCrop,
         transform: BatchTransform,
         *,
@@ -83,7 +83,7 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
         number, count = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         first = 0
         for batch in self.stream.iter(batch_size=_READ_BLOCK):
-            size = len(batch[self.label_column])
+            size = len(batch[self.image_column])
             # A stream that load_noisy_dataset did not make is numbered here.
             batch.setdefault("index", list(range(first, first + size)))
             first += size
@@ -121,7 +121,9 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
         self._count(len(block), len(block) - len(kept))
         if not kept:
             return
-        columns = {"labels": self._column(kept, self.label_column), "index": self._column(kept, "index")}
+        columns = {"index": self._column(kept, "index")}
+        if self.label_column is not None:
+            columns["labels"] = self._column(kept, self.label_column)
         if kept[0].get("clean_label") is not None:
             columns["clean_label"] = self._column(kept, "clean_label")
         images = self.transform(torch.from_numpy(np.stack(squares)), columns["index"].numpy(), epoch)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from jal_hf.data.image_folder import IMAGE_ENDINGS
+from jal_hf.image_files import IMAGE_ENDINGS
 
 _LABEL_ENDINGS = ("cls", "json", "jsn", "txt")
 _BLOCK = 512

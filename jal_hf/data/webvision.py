@@ -17,10 +17,10 @@ from pathlib import Path
 
 import datasets
 
-from jal_hf.data.image_folder import IMAGE_ENDINGS
 from jal_hf.data.listed_images import ListedImages
 from jal_hf.data.lists import count_warnings, read_label_list
 from jal_hf.data.source import Source
+from jal_hf.image_files import has_image_ending
 
 TRAIN_LIST = "info/train_filelist_google.txt"
 _ALL_CLASSES = 1000
@@ -100,7 +100,7 @@ def _ilsvrc12(builder: ListedImages, root: Path, synsets: list[str], classes: in
     labels: list[int] = []
     for label, synset in enumerate(synsets):
         for file in sorted(os.listdir(root / synset)):
-            if Path(file).suffix.lower() in IMAGE_ENDINGS:
+            if has_image_ending(file):
                 paths.append(root / synset / file)
                 labels.append(label)
     published = _PUBLISHED["ilsvrc12"] if classes == _MINI_CLASSES else None

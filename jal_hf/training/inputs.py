@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import datasets
 from torch import nn
 from transformers import default_data_collator
+
+from jal_hf.data import prepare_dataset
 
 # Fields of a batch that serve the loss or the record and never reach the model.
 BATCH_EXTRAS = frozenset({"clean_label", "index", "sample_weight", "labels"})
@@ -20,31 +21,13 @@ def collate_batch(batch: Any) -> dict[str, Any]:
 
 
 def as_training_dataset(dataset: Any, model: nn.Module | None, *, train: bool, seed: int) -> Any:
-    """Give a `datasets.Dataset` with an image column the preprocessing that the model's configuration states.
-
-    Anything else comes back as it is: torch datasets, datasets with a transform of their own, tokenized text.
-    """
-    if not isinstance(dataset, datasets.Dataset) or dataset.format["type"] == "custom":
-        return dataset
-    images = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.Image)]
-    settings = getattr(getattr(model, "config", None), "pretrained_cfg", None)
-    if not images or not settings:
-        return dataset
-    from jal_hf.data import make_image_dataset
-
-    labels = [name for name in ("label", "labels", "fine_label") if name in dataset.features]
-    if not labels:
-        raise ValueError(f"The dataset has no label column, only: {', '.join(dataset.column_names)}.")
-    channels, _, size = settings["input_size"]
-    return make_image_dataset(
+    """A raw image dataset with the preprocessing that the model's configuration states; see `prepare_dataset`."""
+    config = getattr(model, "config", None)
+    names = getattr(config, "id2label", None) or {}
+    return prepare_dataset(
         dataset,
-        image_column=images[0],
-        label_column=labels[0],
-        image_size=size,
-        in_chans=channels,
-        mean=settings["mean"],
-        std=settings["std"],
-        augment="none",
+        getattr(config, "pretrained_cfg", None),
         train=train,
         seed=seed,
+        class_names=[str(names[number]) for number in sorted(names)] or None,
     )

@@ -1,0 +1,86 @@
+"""One split with its columns found, its labels checked and its rows numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import datasets
+import numpy as np
+
+from jal_hf.data.columns import is_encoded_image
+from jal_hf.data.encoded import integer_column
+from jal_hf.data.labels import read_labels, with_labels
+
+
+def checked_split(
+    split: datasets.Dataset,
+    split_name: str,
+    image_column: str,
+    label_column: str | None,
+    names: Sequence[str] | None,
+    warnings: list[str],
+) -> tuple[datasets.Dataset, list[str]]:
+    """The split with an Image column, a ClassLabel column and the column `index`, and the class names.
+
+    Args:
+        split: the rows.
+        split_name: for messages.
+        image_column: name of the images.
+        label_column: name of the labels; None where there are none.
+        names: class names fixed by the training split or the model; None works them out.
+        warnings: sentences are added here.
+
+    Raises:
+        ValueError: a column is absent or holds something else, or labels are wrong; rows are named.
+    """
+    for column in (image_column, label_column):
+        if column is not None and column not in split.column_names:
+            raise ValueError(
+                f"Split {split_name!r} has no column {column!r}; it has {', '.join(split.column_names)}."
+            )
+    split = split.with_format(None)
+    if label_column is not None:
+        labels, names = read_labels(split, label_column, split_name, names)
+        split = _with_clean_labels(with_labels(split, label_column, labels, names), split_name, names)
+    split = split.cast_column(
+        image_column, image_feature(split.features[image_column], image_column, split_name)
+    )
+    return _with_index(split, split_name, warnings), list(names or ())
+
+
+def image_feature(feature: object, column: str, split_name: str) -> datasets.Image:
+    """The feature of an image column.
+
+    Raises:
+        ValueError: it is stored in no way that images are.
+    """
+    if isinstance(feature, datasets.Image):
+        return feature
+    if not is_encoded_image(feature):
+        raise ValueError(f"The column {column!r} of split {split_name!r} holds {feature}, not images.")
+    return datasets.Image()
+
+
+def _with_clean_labels(split: datasets.Dataset, split_name: str, names: Sequence[str]) -> datasets.Dataset:
+    """`clean_label` checked like the labels; dropped where a split has the column but nothing in it."""
+    if "clean_label" not in split.column_names:
+        return split
+    if split.select_columns(["clean_label"]).with_format("arrow")[:].column(0).null_count == len(split):
+        return split.remove_columns(["clean_label"])
+    clean, _ = read_labels(split, "clean_label", split_name, names)
+    return with_labels(split, "clean_label", clean, names)
+
+
+def _with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -> datasets.Dataset:
+    """Keep a column `index` that numbers the rows; make one otherwise."""
+    if "index" in split.column_names:
+        feature = split.features["index"]
+        if isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint")):
+            values = integer_column(split, "index")
+            if len(np.unique(values)) == len(values) and values.min() >= 0:
+                return split
+        warnings.append(
+            f"The column 'index' of split {split_name!r} does not number the rows; it was replaced."
+        )
+        split = split.remove_columns(["index"])
+    return split.add_column("index", np.arange(len(split), dtype=np.int64))
