@@ -15,10 +15,10 @@ from jal_hf.data.containers import DatasetFacts, NoisyDatasetDict, NoisyIterable
 from jal_hf.data.encoded import integer_column
 from jal_hf.data.labels import label_warnings
 from jal_hf.data.load_stream import load_stream
-from jal_hf.data.noisy_labels import put_noise
+from jal_hf.data.noisy_labels import check_noise, put_noise
 from jal_hf.data.open_source import ReadOptions, can_count_labels, open_source
 from jal_hf.data.subsets import check_fraction, cut_validation, take_subset
-from jal_hf.noise import parse_noise_spec
+from jal_hf.noise import LabelNoise
 
 
 def load_noisy_dataset(
@@ -30,7 +30,7 @@ def load_noisy_dataset(
     image_column: str | None = None,
     label_column: str | None = None,
     num_classes: int | None = None,
-    noise: str = "none",
+    noise: LabelNoise | str | None = None,
     noise_seed: int = 0,
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
@@ -54,8 +54,8 @@ def load_noisy_dataset(
         image_column: default: found by type and usual names.
         label_column: the same.
         num_classes: only for streams whose classes cannot be counted.
-        noise: noise spec; see `create_noise`. Labels that came noisy (with `clean_label`) are used as they
-            are.
+        noise: a spec or an object of `create_noise`; None or `none` adds nothing. Labels that came noisy (with
+            `clean_label`) are used as they are.
         noise_seed: seed of the noise.
         max_train_samples: number of training rows, drawn by `seed`.
         max_eval_samples: number of test rows, drawn by `seed`.
@@ -74,7 +74,7 @@ def load_noisy_dataset(
         FileNotFoundError: no such dataset.
     """
     check_fraction(val_fraction)
-    parse_noise_spec(noise)
+    check_noise(noise)
     if on_bad_image not in ("error", "skip"):
         raise ValueError(f"on_bad_image is 'error' or 'skip', not {on_bad_image!r}.")
     options = ReadOptions(dataset_config, streaming, num_classes, on_bad_image)

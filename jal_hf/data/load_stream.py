@@ -12,8 +12,9 @@ from jal_hf.data.checked_splits import image_feature
 from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
 from jal_hf.data.containers import DatasetFacts, NoisyIterableDatasetDict, StreamNoise
 from jal_hf.data.labels import IGNORE_INDEX
+from jal_hf.data.noisy_labels import resolved_noise
 from jal_hf.data.source import Source
-from jal_hf.noise import add_label_noise, create_noise
+from jal_hf.noise import LabelNoise, add_label_noise
 
 _BLOCK = 32
 
@@ -26,7 +27,7 @@ def load_stream(
     image_column: str | None,
     label_column: str | None,
     num_classes: int | None,
-    noise: str,
+    noise: LabelNoise | str | None,
     noise_seed: int,
     max_train_samples: int | None,
     max_eval_samples: int | None,
@@ -41,7 +42,7 @@ def load_stream(
         image_column: the same.
         label_column: the same.
         num_classes: number of classes where the stream does not name them.
-        noise: a spec whose rows are independent (`mode=iid`).
+        noise: one whose rows are independent (`mode=iid`).
         noise_seed: seed of the noise.
         max_train_samples: take this many rows from the start.
         max_eval_samples: the same.
@@ -70,7 +71,7 @@ def load_stream(
             splits["test"] = splits["test"].take(max_eval_samples)
     if max_train_samples is not None:
         splits["train"] = splits["train"].take(max_train_samples)
-    model = create_noise(noise, num_classes=len(names), class_names=names)
+    model = resolved_noise(noise, names)
     if model.kind != "none":
         splits["train"] = add_label_noise(
             splits["train"], model, label_column=label_column, seed=noise_seed, index_column="index"
