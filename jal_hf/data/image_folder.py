@@ -1,4 +1,8 @@
-"""Images in class folders: FOLDER/train/CLASS/*.jpg, FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg."""
+"""Images in class folders: FOLDER/train/CLASS/*.jpg, FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg.
+
+The imagefolder builder of `datasets` drops all labels where a class folder has subfolders, gives classes that only
+the test split has an output, and takes endings of formats that are not decoded here, so it is not used.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits made of listed image files, with the files that are absent dealt with."""
+"""Splits made of listed image files, with the files that are absent dealt with; no builder of `datasets` does it."""
 
 from __future__ import annotations
 

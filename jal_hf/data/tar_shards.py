@@ -1,4 +1,7 @@
-"""WebDataset tar shards: files of one sample share a name, their endings say what they are."""
+"""WebDataset tar shards: files of one sample share a name, their endings say what they are.
+
+`datasets` reads shards too, but decodes every field of every sample (arrays, torch files) to reach a label.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""WebDataset folders and globs as splits."""
+"""WebDataset folders and globs as splits.
+
+The webdataset builder of `datasets` fails on class names in .cls files, on samples of mixed endings or without a
+label, and on pipes, which it opens twice, so it is not used.
+"""
 
 from __future__ import annotations
 
