@@ -27,6 +27,9 @@ IMAGE_ENDINGS = frozenset(
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, Image.DecompressionBombError)
 """What Pillow's readers raise on damaged files; SyntaxError is their "not this format" for PNG chunks."""
 
+MOST_UNREADABLE = 0.05
+"""Share of unreadable images beyond which skipping them would hide a broken dataset."""
+
 # Pillow warns from here on; pictures of this size are damaged headers, or attacks.
 _MOST_PIXELS = 89_478_485
 

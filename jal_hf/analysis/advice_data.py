@@ -8,7 +8,7 @@ import numpy as np
 
 from jal_hf.analysis.advice import NoiseFacts, kind_of_matrix
 from jal_hf.analysis.simple_model import SimpleEstimate, estimate_noise, small_image_features
-from jal_hf.data.encoded import stored_pictures
+from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.noise import create_noise
 
 ESTIMATE_ROWS = 10_000

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from jal_hf.analysis.rerun import settings_of_run
-from jal_hf.data.encoded import stored_pictures
+from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.models import create_model
 from jal_hf.noise import labels_sha256
 from jal_hf.training.building import image_dataset, load_data

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import datasets
 import numpy as np
 
+from jal_hf.data.column_values import integer_column
 from jal_hf.data.columns import is_encoded_image
-from jal_hf.data.encoded import integer_column
 from jal_hf.data.labels import read_labels, with_labels
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from jal_hf.data.encoded import encoded_column, integer_column, iterate_encoded
+from jal_hf.data.column_values import integer_column
+from jal_hf.data.images.encoded import encoded_column, iterate_encoded
 
 _MOST_ROWS = 200_000
 _SAMPLED_IMAGES = 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,12 @@ from typing import Any
 import datasets
 import torch
 
-from jal_hf.data.augment import check_augment
 from jal_hf.data.checked_splits import checked_split
 from jal_hf.data.columns import find_image_column, find_label_column, is_encoded_image
+from jal_hf.data.images.augmentation import check_augment
+from jal_hf.data.images.image_dataset import make_image_dataset
 from jal_hf.data.labels import check_num_classes, unlabelled_rows
-from jal_hf.data.load_stream import class_names_of_stream, numbered_stream, with_features
-from jal_hf.data.pipeline import make_image_dataset
+from jal_hf.data.stream_loading import class_names_of_stream, numbered_stream, with_features
 
 logger = logging.getLogger(__name__)
 
@@ -59,25 +60,25 @@ def prepare_dataset(
             of splits to train on.
     """
     check_augment(augment)
-    options: dict[str, Any] = {
-        "augment": augment,
-        "seed": seed,
-        "label_column": label_column,
-        "image_column": image_column,
-        "class_names": class_names,
-        "device": device,
-        "on_bad_image": on_bad_image,
-    }
     if isinstance(dataset, Mapping):
         if train:
             raise ValueError(
                 f"The training dataset is a dict of splits ({', '.join(map(str, dataset))}); give one of them, such "
                 "as dataset['train']."
             )
-        return {
-            name: prepare_dataset(split, preprocessing, train=False, **options)
-            for name, split in dataset.items()
-        }
+        prepare_split = functools.partial(
+            prepare_dataset,
+            preprocessing=preprocessing,
+            train=False,
+            augment=augment,
+            seed=seed,
+            label_column=label_column,
+            image_column=image_column,
+            class_names=class_names,
+            device=device,
+            on_bad_image=on_bad_image,
+        )
+        return {name: prepare_split(split) for name, split in dataset.items()}
     if not preprocessing or not _is_raw(dataset):
         return dataset
     if isinstance(dataset, datasets.IterableDataset):

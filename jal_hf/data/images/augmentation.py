@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from jal_hf.data.arguments import AUGMENTS
-from jal_hf.data.colour import colour_jitter
 from jal_hf.data.draws import keyed_uniforms
-from jal_hf.data.geometry import crop_flip_rotate, flip
+from jal_hf.data.images.colour import colour_jitter
+from jal_hf.data.images.geometry import crop_flip_rotate, flip
 
 ROTATION_DEGREES = 20.0
 JITTER = (0.4, 0.4, 0.4, 0.2)

@@ -1,10 +1,31 @@
-"""A dataset as it was found, before anything is checked."""
+"""A dataset as it was found, before anything is checked, and what its reader was asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+import datasets
+
+Splits: TypeAlias = Mapping[str, datasets.Dataset | datasets.IterableDataset]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader may need to know beside the name.
+
+    Attributes:
+        config: configuration name of a Hub dataset.
+        streaming: rows come as they are read.
+        num_classes: number of classes of a stream that cannot be counted.
+        on_bad_image: `error` or `skip`, for listed files that are absent.
+    """
+
+    config: str | None = None
+    streaming: bool = False
+    num_classes: int | None = None
+    on_bad_image: str = "error"
 
 
 @dataclass(frozen=True)
@@ -23,7 +44,7 @@ class Source:
     """
 
     name: str
-    splits: Mapping[str, Any]
+    splits: Splits
     train_split: str | None = None
     eval_split: str | None = None
     missing_images: int = 0

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import datasets
 
-from jal_hf.data.listed_images import ListedImages
-from jal_hf.data.lists import count_warnings, read_label_list
-from jal_hf.data.source import Source
+from jal_hf.data.readers.listed_images import ListedImages, count_warnings, read_label_list
+from jal_hf.data.readers.source import Source
 from jal_hf.image_files import has_image_ending
 
 TRAIN_LIST = "info/train_filelist_google.txt"

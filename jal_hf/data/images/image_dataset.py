@@ -10,12 +10,12 @@ import datasets
 import torch
 from torch import Tensor
 
-from jal_hf.data.arrays import decoded_array
-from jal_hf.data.augment import BatchTransform, check_augment
-from jal_hf.data.crops import ImageCrop
-from jal_hf.data.encoded import integer_column, row_numbers
-from jal_hf.data.image_datasets import ArrayImages, DecodedImages, LabelledImages
-from jal_hf.data.stream_dataset import StreamedImages
+from jal_hf.data.column_values import integer_column, row_numbers
+from jal_hf.data.images.augmentation import BatchTransform, check_augment
+from jal_hf.data.images.crops import ImageCrop
+from jal_hf.data.images.decoded_arrays import decoded_array
+from jal_hf.data.images.image_datasets import ArrayImages, DecodedImages, LabelledImages
+from jal_hf.data.images.stream_dataset import StreamedImages
 
 SMALL_SIDE = 64
 """Images up to this side are decoded once into memory-mapped uint8; larger ones as they are used."""

@@ -1,4 +1,4 @@
-"""Find out what a dataset name means and read it."""
+"""The forms that a dataset can have, told from its name, and each one's reader."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import glob
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ import datasets
 import pyarrow as pa
 from datasets.exceptions import DatasetsError
 
-from jal_hf.data.clothing1m import is_clothing1m, read_clothing1m
 from jal_hf.data.columns import listed
-from jal_hf.data.digits import load_digits
-from jal_hf.data.image_folder import looks_like_image_folder, read_image_folder
 from jal_hf.data.noisy_labels import read_manifest
-from jal_hf.data.source import Source
-from jal_hf.data.web_dataset import read_web_dataset, tar_files
-from jal_hf.data.webvision import is_webvision, read_webvision
+from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
+from jal_hf.data.readers.digits import load_digits
+from jal_hf.data.readers.image_folder import looks_like_image_folder, read_image_folder
+from jal_hf.data.readers.source import ReadOptions, Source, Splits
+from jal_hf.data.readers.web_dataset import read_web_dataset, tar_files
+from jal_hf.data.readers.webvision import is_webvision, read_webvision
 
 _READERS_BY_ENDING = {
     ".parquet": "parquet",
@@ -32,27 +31,10 @@ _READERS_BY_ENDING = {
 }
 
 
-_LISTED = ("webvision", "clothing1m")
+_PUBLISHED = ("webvision", "clothing1m")
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """What a reader may need to know beside the name.
-
-    Attributes:
-        config: configuration name of a Hub dataset.
-        streaming: rows come as they are read.
-        num_classes: number of classes of a stream that cannot be counted.
-        on_bad_image: `error` or `skip`, for listed files that are absent.
-    """
-
-    config: str | None = None
-    streaming: bool = False
-    num_classes: int | None = None
-    on_bad_image: str = "error"
-
-
-def open_source(dataset: Any, options: ReadOptions) -> Source:
+def read_source(dataset: Any, options: ReadOptions) -> Source:
     """Read a dataset from wherever its name points to; no code of the dataset is ever run.
 
     Args:
@@ -72,7 +54,7 @@ def open_source(dataset: Any, options: ReadOptions) -> Source:
     if name == "digits":
         return Source(name, _maybe_streamed(load_digits(), options))
     prefix, _, rest = name.partition(":")
-    if prefix in _LISTED and name != prefix:
+    if prefix in _PUBLISHED and name != prefix:
         return _published(name, prefix, rest, options)
     if files := tar_files(name):
         return read_web_dataset(name, files, streaming=options.streaming, num_classes=options.num_classes)
@@ -104,9 +86,9 @@ def _looks_like_path(name: str) -> bool:
     return is_odd or Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
 
 
-def _maybe_streamed(splits: Mapping[str, datasets.Dataset], options: ReadOptions) -> dict[str, Any]:
+def _maybe_streamed(splits: Splits, options: ReadOptions) -> Splits:
     if not options.streaming:
-        return dict(splits)
+        return splits
     return {name: split.to_iterable_dataset() for name, split in splits.items()}
 
 
@@ -184,12 +166,10 @@ def _from_file(name: str, path: Path, options: ReadOptions) -> Source:
     )
 
 
-def _load(name: str, target: str, options: ReadOptions, **extra: Any) -> Mapping[str, Any]:
+def _load(name: str, target: str, options: ReadOptions, **extra: Any) -> Splits:
     """`datasets.load_dataset`, with what can go wrong said in one sentence."""
     try:
-        loaded: Mapping[str, Any] = datasets.load_dataset(
-            target, options.config, streaming=options.streaming, **extra
-        )
+        loaded: Splits = datasets.load_dataset(target, options.config, streaming=options.streaming, **extra)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"The dataset {name!r} was not found: {_first_line(error)}") from error
     except (DatasetsError, ValueError, OSError, RuntimeError, KeyError, pa.ArrowException) as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 import datasets
 
 from jal_hf.data.columns import listed
-from jal_hf.data.source import Source
+from jal_hf.data.readers.source import Source
 from jal_hf.image_files import has_image_ending
 
 _SPLIT_FOLDERS = {

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import datasets
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from jal_hf.data.column_values import row_numbers
 from jal_hf.image_files import Encoded, picture
 
 
@@ -83,18 +83,3 @@ def _file_identity(path: str | None) -> bytes:
     except OSError:
         return f"missing {path}".encode()
     return f"{path} {status.st_size} {status.st_mtime_ns}".encode()
-
-
-def integer_column(split: datasets.Dataset, name: str) -> npt.NDArray[np.int64]:
-    """A whole integer column as (N,) int64. Raises ValueError where cells are empty."""
-    column = split.select_columns([name]).with_format("arrow")[:].column(name)
-    if column.null_count:
-        raise ValueError(f"The column {name!r} has {column.null_count} empty cell(s); it must hold integers.")
-    return np.ascontiguousarray(column.to_numpy(), dtype=np.int64)
-
-
-def row_numbers(split: datasets.Dataset) -> npt.NDArray[np.int64]:
-    """Original row numbers, (N,) int64: the column `index` where there is one, else 0..N-1."""
-    if "index" in split.column_names:
-        return integer_column(split, "index")
-    return np.arange(len(split), dtype=np.int64)

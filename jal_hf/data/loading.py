@@ -7,16 +7,17 @@ from typing import Any
 
 import datasets
 
-from jal_hf.data.bad_images import without_unreadable
 from jal_hf.data.checked_splits import checked_split
 from jal_hf.data.checks import dataset_fingerprint, shared_rows
+from jal_hf.data.column_values import integer_column
 from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
-from jal_hf.data.containers import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
-from jal_hf.data.encoded import integer_column
+from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
+from jal_hf.data.images.unreadable_images import without_unreadable
 from jal_hf.data.labels import label_warnings
-from jal_hf.data.load_stream import load_stream
 from jal_hf.data.noisy_labels import check_noise, put_noise
-from jal_hf.data.open_source import ReadOptions, can_count_labels, open_source
+from jal_hf.data.readers.dataset_forms import can_count_labels, read_source
+from jal_hf.data.readers.source import ReadOptions
+from jal_hf.data.stream_loading import load_stream
 from jal_hf.data.subsets import check_fraction, cut_validation, take_subset
 from jal_hf.noise import LabelNoise
 
@@ -78,7 +79,7 @@ def load_noisy_dataset(
     if on_bad_image not in ("error", "skip"):
         raise ValueError(f"on_bad_image is 'error' or 'skip', not {on_bad_image!r}.")
     options = ReadOptions(dataset_config, streaming, num_classes, on_bad_image)
-    source = open_source(dataset, options)
+    source = read_source(dataset, options)
     if any(isinstance(split, datasets.IterableDataset) for split in source.splits.values()):
         if val_fraction:
             raise ValueError(

@@ -10,10 +10,10 @@ import datasets
 
 from jal_hf.data.checked_splits import image_feature
 from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
-from jal_hf.data.containers import DatasetFacts, NoisyIterableDatasetDict, StreamNoise
+from jal_hf.data.dataset_facts import DatasetFacts, NoisyIterableDatasetDict, StreamNoise
 from jal_hf.data.labels import IGNORE_INDEX
 from jal_hf.data.noisy_labels import resolved_noise
-from jal_hf.data.source import Source
+from jal_hf.data.readers.source import Source
 from jal_hf.noise import LabelNoise, add_label_noise
 
 _BLOCK = 32
