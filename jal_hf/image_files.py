@@ -46,6 +46,12 @@ def has_image_ending(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
 
 
+def regular_files(folder: str | os.PathLike[str]) -> frozenset[str]:
+    """Names of the regular files in a folder, links to such included; pipes, devices and broken links are none."""
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries if entry.is_file())
+
+
 def open_encoded(encoded: Encoded | None, row: object) -> Image.Image:
     """Open a stored image: its header is read, its pixels are decoded when they are first used.
 

@@ -13,7 +13,7 @@ import datasets
 
 from jal_hf.data.columns import listed
 from jal_hf.data.readers.source import Source
-from jal_hf.image_files import has_image_ending
+from jal_hf.image_files import has_image_ending, regular_files
 
 _SPLIT_FOLDERS = {
     "train": "train",
@@ -73,29 +73,35 @@ def read_image_folder(name: str, path: Path) -> Source:
                 f"The folder {root} has class folders that {roots[first]} has not: {listed(unseen[:5])}. "
                 "The model would have no output for them."
             )
-        paths, labels, others = _files(root, classes)
-        if others:
-            warnings.append(
-                f"{others} file(s) in {root.name!r} are no images by their ending and were left out."
-            )
+        paths, labels = _files(root, classes, warnings)
         splits[split_name] = image_rows(paths, labels, classes)
     return Source(name, splits, warnings=tuple(warnings))
 
 
-def _files(root: Path, classes: list[str]) -> tuple[list[str], list[int], int]:
+def _files(root: Path, classes: list[str], warnings: list[str]) -> tuple[list[str], list[int]]:
     paths: list[str] = []
     labels: list[int] = []
-    others = 0
+    others = irregular = 0
     for label, class_name in enumerate(classes):
         for folder, subfolders, files in os.walk(root / class_name):
             subfolders.sort()
+            regular = regular_files(folder)
             for file in sorted(files):
-                if has_image_ending(file) and not file.startswith("."):
+                if not has_image_ending(file) or file.startswith("."):
+                    others += 1
+                elif file not in regular:
+                    irregular += 1
+                else:
                     paths.append(os.path.join(folder, file))
                     labels.append(label)
-                else:
-                    others += 1
-    return paths, labels, others
+    if others:
+        warnings.append(f"{others} file(s) in {root.name!r} are no images by their ending and were left out.")
+    if irregular:
+        warnings.append(
+            f"{irregular} entr{'y' if irregular == 1 else 'ies'} in {root.name!r} named like images are no regular "
+            "files (pipes, devices, broken links) and were left out."
+        )
+    return paths, labels
 
 
 def image_rows(paths: list[str], labels: list[int], class_names: list[str]) -> datasets.Dataset:

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import datasets
 
 from jal_hf.data.readers.image_folder import image_rows
-from jal_hf.image_files import MOST_UNREADABLE, UnreadableImageError
+from jal_hf.image_files import MOST_UNREADABLE, UnreadableImageError, regular_files
+
+
+def leaves_folder(path: str) -> bool:
+    """Whether a path that should lie below a folder is absolute or goes up."""
+    parts = PurePath(path.replace("\\", "/"))
+    return parts.is_absolute() or ".." in parts.parts
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class LabelList:
 
 
 def read_label_list(path: Path, num_classes: int) -> LabelList:
-    """Lines 'PATH LABEL' in order; lines of another form or with a label out of range are counted.
+    """Lines 'PATH LABEL' in order; lines of another form, with a label out of range or with a path that
+    leads out of the folder are counted.
 
     Raises:
         FileNotFoundError: no such file.
@@ -36,7 +43,7 @@ def read_label_list(path: Path, num_classes: int) -> LabelList:
     for line in _lines(path):
         name, _, text = line.rpartition(" ")
         label = int(text) if text.isascii() and text.isdigit() else -1
-        if not name.strip() or not 0 <= label < num_classes:
+        if not name.strip() or leaves_folder(name.strip()) or not 0 <= label < num_classes:
             malformed += 1
             continue
         paths.append(name.strip())
@@ -53,7 +60,7 @@ def read_key_list(path: Path) -> tuple[list[str], int]:
     keys: list[str] = []
     malformed = 0
     for line in _lines(path):
-        if len(line.split()) == 1 and Path(line).suffix:
+        if len(line.split()) == 1 and Path(line).suffix and not leaves_folder(line):
             keys.append(line)
         else:
             malformed += 1
@@ -69,7 +76,7 @@ def _lines(path: Path) -> list[str]:
 
 
 class ImageFiles:
-    """Which image files exist, looked up with one listing per folder instead of one call per image."""
+    """Which image files exist as regular files, looked up with one listing per folder instead of one call per image."""
 
     def __init__(self) -> None:
         self._listings: dict[str, frozenset[str]] = {}
@@ -78,7 +85,7 @@ class ImageFiles:
         folder, name = os.path.split(path)
         if folder not in self._listings:
             try:
-                self._listings[folder] = frozenset(os.listdir(folder))
+                self._listings[folder] = regular_files(folder)
             except (FileNotFoundError, NotADirectoryError):
                 self._listings[folder] = frozenset()
         return name in self._listings[folder]

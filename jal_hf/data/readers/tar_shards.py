@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ def iterate_tar(path: str, *, with_images: bool = True) -> Iterator[TarSample]:
     """
     mode = "r|*" if with_images or is_pipe(path) else "r:*"
     try:
+        if not os.path.isfile(path) and not is_pipe(path) and os.path.exists(path):
+            raise tarfile.ReadError("it is neither a regular file nor a named pipe")
         _refuse_cut_off(path)
         with tarfile.open(path, mode=mode) as archive:  # type: ignore[call-overload]  # "r|*" and "r:*" both exist
             yield from _samples(archive, path, with_images)
