@@ -14,6 +14,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "NoisyIterableDatasetDict": ".dataset_facts",
         "make_image_dataset": ".images.image_dataset",
         "prepare_dataset": ".raw_datasets",
+        "find_duplicates": ".duplicates",
+        "file_names": ".images.encoded",
         "check_num_classes": ".labels",
         "collate_images": ".images.batches",
         "cache_folder": ".cache",

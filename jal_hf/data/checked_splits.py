@@ -9,7 +9,7 @@ import numpy as np
 
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.columns import is_encoded_image
-from jal_hf.data.labels import read_labels, with_labels
+from jal_hf.data.labels import read_labels, unlabelled_rows, with_labels, with_whole_numbers
 
 
 def checked_split(
@@ -45,7 +45,32 @@ def checked_split(
     split = split.cast_column(
         image_column, image_feature(split.features[image_column], image_column, split_name)
     )
-    return _with_index(split, split_name, warnings), list(names or ())
+    return with_index(split, split_name, warnings), list(names or ())
+
+
+def labelled_rows(
+    split: datasets.Dataset, split_name: str, label_column: str, policy: str, warnings: list[str]
+) -> tuple[datasets.Dataset, int]:
+    """The rows that have a label, under their original numbers in `index`, and how many have none.
+
+    A label that is empty, NaN, -1, or text of nothing but that is none.
+
+    Args:
+        split: the rows.
+        split_name: for messages.
+        label_column: name of the labels.
+        policy: `drop`; with `error` the split comes back as it is, and reading its labels refuses such rows.
+        warnings: sentences are added here.
+    """
+    if policy == "error" or label_column not in split.column_names:
+        return split, 0
+    is_missing = unlabelled_rows(split, label_column)
+    count = int(is_missing.sum())
+    if count == 0:
+        return split, 0
+    split = with_index(split.with_format(None), split_name, warnings).select(np.flatnonzero(~is_missing))
+    warnings.append(f"{count} row(s) of split {split_name!r} have no label and were left out.")
+    return with_whole_numbers(split, label_column), count
 
 
 def image_feature(feature: object, column: str, split_name: str) -> datasets.Image:
@@ -71,7 +96,7 @@ def _with_clean_labels(split: datasets.Dataset, split_name: str, names: Sequence
     return with_labels(split, "clean_label", clean, names)
 
 
-def _with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -> datasets.Dataset:
+def with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -> datasets.Dataset:
     """Keep a column `index` that numbers the rows; make one otherwise."""
     if "index" in split.column_names:
         feature = split.features["index"]

@@ -11,6 +11,11 @@ import datasets
 IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture", "photo")
 LABEL_NAMES = ("label", "labels", "fine_label", "cls", "class", "target", "category", "y")
 EVAL_NAMES = ("test", "validation", "val", "valid", "dev", "eval")
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+"""What folders and tables of a split are called, to the split's name."""
 _RESERVED = ("clean_label", "index")
 
 

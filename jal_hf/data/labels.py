@@ -91,6 +91,21 @@ def unlabelled_rows(split: datasets.Dataset, column: str) -> npt.NDArray[np.bool
     return np.asarray(is_missing.fill_null(True).to_numpy(zero_copy_only=False), dtype=bool)
 
 
+def is_no_label(label: object) -> bool:
+    """Whether one value stands for no label: None, NaN, -1, or text of nothing but that."""
+    if isinstance(label, str):
+        return label.strip() in ("", "-1")
+    return label is None or label != label or label == -1
+
+
+def with_whole_numbers(split: datasets.Dataset, column: str) -> datasets.Dataset:
+    """The split with labels such as 2.0, which a table's empty cells make of 2, as integers again."""
+    values = _values(split, column)
+    if not pa.types.is_floating(values.type) or not pc.all(pc.equal(values, pc.floor(values))).as_py():
+        return split
+    return split.cast_column(column, datasets.Value("int64"))
+
+
 def _refuse_missing(values: pa.Array, column: str, split_name: str) -> None:
     is_missing = pc.is_null(values, nan_is_null=pa.types.is_floating(values.type)).to_numpy(
         zero_copy_only=False
@@ -100,7 +115,7 @@ def _refuse_missing(values: pa.Array, column: str, split_name: str) -> None:
         raise ValueError(
             f"The label column {column!r} of split {split_name!r} has {len(rows)} missing value(s) (None "
             f"or NaN), "
-            f"at {rows_text(rows)}; drop those rows or label them."
+            f"at {rows_text(rows)}; label them, or leave them out with unlabelled='drop'."
         )
 
 
@@ -109,10 +124,13 @@ def _from_strings(
 ) -> tuple[Labels, list[str]]:
     texts = values.to_pylist()
     known = sorted(set(texts)) if names is None else list(names)
-    if "" in known:
-        rows = [row for row, text in enumerate(texts) if text == ""]
+    none = [name for name in known if is_no_label(name)]
+    if none:
+        rows = [row for row, text in enumerate(texts) if text in none]
+        what = "empty text" if not none[0].strip() else repr(none[0])
         raise ValueError(
-            f"The label column {column!r} of split {split_name!r} holds empty text at {rows_text(rows)}."
+            f"The label column {column!r} of split {split_name!r} holds {what} at {rows_text(rows)}; label these "
+            "rows, or leave them out with unlabelled='drop'."
         )
     ids = {name: number for number, name in enumerate(known)}
     unseen = sorted({text for text in texts if text not in ids})
@@ -172,6 +190,7 @@ def _refuse_outside(labels: Labels, num_classes: int, column: str, split_name: s
             f"{num_classes}) "
             f"(such as {', '.join(map(str, found))}) at {rows_text(rows)}; a label is a class id in [0, "
             f"{num_classes}), or {IGNORE_INDEX} for a row to leave out."
+            + (" Rows whose -1 means no label are left out with unlabelled='drop'." if -1 in found else "")
         )
 
 

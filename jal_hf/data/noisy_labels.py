@@ -22,6 +22,8 @@ from jal_hf.noise import (
 )
 
 MANIFEST = "noise_manifest.json"
+CLEAN_BENCHMARKS = frozenset({"digits", "mnist", "fashionmnist", "cifar10", "cifar100"})
+"""Datasets whose published labels count as clean, by the last part of their name."""
 _FROM_MANIFEST = ("spec", "kind", "seed", "mode", "asked_rate", "expected_rate", "transition_matrix")
 
 
@@ -77,6 +79,26 @@ def check_noise(noise: object) -> None:
         raise TypeError(
             f"The noise is a spec such as 'symmetric:0.4', or what create_noise gives, not {type(noise).__name__}."
         )
+
+
+def is_noise_known(
+    source_name: str,
+    asked: LabelNoise | str | None,
+    kind: str,
+    has_clean_labels: bool,
+) -> bool:
+    """Whether a report tells the noise of the labels, instead of only that none was added.
+
+    Args:
+        source_name: of the dataset, as the user gave it.
+        asked: noise as the user gave it; None where they named none.
+        kind: of the noise report.
+        has_clean_labels: the column `clean_label` stands beside them.
+    """
+    if has_clean_labels or kind != "none":
+        return True
+    name = source_name.rstrip("/").rsplit("/", 1)[-1].lower().replace("-", "").replace("_", "")
+    return asked is not None and name in CLEAN_BENCHMARKS
 
 
 def put_noise(

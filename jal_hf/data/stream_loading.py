@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import datasets
@@ -11,8 +12,8 @@ import datasets
 from jal_hf.data.checked_splits import image_feature
 from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyIterableDatasetDict, StreamNoise
-from jal_hf.data.labels import IGNORE_INDEX
-from jal_hf.data.noisy_labels import resolved_noise
+from jal_hf.data.labels import IGNORE_INDEX, is_no_label
+from jal_hf.data.noisy_labels import is_noise_known, resolved_noise
 from jal_hf.data.readers.source import Source
 from jal_hf.noise import LabelNoise, add_label_noise
 
@@ -32,6 +33,7 @@ def load_stream(
     max_train_samples: int | None,
     max_eval_samples: int | None,
     can_count: bool,
+    unlabelled: str,
 ) -> NoisyIterableDatasetDict:
     """Streams with labels as class ids, row numbers in a column `index`, and noise on the training rows.
 
@@ -47,6 +49,7 @@ def load_stream(
         max_train_samples: take this many rows from the start.
         max_eval_samples: the same.
         can_count: the source is local and ends, so one pass over its labels may find the classes.
+        unlabelled: `error` or `drop`, for rows without a label.
 
     Raises:
         ValueError: columns or classes cannot be told, or the noise needs all labels at once.
@@ -63,10 +66,10 @@ def load_stream(
     image_column = find_image_column(train.features, image_column)
     label_column = find_label_column(train.features, label_column)
     names = class_names_of_stream(train, train_name, label_column, num_classes, can_count)
-    splits = {"train": numbered_stream(train, train_name, image_column, label_column, names)}
+    splits = {"train": numbered_stream(train, train_name, image_column, label_column, names, unlabelled)}
     if eval_name is not None:
         test = with_features(source.splits[eval_name], eval_name)
-        splits["test"] = numbered_stream(test, eval_name, image_column, label_column, names)
+        splits["test"] = numbered_stream(test, eval_name, image_column, label_column, names, unlabelled)
         if max_eval_samples is not None:
             splits["test"] = splits["test"].take(max_eval_samples)
     if max_train_samples is not None:
@@ -86,14 +89,16 @@ def load_stream(
         None if matrix is None else matrix.tolist(),
     )
     facts = DatasetFacts(
-        source.name,
-        image_column,
-        label_column,
-        tuple(names),
-        report,
-        "",
-        source.missing_images,
-        source.warnings,
+        name=source.name,
+        image_column=image_column,
+        label_column=label_column,
+        class_names=tuple(names),
+        noise_report=report,
+        fingerprint="",
+        skipped_images=source.missing_images,
+        warnings=source.warnings,
+        noise_known=is_noise_known(source.name, noise, report.kind, "clean_label" in train.features),
+        folder=source.folder,
     )
     return NoisyIterableDatasetDict(splits, facts)
 
@@ -143,8 +148,7 @@ def class_names_of_stream(
         )
     seen: set[Any] = set()
     for batch in train.select_columns([label_column]).iter(batch_size=1000):
-        seen.update(batch[label_column])
-    seen.discard(None)
+        seen.update(label for label in batch[label_column] if not is_no_label(label))
     if len(seen) < 2:
         raise ValueError(
             f"Split {split_name!r} has rows of {len(seen)} class(es); a classifier needs at least two."
@@ -169,6 +173,7 @@ def numbered_stream(
     image_column: str,
     label_column: str | None,
     names: Sequence[str],
+    unlabelled: str = "error",
 ) -> datasets.IterableDataset:
     """The stream with encoded images, labels as ids of `names`, and row numbers in a column `index`.
 
@@ -178,6 +183,7 @@ def numbered_stream(
         image_column: name of the images.
         label_column: name of the labels; None leaves them out.
         names: class names in the order of their ids.
+        unlabelled: `drop` leaves rows without a label out; `error` refuses them as they come.
 
     Raises:
         ValueError: a column is absent or holds no images.
@@ -201,7 +207,12 @@ def numbered_stream(
         features[label_column] = datasets.ClassLabel(names=list(names))
     features["index"] = datasets.Value("int64")
     convert = functools.partial(
-        _convert, split_name=split_name, label_column=label_column, names=tuple(names), own=own_names
+        _convert,
+        split_name=split_name,
+        label_column=label_column,
+        names=tuple(names),
+        own=own_names,
+        drop=unlabelled == "drop",
     )
     return stream.map(convert, batched=True, batch_size=_BLOCK, with_indices=True, features=features)
 
@@ -214,11 +225,16 @@ def _convert(
     label_column: str | None,
     names: tuple[str, ...],
     own: list[str] | None,
+    drop: bool,
 ) -> dict[str, list[Any]]:
     """Labels as checked ids, and the row numbers: the stream's own column `index`, else counted."""
-    rows = batch.get("index") or rows
+    batch = {**batch, "index": list(batch.get("index") or rows)}
+    if drop and label_column is not None:
+        kept = [not is_no_label(label) for label in batch[label_column]]
+        batch = {name: list(compress(values, kept)) for name, values in batch.items()}
+    rows = batch["index"]
     if label_column is None:
-        return {**batch, "index": list(rows)}
+        return batch
     ids = {name: number for number, name in enumerate(names)}
     labels = []
     for row, label in zip(rows, batch[label_column], strict=True):
@@ -233,4 +249,4 @@ def _convert(
                 f"[0, {len(names)}) or the name of a class."
             )
         labels.append(label)
-    return {**batch, label_column: labels, "index": list(rows)}
+    return {**batch, label_column: labels}

@@ -43,6 +43,7 @@ def load_data(settings: RunSettings) -> Any:
         val_fraction=data.val_fraction,
         streaming=data.streaming,
         on_bad_image=data.on_bad_image,
+        unlabelled=data.unlabelled,
         seed=settings.training.seed,
     )
 

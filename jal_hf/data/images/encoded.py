@@ -46,6 +46,33 @@ def stored_pictures(
     return [picture(column[int(place)][image_column], int(rows[place])) for place in chosen]
 
 
+def file_names(split: datasets.Dataset, image_column: str, folder: str | None = None) -> list[str] | None:
+    """Names of the image files, in row order; None where images have none (as in tables of bytes), or for a stream.
+
+    Args:
+        split: the rows.
+        image_column: name of the images.
+        folder: absolute paths below it are shown from there; default: from the folder that holds all of them.
+    """
+    if not isinstance(split, datasets.Dataset) or len(split) == 0:
+        return None
+    column = encoded_column(split, image_column).with_format("arrow")
+    paths = [
+        path
+        for table in column.iter(batch_size=1000)
+        for path in pc.struct_field(table.column(image_column), "path").to_pylist()
+    ]
+    if any(path is None for path in paths):
+        return None
+    absolute = [path for path in paths if os.path.isabs(path)]
+    base = folder or (os.path.commonpath([os.path.dirname(path) for path in absolute]) if absolute else "")
+    return [_shown_from(path, os.path.abspath(base)) if os.path.isabs(path) else path for path in paths]
+
+
+def _shown_from(path: str, base: str) -> str:
+    return os.path.relpath(path, base) if os.path.commonpath([path, base]) == base else path
+
+
 def content_key(split: datasets.Dataset, image_column: str) -> str:
     """Digest of the encoded images in order: equal content, equal key, whatever was done to the labels.
 

@@ -11,28 +11,17 @@ from pathlib import Path
 
 import datasets
 
-from jal_hf.data.columns import listed
+from jal_hf.data.columns import SPLIT_NAMES, listed
 from jal_hf.data.readers.source import Source
 from jal_hf.image_files import has_image_ending, regular_files
-
-_SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 def split_folders(path: Path) -> dict[str, Path]:
     """Subfolders named after a split, by split name."""
     found = {}
     for entry in sorted(path.iterdir()):
-        if entry.is_dir() and entry.name.lower() in _SPLIT_FOLDERS:
-            found[_SPLIT_FOLDERS[entry.name.lower()]] = entry
+        if entry.is_dir() and entry.name.lower() in SPLIT_NAMES:
+            found[SPLIT_NAMES[entry.name.lower()]] = entry
     return found
 
 
@@ -75,7 +64,7 @@ def read_image_folder(name: str, path: Path) -> Source:
             )
         paths, labels = _files(root, classes, warnings)
         splits[split_name] = image_rows(paths, labels, classes)
-    return Source(name, splits, warnings=tuple(warnings))
+    return Source(name, splits, warnings=tuple(warnings), folder=str(path))
 
 
 def _files(root: Path, classes: list[str], warnings: list[str]) -> tuple[list[str], list[int]]:

@@ -6,6 +6,7 @@ No builder of `datasets` reads them.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -75,18 +76,46 @@ def _lines(path: Path) -> list[str]:
     return [stripped for line in text.splitlines() if (stripped := line.strip())]
 
 
-class ImageFiles:
-    """Which image files exist as regular files, looked up with one listing per folder instead of one call per image."""
+@dataclass
+class PresentFiles:
+    """Which listed image files are there as regular files, by one listing a folder instead of one call an image.
 
-    def __init__(self) -> None:
-        self._listings: dict[str, frozenset[str]] = {}
+    Attributes:
+        on_bad_image: `error` refuses an absent file, `skip` leaves it out, up to 5 % of a split.
+        missing: rows left out so far.
+    """
 
-    def exists(self, path: str) -> bool:
+    on_bad_image: str
+    missing: int = 0
+    _listings: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def rows(self, name: str, paths: Sequence[str]) -> list[int]:
+        """Numbers of the rows whose file is there.
+
+        Raises:
+            UnreadableImageError: an absent file, or more than 5 % of them.
+        """
+        present = [row for row, path in enumerate(paths) if self._exists(path)]
+        absent = len(paths) - len(present)
+        if absent == 0:
+            return present
+        is_present = set(present)
+        first = next(row for row in range(len(paths)) if row not in is_present)
+        if self.on_bad_image == "error" or absent > MOST_UNREADABLE * len(paths):
+            advice = "" if self.on_bad_image != "error" else "; with on_bad_image=skip up to 5 % are left out"
+            raise UnreadableImageError(
+                f"{absent} of {len(paths)} image files of {name} are missing, the first is row {first}: "
+                f"{paths[first] or 'an empty cell'}{advice}."
+            )
+        self.missing += absent
+        return present
+
+    def _exists(self, path: str) -> bool:
         folder, name = os.path.split(path)
         if folder not in self._listings:
             try:
                 self._listings[folder] = regular_files(folder)
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError:
                 self._listings[folder] = frozenset()
         return name in self._listings[folder]
 
@@ -108,14 +137,20 @@ class ListedImages:
     Attributes:
         class_names: names in the order of the label ids.
         on_bad_image: `error` refuses an absent file, `skip` leaves it out, up to 5 % of a split.
-        missing: rows left out so far.
         warnings: sentences collected so far.
     """
 
     class_names: list[str]
     on_bad_image: str
-    missing: int = 0
     warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.files = PresentFiles(self.on_bad_image)
+
+    @property
+    def missing(self) -> int:
+        """Rows left out so far."""
+        return self.files.missing
 
     def split(self, name: str, paths: list[Path], labels: list[int]) -> datasets.Dataset:
         """Rows `image`, `label`, `index` (the line in the list) of one split.
@@ -123,21 +158,8 @@ class ListedImages:
         Raises:
             UnreadableImageError: an absent file, or more than 5 % of them.
         """
-        files = ImageFiles()
-        texts = [str(path) for path in paths]
-        present = [row for row, text in enumerate(texts) if files.exists(text)]
-        absent = len(texts) - len(present)
-        if absent:
-            is_present = set(present)
-            first = next(row for row in range(len(texts)) if row not in is_present)
-            if self.on_bad_image == "error" or absent > MOST_UNREADABLE * len(texts):
-                advice = (
-                    "" if self.on_bad_image != "error" else "; with on_bad_image=skip up to 5 % are left out"
-                )
-                raise UnreadableImageError(
-                    f"{absent} of {len(texts)} image files of {name} are missing, the first is row {first}: "
-                    f"{texts[first]}{advice}."
-                )
-            self.missing += absent
-        rows = image_rows([texts[row] for row in present], [labels[row] for row in present], self.class_names)
+        present = self.files.rows(name, [str(path) for path in paths])
+        rows = image_rows(
+            [str(paths[row]) for row in present], [labels[row] for row in present], self.class_names
+        )
         return rows.add_column("index", present)

@@ -20,12 +20,14 @@ class ReadOptions:
         streaming: rows come as they are read.
         num_classes: number of classes of a stream that cannot be counted.
         on_bad_image: `error` or `skip`, for listed files that are absent.
+        image_column: name of the images, or of their paths in a table; None finds it.
     """
 
     config: str | None = None
     streaming: bool = False
     num_classes: int | None = None
     on_bad_image: str = "error"
+    image_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Source:
         missing_images: rows left out because their image file is absent.
         warnings: what the reader noticed.
         manifest: what `jal-hf noise` wrote about the labels, where it made the folder.
+        folder: where the names of its image files start, for image folders and tables; for this machine only.
     """
 
     name: str
@@ -51,3 +54,4 @@ class Source:
     warnings: tuple[str, ...] = ()
     manifest: Mapping[str, Any] | None = None
     more_tests: tuple[str, ...] = ()
+    folder: str | None = None
