@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.columns import is_encoded_image
+from jal_hf.data.images.encoded import BLOCK, stored_blocks
 from jal_hf.data.labels import read_labels, unlabelled_rows, with_labels, with_whole_numbers
+from jal_hf.image_files import IMAGE_ENDINGS, UnreadableImageError
+
+ENDING_PATTERN = rf"({'|'.join(sorted(re.escape(ending) for ending in IMAGE_ENDINGS))})$"
 
 
 def checked_split(
@@ -31,7 +37,8 @@ def checked_split(
         warnings: sentences are added here.
 
     Raises:
-        ValueError: a column is absent or holds something else, or labels are wrong; rows are named.
+        ValueError: a column is absent or holds something else, labels are wrong, or a row names a file that is no
+            image; rows are named.
     """
     for column in (image_column, label_column):
         if column is not None and column not in split.column_names:
@@ -42,6 +49,7 @@ def checked_split(
     if label_column is not None:
         labels, names = read_labels(split, label_column, split_name, names)
         split = _with_clean_labels(with_labels(split, label_column, labels, names), split_name, names)
+    _refuse_other_files(split, split_name, image_column)
     split = split.cast_column(
         image_column, image_feature(split.features[image_column], image_column, split_name)
     )
@@ -84,6 +92,23 @@ def image_feature(feature: object, column: str, split_name: str) -> datasets.Ima
     if not is_encoded_image(feature):
         raise ValueError(f"The column {column!r} of split {split_name!r} holds {feature}, not images.")
     return datasets.Image()
+
+
+def _refuse_other_files(split: datasets.Dataset, split_name: str, image_column: str) -> None:
+    """Rows may name image files only: a copy of the dataset, which may be pushed, holds what they name."""
+    for number, stored in enumerate(stored_blocks(split, image_column)):
+        outside = pc.and_(
+            pc.is_null(pc.struct_field(stored, "bytes")),
+            pc.invert(
+                pc.match_substring_regex(pc.struct_field(stored, "path"), ENDING_PATTERN, ignore_case=True)
+            ),
+        )
+        if pc.any(outside).as_py():
+            row = pc.index(outside.combine_chunks(), True).as_py()
+            raise UnreadableImageError(
+                f"Row {number * BLOCK + row} of split {split_name!r} names the file "
+                f"{stored[row]['path'].as_py()!r}, which is no image by its ending."
+            )
 
 
 def _with_clean_labels(split: datasets.Dataset, split_name: str, names: Sequence[str]) -> datasets.Dataset:

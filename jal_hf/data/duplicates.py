@@ -17,11 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jal_hf.data.column_values import integer_column
-from jal_hf.data.images.encoded import encoded_column
+from jal_hf.data.images.encoded import BLOCK, stored_blocks
 from jal_hf.image_files import Encoded
 
 _MOST_ROWS = 200_000
-_BLOCK = 1000
 _PROBE = 4096
 
 Groups = npt.NDArray[np.int64]
@@ -87,9 +86,7 @@ def find_duplicates(
 
 
 def _blocks(split: datasets.Dataset, image_column: str) -> Iterator[pa.ChunkedArray]:
-    column = encoded_column(split, image_column).with_format("arrow")
-    for table in islice(column.iter(batch_size=_BLOCK), _MOST_ROWS // _BLOCK):
-        yield table.column(image_column)
+    return islice(stored_blocks(split, image_column), _MOST_ROWS // BLOCK)
 
 
 def _sizes(split: datasets.Dataset, image_column: str) -> Keys:
@@ -118,7 +115,7 @@ def _digests(
     for name, split in splits.items():
         finer[name] = [None] * len(keys[name])
         for number, block in enumerate(_blocks(split, image_column)):
-            first = number * _BLOCK
+            first = number * BLOCK
             own = keys[name][first : first + len(block)]
             chosen = [place for place, key in enumerate(own) if key is not None and counts[key] > 1]
             for place, encoded in zip(

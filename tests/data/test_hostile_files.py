@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import EpsImagePlugin
 
@@ -118,7 +120,7 @@ def test_row_that_names_no_regular_file_is_refused(tmp_path: Path, way: str, kin
     label = datasets.ClassLabel(names=["a", "b"])
     features = datasets.Features({"image": datasets.Image(), "label": label})
     split = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 0, 1]}, features=features)
-    with pytest.raises(UnreadableImageError, match=r"Row 0 .*not a regular file"):
+    with pytest.raises(UnreadableImageError, match=r"Row 0 .*(not a regular file|no image by its ending)"):
         use_all(load_noisy_dataset(split), way)
 
 
@@ -148,3 +150,15 @@ def test_shard_that_is_a_device_or_an_unwritten_pipe_is_refused(tmp_path: Path) 
     (tmp_path / "shards/train-0.tar").symlink_to("/dev/zero")
     with pytest.raises(ValueError, match="neither a regular file nor a named pipe"):
         load_noisy_dataset(str(tmp_path / "shards"))
+
+
+def test_row_that_names_a_file_of_another_kind_never_reaches_a_copy(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("a token")
+    images = [{"bytes": encoded(row), "path": None} for row in range(1200)]
+    images[1100] = {"bytes": None, "path": str(secret)}
+    table = pa.table({"image": images, "label": [row % 2 for row in range(1200)]})
+    (tmp_path / "rows").mkdir()
+    pq.write_table(table, tmp_path / "rows/train.parquet")
+    with pytest.raises(UnreadableImageError, match=r"Row 1100 .*secret\.txt.*no image by its ending"):
+        load_noisy_dataset(str(tmp_path / "rows"))

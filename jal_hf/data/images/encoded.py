@@ -15,19 +15,25 @@ from PIL import Image
 from jal_hf.data.column_values import row_numbers
 from jal_hf.image_files import Encoded, picture
 
+BLOCK = 1000
+
 
 def encoded_column(split: datasets.Dataset, image_column: str) -> datasets.Dataset:
     """The image column alone, as {"bytes", "path"} rows."""
     return split.select_columns([image_column]).cast_column(image_column, datasets.Image(decode=False))
 
 
-def iterate_encoded(
-    split: datasets.Dataset, image_column: str, block: int = 1000
-) -> Iterator[list[Encoded | None]]:
-    """Blocks of encoded images in row order; memory stays at one block."""
+def stored_blocks(split: datasets.Dataset, image_column: str) -> Iterator[pa.ChunkedArray]:
+    """Blocks of `BLOCK` rows in order, each row a struct of bytes and path; memory stays at one block."""
     column = encoded_column(split, image_column).with_format("arrow")
-    for table in column.iter(batch_size=block):
-        yield table.column(image_column).to_pylist()
+    for table in column.iter(batch_size=BLOCK):
+        yield table.column(image_column)
+
+
+def iterate_encoded(split: datasets.Dataset, image_column: str) -> Iterator[list[Encoded | None]]:
+    """Blocks of encoded images in row order."""
+    for stored in stored_blocks(split, image_column):
+        yield stored.to_pylist()
 
 
 def stored_pictures(
@@ -56,11 +62,10 @@ def file_names(split: datasets.Dataset, image_column: str, folder: str | None = 
     """
     if not isinstance(split, datasets.Dataset) or len(split) == 0:
         return None
-    column = encoded_column(split, image_column).with_format("arrow")
     paths = [
         path
-        for table in column.iter(batch_size=1000)
-        for path in pc.struct_field(table.column(image_column), "path").to_pylist()
+        for stored in stored_blocks(split, image_column)
+        for path in pc.struct_field(stored, "path").to_pylist()
     ]
     if any(path is None for path in paths):
         return None
@@ -79,9 +84,8 @@ def content_key(split: datasets.Dataset, image_column: str) -> str:
     Images that are only named by a path count by path, size and time of change.
     """
     digest = hashlib.blake2b(digest_size=16)
-    column = encoded_column(split, image_column).with_format("arrow")
-    for table in column.iter(batch_size=1000):
-        for chunk in table.column(image_column).chunks:
+    for stored in stored_blocks(split, image_column):
+        for chunk in stored.chunks:
             data = chunk.field("bytes")
             lengths = pc.binary_length(data).fill_null(-1).to_numpy(zero_copy_only=False)
             digest.update(lengths.astype("<i8").tobytes())
