@@ -12,9 +12,9 @@ from torch import Tensor
 
 from jal_hf.data.column_values import integer_column, row_numbers
 from jal_hf.data.images.augmentation import BatchTransform, check_augment
+from jal_hf.data.images.batch_datasets import ArrayImages, DecodedImages, LabelledImages
 from jal_hf.data.images.crops import ImageCrop
 from jal_hf.data.images.decoded_arrays import decoded_array
-from jal_hf.data.images.image_datasets import ArrayImages, DecodedImages, LabelledImages
 from jal_hf.data.images.stream_dataset import StreamedImages
 
 SMALL_SIDE = 64

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from jal_hf.data.images.augmentation import BatchTransform
+from jal_hf.data.images.batch_datasets import EpochCounter
 from jal_hf.data.images.batches import Batch
 from jal_hf.data.images.crops import ImageCrop
-from jal_hf.data.images.image_datasets import EpochCounter
 from jal_hf.image_files import MOST_UNREADABLE, UnreadableImageError
 
 Row = Mapping[str, Any]
