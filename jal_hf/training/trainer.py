@@ -300,6 +300,18 @@ class RobustTrainer(OneCommitPush, Trainer):
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
 
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """As the parent's, which hands rows without labels to the model with all their fields."""
+        if "labels" not in inputs:
+            inputs = {name: value for name, value in inputs.items() if name not in BATCH_EXTRAS}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | None]:
