@@ -17,6 +17,7 @@ class NoNoise(LabelNoise):
     """Labels as they are."""
 
     kind = "none"
+    family = "clean"
 
     def __init__(self, num_classes: int | None = None, class_names: Sequence[str] | None = None) -> None:
         super().__init__(0.0, "exact", num_classes, class_names)
@@ -73,6 +74,7 @@ class PairFlipNoise(ClassConditionalNoise):
     """The label moves to the next class, the last to the first, with probability rate."""
 
     kind = "pairflip"
+    family = "asymmetric"
 
     def __init__(
         self, rate: float, num_classes: int, mode: str = "exact", class_names: Sequence[str] | None = None
