@@ -68,7 +68,7 @@ def _facts(name: str) -> dict[str, Any]:
         "robustness": info.symmetry,
         "has_detached_factors": info.has_detached_factors,
         "closed_form": info.closed_form,
-        "soft_targets": info.linear_in_label and not info.reported_only,
+        "soft_targets": info.soft_targets and not info.reported_only,
         "reported_only": info.reported_only,
         "reason": info.reason,
         "citation": info.citation,
@@ -76,7 +76,7 @@ def _facts(name: str) -> dict[str, Any]:
         "presets": {},
     }
     if not info.reported_only:
-        facts["defaults"] = create_loss(info.name).parameters_given()
+        facts["defaults"] = create_loss(info.name).hyperparameters()
         for dataset in DATASETS:
             preset = loss_preset(info.name, dataset)
             facts["presets"][dataset] = {

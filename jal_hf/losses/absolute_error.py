@@ -53,7 +53,7 @@ class MeanAbsoluteErrorLoss(RobustLoss):
 
     def __init__(self, scale: float = 2.0, **common: Any) -> None:
         super().__init__(**common)
-        self.scale = require_number(self.label, "scale", scale, above=0.0)
+        self.scale = require_number(self.name, "scale", scale, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return -self.scale * scores.label(scores.log_p).expm1()
@@ -61,6 +61,9 @@ class MeanAbsoluteErrorLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         losses = scores.label(scores.log_p).expm1_().mul_(-self.scale)
         return Slope(losses, scores.label_p.mul_(-self.scale))
+
+    def asymmetry_ratio(self) -> float:
+        return 1.0
 
 
 @register_loss(
@@ -98,11 +101,11 @@ class ReverseCrossEntropyLoss(RobustLoss):
         The paper writes A = log 0; its code, and this, take A = log 1e-4.
     """
 
-    linear_in_label = False
+    soft_targets = False
 
     def __init__(self, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         p = scores.p.clamp_min(self.eps)
@@ -115,3 +118,6 @@ class ReverseCrossEntropyLoss(RobustLoss):
         # A probability below eps is clamped, and has no slope.
         beside = F.threshold(scores.p, self.eps, 0.0).mul_(height)
         return Slope(losses, scores.label(beside).neg_(), beside)
+
+    def asymmetry_ratio(self) -> float:
+        return 1.0

@@ -48,6 +48,9 @@ class CrossEntropyLoss(RobustLoss):
         losses = -scores.label(scores.log_p)
         return Slope(losses, torch.full_like(losses, -1.0))
 
+    def asymmetry_ratio(self) -> float:
+        return 0.0
+
 
 @register_loss(
     "nce",

@@ -68,8 +68,8 @@ class EpsilonCrossEntropyLoss(RobustLoss):
 
     def __init__(self, m: float = 1e5, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.m = require_number(self.label, "m", m, at_least=0.0)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.m = require_number(self.name, "m", m, at_least=0.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return -epsilon_softmax_label(scores, self.m, self.eps).log()
@@ -117,9 +117,9 @@ class EpsilonFocalLoss(RobustLoss):
 
     def __init__(self, m: float = 1e5, gamma: float = 0.1, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.m = require_number(self.label, "m", m, at_least=0.0)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.m = require_number(self.name, "m", m, at_least=0.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         p = epsilon_softmax_label(scores, self.m, self.eps)

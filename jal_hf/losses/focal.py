@@ -60,7 +60,7 @@ class FocalLoss(RobustLoss):
 
     def __init__(self, gamma: float = 0.5, **common: Any) -> None:
         super().__init__(**common)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return -focal_factor(scores.label_p, self.gamma) * scores.label(scores.log_p)
@@ -68,6 +68,9 @@ class FocalLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         at_label = focal_factor(scores.label_p, self.gamma).neg_()
         return Slope(scores.label(scores.log_p).mul_(at_label), at_label)
+
+    def asymmetry_ratio(self) -> float:
+        return 0.0
 
 
 @register_loss(
@@ -107,7 +110,7 @@ class NormalizedFocalLoss(RobustLoss):
 
     def __init__(self, gamma: float = 0.5, **common: Any) -> None:
         super().__init__(**common)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         focal = focal_factor(scores.p, self.gamma) * scores.log_p

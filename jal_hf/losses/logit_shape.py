@@ -55,9 +55,9 @@ class ClippedCrossEntropyLoss(RobustLoss):
 
     def __init__(self, delta: float = 2.5, mode: str = "official", eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.delta = require_number(self.label, "delta", delta, above=0.0)
-        self.mode = require_choice(self.label, "mode", mode, ("official", "paper"))
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.delta = require_number(self.name, "delta", delta, above=0.0)
+        self.mode = require_choice(self.name, "mode", mode, ("official", "paper"))
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         norm = torch.linalg.vector_norm(scores.logits, dim=1, keepdim=True)
@@ -125,12 +125,12 @@ class LabelDistributionallyRobustLoss(RobustLoss):
         None.
     """
 
-    linear_in_label = False
+    soft_targets = False
 
     def __init__(self, threshold: float = 0.1, lam: float = 10.0, **common: Any) -> None:
         super().__init__(**common)
-        self.threshold = require_number(self.label, "threshold", threshold, at_least=0.0)
-        self.lam = require_number(self.label, "lam", lam, above=0.0)
+        self.threshold = require_number(self.name, "threshold", threshold, at_least=0.0)
+        self.lam = require_number(self.name, "lam", lam, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         softened = F.softplus(scores.logits)

@@ -9,13 +9,16 @@ from torch import Tensor
 class Scores:
     """Predictions of N samples over K classes, and which column of them is "the label".
 
-    With labels, `label(x)` picks the label's entry of a matrix (N, K) as a column (N, 1). Without labels it
+    With labels (N,), `label(x)` picks the label's entry of a matrix (N, K) as a column (N, 1). Without labels it
     returns the matrix itself, so the same equation yields the loss for *every* label at once, (N, K). Sums
-    over classes keep their axis; both cases then broadcast, and no one-hot matrix is ever built.
+    over classes keep their axis; both cases then broadcast, and no one-hot matrix is ever built. With class
+    probabilities (N, K) it is as without labels, and `expected` takes the mean over them in the end.
     """
 
-    def __init__(self, logits: Tensor, labels: Tensor | None) -> None:
+    def __init__(self, logits: Tensor, target: Tensor | None) -> None:
         self.logits = logits
+        self.soft = target if target is not None and target.is_floating_point() else None
+        labels = target if self.soft is None else None
         self.labels = labels if labels is None or labels.dim() > 1 else labels.unsqueeze(1)
         self._log_p: Tensor | None = None
         self._p: Tensor | None = None
@@ -78,6 +81,10 @@ class Scores:
     def label(self, values: Tensor) -> Tensor:
         """The label's entry of each row (N, 1), or all rows as they are when no labels were given."""
         return values if self.labels is None else values.gather(1, self.labels)
+
+    def expected(self, losses: Tensor) -> Tensor:
+        """Losses of every label (N, K) as their mean (N, 1) under the class probabilities, if there are some."""
+        return losses if self.soft is None else (losses * self.soft).sum(1, keepdim=True)
 
     def for_every_label(self) -> Scores:
         """The same predictions without labels, sharing the log-softmax already computed."""

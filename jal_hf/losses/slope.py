@@ -40,6 +40,18 @@ def value_and_gradient(
     return losses, gradient.scatter_add_(1, scores.label_index, at_label)
 
 
+def by_autograd(
+    logits: Tensor, targets: Tensor, equation: Callable[[Scores], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """(losses, gradient) of a few rows, whose graph is thrown away at once."""
+    with torch.enable_grad():
+        rows = logits.detach().requires_grad_()
+        scores = Scores(rows, targets)
+        losses = scores.expected(equation(scores))
+        (gradient,) = torch.autograd.grad(losses.sum(), rows)
+    return losses.detach(), gradient
+
+
 def joined(first: Slope, second: Slope, alpha: float, beta: float) -> Slope:
     """The slope of alpha * first + beta * second; both are used up."""
     if first.beside is None:

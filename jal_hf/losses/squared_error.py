@@ -10,6 +10,7 @@ from torch import Tensor
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import JAL, MSE
 from jal_hf.losses.closed_form import JointTerms
+from jal_hf.losses.conditions import Lead, Verdict, amse_smallest_a, amse_verdict
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -82,12 +83,14 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
         The mean is over classes as well as samples, as in the paper.
     """
 
-    linear_in_label = False
+    soft_targets = False
+    least_chosen_a = 2.0
+    raises_a_to_safety = True
 
     def __init__(self, a: float = 30.0, q: float = 2.0, **common: Any) -> None:
         super().__init__(**common)
-        self.a = require_number(self.label, "a", a, at_least=1.0)
-        self.q = require_number(self.label, "q", q, above=0.0)
+        self.a = require_number(self.name, "a", a, at_least=1.0)
+        self.q = require_number(self.name, "q", q, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return powered_error(scores, self.a, self.q)
@@ -100,6 +103,12 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
 
     def floor(self, num_classes: int) -> float:
         return float((self.a - 1.0) ** self.q / num_classes)
+
+    def verdict(self, lead: Lead) -> Verdict:
+        return amse_verdict(lead, self.a, self.q)
+
+    def smallest_a(self, lead: Lead) -> float:
+        return amse_smallest_a(lead, self.q)
 
 
 @register_loss(
@@ -130,7 +139,7 @@ class MeanSquareErrorLoss(RobustLoss):
         None.
     """
 
-    linear_in_label = False
+    soft_targets = False
 
     def equation(self, scores: Scores) -> Tensor:
         return powered_error(scores, a=1.0, q=2.0)
@@ -140,3 +149,6 @@ class MeanSquareErrorLoss(RobustLoss):
 
     def closed_form(self) -> JointTerms:
         return JointTerms(beta=1.0, a=1.0)
+
+    def verdict(self, lead: Lead) -> Verdict:
+        return amse_verdict(lead, a=1.0, q=2.0)

@@ -72,7 +72,7 @@ class JALTrainingArguments(TrainingArguments):
     channels_last: bool | None = field(
         default=None,
         metadata={
-            "help": "Run convolutions in the channels_last memory format; default: as the hardware likes it."
+            "help": "Run convolutions in the channels_last memory format; default: where it is faster on this hardware."
         },
     )
     keep_freed_memory: bool = field(

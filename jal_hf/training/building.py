@@ -7,7 +7,7 @@ from typing import Any
 from transformers import set_seed
 
 from jal_hf.data import load_noisy_dataset, make_image_dataset
-from jal_hf.losses import RobustLoss, create_loss
+from jal_hf.losses import RobustLoss, resolve_loss
 from jal_hf.models import create_model, default_in_chans
 from jal_hf.training.settings import RunSettings
 from jal_hf.training.trainer import JALTrainer
@@ -22,7 +22,7 @@ def create_criterion(settings: RunSettings) -> RobustLoss:
     args = settings.training
     # A named preset's values already stand in loss_args; only 'auto' is left for the loss to work out.
     preset = "auto" if args.preset == "auto" else None
-    return create_loss(args.loss, preset=preset, **args.loss_args)  # type: ignore[arg-type]
+    return resolve_loss(args.loss, preset=preset, params=args.loss_args)  # type: ignore[arg-type]
 
 
 def load_data(settings: RunSettings) -> Any:

@@ -8,17 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers.modeling_outputs import TokenClassifierOutput
 
-from jal_hf.losses import RobustLoss, create_loss
-
-
-def resolve_loss(loss: RobustLoss | str) -> RobustLoss:
-    """A loss by object or registry name (with its default parameters)."""
-    if isinstance(loss, str):
-        return create_loss(loss)
-    if not isinstance(loss, RobustLoss):
-        raise TypeError(f"loss must be a RobustLoss or a registered name, got {type(loss).__name__}.")
-    return loss
+from jal_hf.losses import RobustLoss, resolve_loss
 
 
 def logits_of(outputs: Any) -> Tensor:
@@ -34,19 +26,25 @@ def logits_of(outputs: Any) -> Tensor:
     return outputs[0]  # type: ignore[no-any-return]
 
 
-def classes_second(logits: Tensor, labels: Tensor) -> Tensor:
+def has_classes_last(outputs: Any) -> bool:
+    """Whether a model's outputs are a token classifier's, whose logits are (N, T, K)."""
+    return isinstance(outputs, TokenClassifierOutput)
+
+
+def classes_second(logits: Tensor, labels: Tensor, *, classes_last: bool = False) -> Tensor:
     """Put the class axis where the losses expect it, (N, K, d1, ...).
 
     transformers' token classifiers give (N, T, K) for labels (N, T), and some of its segmenters a map coarser than
     the labels' (N, H, W), which is scaled up as their own losses do; every other layout is already right.
+
+    Args:
+        classes_last: Whether three-dimensional logits have their classes last. The shapes tell it themselves unless
+            T = K; then logits are (N, K, T) without this.
     """
-    if (
-        labels.dim() == 2
-        and logits.dim() == 3
-        and logits.shape[:2] == labels.shape
-        and not labels.is_floating_point()
-    ):
-        return logits.transpose(1, 2)
+    if labels.dim() == 2 and logits.dim() == 3 and not labels.is_floating_point():
+        square = logits.shape[2] == labels.shape[1]
+        if logits.shape[:2] == labels.shape and (classes_last or not square):
+            return logits.transpose(1, 2)
     if (
         labels.dim() == 3
         and logits.dim() == 4
@@ -90,7 +88,8 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
             raise ValueError(
                 "The batch has no 'labels', so no loss can be computed; check the data collator."
             )
-        total, count = criterion.total(classes_second(logits_of(outputs), labels), labels)
+        logits = classes_second(logits_of(outputs), labels, classes_last=has_classes_last(outputs))
+        total, count = criterion.sum_and_weight(logits, labels)
         return total / at_least_one(count if num_items_in_batch is None else num_items_in_batch)
 
     return compute_loss

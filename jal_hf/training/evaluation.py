@@ -24,7 +24,9 @@ def share_buffers(model: nn.Module) -> None:
         broadcast(buffer, from_process=0)
 
 
-def exact_figures(output: EvalLoopOutput, dataset: Any, criterion: RobustLoss, prefix: str) -> EvalLoopOutput:
+def exact_figures(
+    output: EvalLoopOutput, dataset: Any, criterion: RobustLoss, prefix: str, *, classes_last: bool = False
+) -> EvalLoopOutput:
     """Check that each row was counted once, and put the mean loss over all counted labels into the metrics.
 
     The parent averages the means of batches, which depends on the batch size when labels are ignored.
@@ -46,8 +48,9 @@ def exact_figures(output: EvalLoopOutput, dataset: Any, criterion: RobustLoss, p
     total, counted = 0.0, 0.0
     for start in range(0, len(logits), _ROWS_AT_ONCE):
         target = torch.as_tensor(labels[start : start + _ROWS_AT_ONCE])
-        scores = classes_second(torch.as_tensor(logits[start : start + _ROWS_AT_ONCE]), target)
-        part, share = criterion.total(scores, target)
+        scores = torch.as_tensor(logits[start : start + _ROWS_AT_ONCE])
+        scores = classes_second(scores, target, classes_last=classes_last)
+        part, share = criterion.sum_and_weight(scores, target)
         total, counted = total + float(part), counted + float(share)
     metrics = {**output.metrics, f"{prefix}_loss": total / float(at_least_one(counted))}
     return output._replace(metrics=metrics)

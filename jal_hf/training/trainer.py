@@ -12,11 +12,17 @@ from torch import Tensor, nn
 from transformers import ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, has_length
 
-from jal_hf.losses import RobustLoss, create_loss
+from jal_hf.losses import RobustLoss, resolve_loss
 from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import CheckpointCallback
-from jal_hf.training.criterion import at_least_one, classes_second, label_count, logits_of, resolve_loss
+from jal_hf.training.criterion import (
+    at_least_one,
+    classes_second,
+    has_classes_last,
+    label_count,
+    logits_of,
+)
 from jal_hf.training.epochs import EpochCallback
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained
@@ -78,12 +84,13 @@ class JALTrainer(OneCommitPush, Trainer):
         if not isinstance(args, JALTrainingArguments):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
         if loss is None:
-            loss = create_loss(args.loss, preset=args.preset, **(args.loss_args or {}))  # type: ignore[arg-type]
+            loss = resolve_loss(args.loss, preset=args.preset, params=args.loss_args)  # type: ignore[arg-type]
             args.take_decay_of_preset()
         self.criterion = resolve_loss(loss)
         self.throughput = ThroughputCallback()
         self.validation_dataset = as_training_dataset(validation_dataset, model, train=False, seed=args.seed)
         self._last_step: tuple[Tensor, Tensor] | None = None
+        self._classes_last = False
         self._operations: dict[Any, int] = {}
         config = dict(self.criterion.config())
         args.run_facts["loss"] = {"name": config.pop("name"), "params": config, "preset": args.preset}
@@ -167,8 +174,9 @@ class JALTrainer(OneCommitPush, Trainer):
             if "pixel_values" not in features
             else model(features.pop("pixel_values"), **features)
         )
-        logits = classes_second(logits_of(outputs), labels)
-        total, normaliser = self.criterion.total(logits, labels, inputs.get("sample_weight"))
+        self._classes_last = has_classes_last(outputs)
+        logits = classes_second(logits_of(outputs), labels, classes_last=self._classes_last)
+        total, normaliser = self.criterion.sum_and_weight(logits, labels, inputs.get("sample_weight"))
         if model.training:
             self._last_step = (logits.detach(), labels)
             share = normaliser if num_items_in_batch is None else num_items_in_batch
@@ -267,7 +275,13 @@ class JALTrainer(OneCommitPush, Trainer):
         output = super().evaluation_loop(
             dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
         )
-        return exact_figures(output, dataloader.dataset, self.criterion, metric_key_prefix)
+        return exact_figures(
+            output,
+            dataloader.dataset,
+            self.criterion,
+            metric_key_prefix,
+            classes_last=self._classes_last,
+        )
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"

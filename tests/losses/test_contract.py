@@ -15,7 +15,7 @@ from jal_hf.losses import JointLoss, Normalized, RobustLoss, create_loss, list_l
 
 NAMES = list_losses()
 DETERMINISTIC = [name for name in NAMES if not loss_info(name).random]
-LINEAR = [name for name in NAMES if loss_info(name).linear_in_label]
+LINEAR = [name for name in NAMES if loss_info(name).soft_targets]
 K = 6
 
 
@@ -238,7 +238,7 @@ def test_batch_with_every_label_ignored_gives_zero_loss_and_zero_gradient(name: 
     value, gradient = _value_and_gradient(loss, logits, torch.full((9,), -100))
     assert (value == 0).all()
     assert (gradient == 0).all()
-    assert loss.total(logits, torch.full((9,), -100))[1] == 0
+    assert loss.sum_and_weight(logits, torch.full((9,), -100))[1] == 0
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
@@ -292,7 +292,9 @@ def test_totals_of_parts_add_up_to_the_mean_of_the_whole(name: str) -> None:
     logits, labels = _batch()
     labels[1] = -100
     loss = create_loss(name)
-    parts = [loss.total(logits[part], labels[part]) for part in (slice(0, 2), slice(2, 7), slice(7, 9))]
+    parts = [
+        loss.sum_and_weight(logits[part], labels[part]) for part in (slice(0, 2), slice(2, 7), slice(7, 9))
+    ]
     total, normaliser = (sum(values) for values in zip(*parts, strict=True))
     assert normaliser == 8
     torch.testing.assert_close(total / normaliser, loss(logits, labels), rtol=1e-12, atol=1e-14)
