@@ -13,7 +13,7 @@ from jal_hf.losses.citations import MAE, SCE
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope
+from jal_hf.losses.slope import Slope, slope_of
 
 
 @register_loss(
@@ -60,7 +60,7 @@ class MeanAbsoluteErrorLoss(RobustLoss):
 
     def slope(self, scores: Scores) -> Slope:
         losses = scores.label(scores.log_p).expm1_().mul_(-self.scale)
-        return Slope(losses, scores.label_p.mul_(-self.scale))
+        return slope_of(scores, losses, scores.label_p.mul_(-self.scale))
 
     def asymmetry_ratio(self) -> float:
         return 1.0
@@ -85,7 +85,7 @@ class ReverseCrossEntropyLoss(RobustLoss):
     Args:
         eps: least value of p that enters.
     Shape:
-        As `RobustLoss`; soft targets are refused.
+        As `RobustLoss`.
     Raises:
         ValueError: eps outside (0, 1).
     Example:
@@ -101,8 +101,6 @@ class ReverseCrossEntropyLoss(RobustLoss):
         The paper writes A = log 0; its code, and this, take A = log 1e-4.
     """
 
-    soft_targets = False
-
     def __init__(self, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
         self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
@@ -114,10 +112,10 @@ class ReverseCrossEntropyLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         height = -math.log(1e-4)
         clamped = scores.p.clamp_min(self.eps)
-        losses = clamped.sum(1, keepdim=True).sub_(scores.label(clamped)).mul_(height)
+        losses = (clamped.sum(1, keepdim=True) - scores.label(clamped)).mul_(height)
         # A probability below eps is clamped, and has no slope.
         beside = F.threshold(scores.p, self.eps, 0.0).mul_(height)
-        return Slope(losses, scores.label(beside).neg_(), beside)
+        return slope_of(scores, losses, scores.label(beside).neg_(), beside)
 
     def asymmetry_ratio(self) -> float:
         return 1.0

@@ -13,7 +13,7 @@ from jal_hf.losses.conditions import Lead
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope
+from jal_hf.losses.slope import Slope, slope_of
 
 
 @register_loss(
@@ -65,7 +65,7 @@ class AsymmetricGeneralizedCrossEntropyLoss(RobustLoss):
         label_p = scores.label_p
         shifted = label_p + self.a
         losses = (float((self.a + 1.0) ** self.q) - shifted.pow(self.q)).mul_(1.0 / self.q)
-        return Slope(losses, shifted.pow_(self.q - 1.0).mul_(label_p).neg_())
+        return slope_of(scores, losses, shifted.pow_(self.q - 1.0).mul_(label_p).neg_())
 
     def asymmetry_ratio(self) -> float:
         return float((self.a / (self.a + 1.0)) ** (1.0 - self.q)) if self.q <= 1.0 else 1.0
@@ -129,7 +129,7 @@ class AsymmetricUnhingedLoss(RobustLoss):
         label_p = scores.label_p
         gap = self.a - label_p
         losses = gap.pow(self.p).sub_(float((self.a - 1.0) ** self.p)).mul_(1.0 / self.p)
-        return Slope(losses, gap.pow_(self.p - 1.0).mul_(label_p).neg_())
+        return slope_of(scores, losses, gap.pow_(self.p - 1.0).mul_(label_p).neg_())
 
     def asymmetry_ratio(self) -> float:
         return float(((self.a - 1.0) / self.a) ** (self.p - 1.0)) if self.p >= 1.0 else 1.0
@@ -184,7 +184,7 @@ class AsymmetricExponentialLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         exponent = scores.label_p.mul_(-1.0 / self.a)
         losses = exponent.exp()
-        return Slope(losses, exponent.mul_(losses))
+        return slope_of(scores, losses, exponent.mul_(losses))
 
     def asymmetry_ratio(self) -> float:
         return math.exp(-1.0 / self.a)

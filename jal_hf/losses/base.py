@@ -16,6 +16,7 @@ from jal_hf.losses.fused import BLOCK, Rule, one_pass, reduced
 from jal_hf.losses.inputs import (
     all_labels_valid,
     as_labels,
+    check_class_probabilities,
     flatten_logits,
     flatten_sample_weight,
     in_full_precision,
@@ -43,8 +44,9 @@ class RobustLoss(Tolerance, nn.Module):
         ignore_index: labels of this value count nothing, neither in the sum nor in the mean's divisor.
 
     Shape:
-        logits (N, K) or (N, K, d1, ...); target (N) or (N, d1, ...) class indices, or, where the formula is
-        linear in the label, class probabilities of the logits' shape. Half precision is taken to float32.
+        logits (N, K) or (N, K, d1, ...); target (N) or (N, d1, ...) class indices, or class probabilities t of
+        the logits' shape, whose loss is the mean over the labels, sum_c t_c L(z, c). Half precision is taken to
+        float32.
     """
 
     name: str
@@ -104,8 +106,8 @@ class RobustLoss(Tolerance, nn.Module):
         A mean is weighted by `sample_weight` and by the class weights; an all-ignored batch gives zero.
 
         Raises:
-            TypeError, ValueError: inputs that do not fit; a label outside [0, K) on CPU; soft targets where
-                the formula is not linear in the label.
+            TypeError, ValueError: inputs that do not fit; a label outside [0, K) on CPU; class
+                probabilities where the loss takes none, or whose rows do not sum to 1.
         """
         return self._reduce(logits, target, sample_weight, self.reduction)[0]
 
@@ -156,7 +158,7 @@ class RobustLoss(Tolerance, nn.Module):
         rows = flatten_logits(logits)
         with _autocast_off(logits):
             shape = torch.Size((logits.shape[0], *logits.shape[2:]))
-            targets = self._targets(rows, logits, target)
+            targets = self._targets(rows, logits, target, sample_weight)
             targets, weights = self._row_weights(rows, targets, False, sample_weight, shape)
             scores = Scores(in_full_precision(rows), targets)
             total = _at_least_something(weights.sum())
@@ -194,7 +196,7 @@ class RobustLoss(Tolerance, nn.Module):
         rows = flatten_logits(logits)
         shape = torch.Size((logits.shape[0], *logits.shape[2:]))
         with _autocast_off(logits):
-            targets = self._targets(rows, logits, target)
+            targets = self._targets(rows, logits, target, sample_weight)
             soft, alike = targets.is_floating_point(), self.weight is None and sample_weight is None
             terms = None if soft or not alike else self._kernel_terms(rows)
             if terms is not None:
@@ -214,7 +216,7 @@ class RobustLoss(Tolerance, nn.Module):
             total, normaliser = losses.sum(), weights.sum()
             return (total / _at_least_something(normaliser) if reduction == "mean" else total), normaliser
 
-    def _targets(self, rows: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+    def _targets(self, rows: Tensor, logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Class indices (M,), or class probabilities (M, K) times the class weights."""
         if self.weight is not None and self.weight.shape[0] != rows.shape[1]:
             raise ValueError(
@@ -225,10 +227,12 @@ class RobustLoss(Tolerance, nn.Module):
             return as_labels(target)
         if not self.soft_targets:
             raise ValueError(
-                f"{self.name} is not linear in the label, so soft targets have no agreed meaning for it. "
+                f"{self.name} takes no class probabilities: their mean over the labels has no closed form there. "
                 "Give class indices; for mixed labels, mix the losses of the two labels."
             )
-        soft = flatten_logits(target).to(in_full_precision(rows[:0]).dtype)
+        soft = flatten_logits(target)
+        check_class_probabilities(soft, sample_weight, logits)
+        soft = soft.to(in_full_precision(rows[:0]).dtype)
         return soft if self.weight is None else soft * self.weight.to(soft.dtype)
 
     def _row_weights(
@@ -253,16 +257,14 @@ class RobustLoss(Tolerance, nn.Module):
 
     def _losses(self, logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
         """The losses (M,) of valid labels or class probabilities, or their sum or mean."""
-        if not targets.is_floating_point():
-            terms = self._kernel_terms(logits)
-            if terms is not None:
-                return on_device.one_kernel(
-                    logits, targets, terms, self.ignore_index, reduction, self._column
-                )[0]
-            if logits.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-                rule = self._rule(logits)
-                if rule is not None:
-                    return one_pass(logits, targets, rule, reduction)
+        terms = None if targets.is_floating_point() else self._kernel_terms(logits)
+        if terms is not None:
+            return on_device.one_kernel(logits, targets, terms, self.ignore_index, reduction, self._column)[0]
+        if logits.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # A gradient by the class probabilities is autograd's affair.
+            rule = None if targets.requires_grad else self._rule(logits)
+            if rule is not None:
+                return one_pass(logits, targets, rule, reduction)
         return reduced(self._column(logits, targets), reduction)
 
     def _column(self, logits: Tensor, targets: Tensor) -> Tensor:

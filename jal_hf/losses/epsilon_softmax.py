@@ -13,7 +13,7 @@ from jal_hf.losses.focal import focal_factor
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope
+from jal_hf.losses.slope import Slope, slope_of
 
 
 def epsilon_softmax_label(scores: Scores, m: float, eps: float) -> Tensor:
@@ -76,7 +76,7 @@ class EpsilonCrossEntropyLoss(RobustLoss):
 
     def slope(self, scores: Scores) -> Slope:
         p, at_label = epsilon_softmax_slope(scores, self.m, self.eps)
-        return Slope(p.log_().neg_(), at_label.neg_())
+        return slope_of(scores, p.log_().neg_(), at_label.neg_())
 
 
 @register_loss(
@@ -128,4 +128,4 @@ class EpsilonFocalLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         p, at_label = epsilon_softmax_slope(scores, self.m, self.eps)
         factor = focal_factor(p, self.gamma).neg_()
-        return Slope(p.log_().mul_(factor), at_label.mul_(factor))
+        return slope_of(scores, p.log_().mul_(factor), at_label.mul_(factor))

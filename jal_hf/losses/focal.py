@@ -13,7 +13,7 @@ from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope, normalised
+from jal_hf.losses.slope import Slope, normalised, slope_of
 
 
 def focal_factor(p: Tensor, gamma: float) -> Tensor:
@@ -67,7 +67,7 @@ class FocalLoss(RobustLoss):
 
     def slope(self, scores: Scores) -> Slope:
         at_label = focal_factor(scores.label_p, self.gamma).neg_()
-        return Slope(scores.label(scores.log_p).mul_(at_label), at_label)
+        return slope_of(scores, scores.label(scores.log_p).mul_(at_label), at_label)
 
     def asymmetry_ratio(self) -> float:
         return 0.0

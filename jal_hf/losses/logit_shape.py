@@ -15,6 +15,7 @@ from jal_hf.losses.fused import Rule
 from jal_hf.losses.parameters import require_choice, require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope, slope_of, through_softmax
 
 
 @register_loss(
@@ -74,18 +75,21 @@ class ClippedCrossEntropyLoss(RobustLoss):
 
 
 def _clipped_value_and_gradient(
-    logits: Tensor, labels: Tensor, loss: ClippedCrossEntropyLoss
+    logits: Tensor, target: Tensor, loss: ClippedCrossEntropyLoss
 ) -> tuple[Tensor, Tensor]:
     """With u = delta z / n and g = d loss / d u, d loss / d z = (delta / n) (g - z (g . z) / (n ||z||))."""
     length = torch.linalg.vector_norm(logits, dim=1, keepdim=True)
     norm, bound = (length, loss.delta) if loss.mode == "paper" else (length + loss.eps, 1.0 / loss.delta)
     beyond = norm > bound
     scale = torch.where(beyond, loss.delta / norm, 1.0)
-    scores = Scores.without_graph(logits * scale, labels)
-    losses, gradient = scores.label(scores.log_p).neg_(), _cross_entropy_gradient(scores)
+    scores = Scores.without_graph(logits * scale, target)
+    losses = scores.label(scores.log_p).neg_()
+    at_label = torch.full_like(losses, -1.0)
     if loss.mode == "official":
-        gradient.mul_(losses <= -math.log(loss.eps))
+        at_label.mul_(losses <= -math.log(loss.eps))
         losses.clamp_max_(-math.log(loss.eps))
+    slope = slope_of(scores, losses, at_label)
+    losses, gradient = slope.losses, through_softmax(scores, slope)
     along = torch.linalg.vecdot(gradient, logits).unsqueeze(1)
     tiny = torch.finfo(logits.dtype).tiny
     along.mul_(beyond).div_(length.mul_(norm).clamp_min_(tiny))
@@ -163,12 +167,6 @@ def _robust_value_and_gradient(
     margins.scatter_add_(1, labels.unsqueeze(1), torch.full_like(mean, -loss.threshold / loss.lam))
     scores = Scores.without_graph(margins, labels)
     losses = scores.label(scores.log_p).add_(math.log(num_classes)).mul_(-loss.lam)
-    gradient = _cross_entropy_gradient(scores)
+    gradient = through_softmax(scores, Slope(losses, torch.full_like(losses, -1.0)))
     along = torch.linalg.vecdot(gradient, s).unsqueeze(1).mul_(1.0 / num_classes)
     return losses, gradient.sub_(along).div_(mean).mul_(logits.sigmoid())
-
-
-def _cross_entropy_gradient(scores: Scores) -> Tensor:
-    """p - e_y, in the place of p."""
-    p, label = scores.p, scores.label_index
-    return p.scatter_add_(1, label, p.new_full(label.shape, -1.0))

@@ -22,15 +22,17 @@ class Scores:
         self.labels = labels if labels is None or labels.dim() > 1 else labels.unsqueeze(1)
         self._log_p: Tensor | None = None
         self._p: Tensor | None = None
+        self._graph = True
 
     @classmethod
-    def without_graph(cls, logits: Tensor, labels: Tensor) -> Scores:
+    def without_graph(cls, logits: Tensor, target: Tensor) -> Scores:
         """Scores whose softmax is found at once, for closed forms: nothing is kept for autograd.
 
         By hand rather than by log_softmax, whose kernel is slow on short rows; and no p exceeds 1, as the
         exponential of a rounded log p may.
         """
-        scores = cls(logits, labels)
+        scores = cls(logits, target)
+        scores._graph = False
         log_p = logits - logits.amax(1, keepdim=True)
         p = log_p.exp()
         normaliser = p.sum(1, keepdim=True)
@@ -79,8 +81,11 @@ class Scores:
         return self.labels
 
     def label(self, values: Tensor) -> Tensor:
-        """The label's entry of each row (N, 1), or all rows as they are when no labels were given."""
-        return values if self.labels is None else values.gather(1, self.labels)
+        """The label's entry of each row (N, 1), or all rows when no labels were given."""
+        if self.labels is not None:
+            return values.gather(1, self.labels)
+        # A closed form works in the place of what it is given here.
+        return values if self._graph else values.clone()
 
     def expected(self, losses: Tensor) -> Tensor:
         """Losses of every label (N, K) as their mean (N, 1) under the class probabilities, if there are some."""

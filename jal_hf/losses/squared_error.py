@@ -14,7 +14,7 @@ from jal_hf.losses.conditions import Lead, Verdict, amse_smallest_a, amse_verdic
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope
+from jal_hf.losses.slope import Slope, slope_of
 
 
 def powered_error(scores: Scores, a: float, q: float) -> Tensor:
@@ -37,14 +37,14 @@ def powered_slope(scores: Scores, a: float, q: float) -> Slope:
         at_label = label_p.mul_(-2.0 * a / count)
         beside = scores.p.square().mul_(2.0 / count)
         losses = torch.add(at_label, beside.sum(1, keepdim=True), alpha=0.5).add_(a * a / count)
-        return Slope(losses, at_label, beside)
+        return slope_of(scores, losses, at_label, beside)
     powers = (q * scores.log_p).exp_()
     label_power = scores.label(powers)
     gap = (a - label_p).clamp_min_(torch.finfo(label_p.dtype).tiny)
-    losses = powers.sum(1, keepdim=True).sub_(label_power).add_(gap.pow(q))
+    losses = (powers.sum(1, keepdim=True) - label_power).add_(gap.pow(q))
     # Where the gap is closed, clamping it stops the gradient.
     at_label = label_power.add_(label_p * gap.pow(q - 1.0) * (label_p < a)).mul_(-q / count)
-    return Slope(losses.mul_(1.0 / count), at_label, powers.mul_(q / count))
+    return slope_of(scores, losses.mul_(1.0 / count), at_label, powers.mul_(q / count))
 
 
 @register_loss(
@@ -67,7 +67,7 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
         a: length of the target; the larger, the more asymmetric.
         q: exponent.
     Shape:
-        As `RobustLoss`; soft targets are refused.
+        As `RobustLoss`.
     Raises:
         ValueError: a below 1, or q not above 0.
     Example:
@@ -83,7 +83,6 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
         The mean is over classes as well as samples, as in the paper.
     """
 
-    soft_targets = False
     least_chosen_a = 2.0
     raises_a_to_safety = True
 
@@ -126,7 +125,7 @@ class MeanSquareErrorLoss(RobustLoss):
     Properties:
         Passive; neither symmetric nor asymmetric; in [0, 2 / K].
     Shape:
-        As `RobustLoss`; soft targets are refused.
+        As `RobustLoss`.
     Example:
         >>> import torch
         >>> loss = MeanSquareErrorLoss()
@@ -138,8 +137,6 @@ class MeanSquareErrorLoss(RobustLoss):
     Provenance:
         None.
     """
-
-    soft_targets = False
 
     def equation(self, scores: Scores) -> Tensor:
         return powered_error(scores, a=1.0, q=2.0)

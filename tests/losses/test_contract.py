@@ -15,7 +15,6 @@ from jal_hf.losses import JointLoss, Normalized, RobustLoss, create_loss, list_l
 
 NAMES = list_losses()
 DETERMINISTIC = [name for name in NAMES if not loss_info(name).random]
-LINEAR = [name for name in NAMES if loss_info(name).soft_targets]
 K = 6
 
 
@@ -298,23 +297,6 @@ def test_totals_of_parts_add_up_to_the_mean_of_the_whole(name: str) -> None:
     total, normaliser = (sum(values) for values in zip(*parts, strict=True))
     assert normaliser == 8
     torch.testing.assert_close(total / normaliser, loss(logits, labels), rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_soft_targets_mix_the_losses_of_the_labels_or_are_refused(name: str) -> None:
-    logits, labels = _batch()
-    soft = torch.softmax(
-        torch.randn(9, K, dtype=torch.float64, generator=torch.Generator().manual_seed(5)), 1
-    )
-    loss = create_loss(name, reduction="none")
-    if name not in LINEAR:
-        with pytest.raises(ValueError, match="not linear in the label"):
-            loss(logits, soft)
-        return
-    by_label = torch.stack([loss(logits, torch.full((9,), k)) for k in range(K)], dim=1)
-    torch.testing.assert_close(loss(logits, soft), (by_label * soft).sum(1), rtol=1e-11, atol=1e-13)
-    one_hot = F.one_hot(labels, K).double()
-    torch.testing.assert_close(loss(logits, one_hot), loss(logits, labels), rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
