@@ -21,6 +21,15 @@ def _known(num_classes: int) -> int | None:
     return None if num_classes < 0 else num_classes
 
 
+def _include_true(spec: NoiseSpec) -> bool:
+    given = {key: value for key, value in spec.options.items() if key.startswith("include_true")}
+    if len(given) > 1:
+        raise ValueError(
+            "The noise symmetric takes include_true or include_true_class, which are the same; give one."
+        )
+    return any(parse_bool(key, value) for key, value in given.items())
+
+
 def _mode(spec: NoiseSpec) -> str:
     return spec.options.get("mode", "exact")
 
@@ -31,10 +40,9 @@ KINDS: tuple[NoiseInfo, ...] = (
         lambda spec, k, names: NoNoise(_known(k), names),
     ),
     NoiseInfo(
-        "symmetric", "RATE", "each other class is equally likely", ("mode", "include_true_class"), True, SymmetricNoise,
+        "symmetric", "RATE", "each other class is equally likely", ("mode", "include_true", "include_true_class"), True, SymmetricNoise,
         lambda spec, k, names: SymmetricNoise(
-            parse_rate(spec), k, _mode(spec),
-            parse_bool("include_true_class", spec.options.get("include_true_class", "false")), names,
+            parse_rate(spec), k, _mode(spec), _include_true(spec), names,
         ),
     ),
     NoiseInfo(
