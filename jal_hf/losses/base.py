@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -15,7 +16,10 @@ from jal_hf.losses.draws import DrawKey
 from jal_hf.losses.fused import BLOCK, Rule, one_pass, reduced
 from jal_hf.losses.inputs import (
     all_labels_valid,
+    as_class_weight,
     as_labels,
+    at_least_something,
+    autocast_off,
     check_class_probabilities,
     flatten_logits,
     flatten_sample_weight,
@@ -28,7 +32,6 @@ from jal_hf.losses.slope import Slope, by_autograd, value_and_gradient
 from jal_hf.losses.tolerance import Tolerance
 
 REDUCTIONS = ("mean", "sum", "none")
-_NOTHING = nullcontext()
 LossConfig: TypeAlias = dict[str, Any]
 """A loss's name and parameters, or some of the parameters: JSON-ready arguments of `create_loss`."""
 
@@ -76,12 +79,7 @@ class RobustLoss(Tolerance, nn.Module):
             raise TypeError(f"{self.name}: ignore_index must be an integer, but {ignore_index!r} was given.")
         self.ignore_index = ignore_index
         if weight is not None:
-            weight = torch.as_tensor(weight, dtype=torch.get_default_dtype()).detach().clone()
-            if weight.dim() != 1 or not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()):
-                raise ValueError(
-                    f"{self.name}: weight must be a list of K finite numbers of at least 0, one per class, "
-                    f"but a tensor of shape {tuple(weight.shape)} was given."
-                )
+            weight = as_class_weight(weight, self.name)
         # Not part of a checkpoint, but it follows .to(device).
         self.register_buffer("weight", weight, persistent=False)
 
@@ -124,6 +122,21 @@ class RobustLoss(Tolerance, nn.Module):
             weight = torch.full_like(value.detach(), logits.numel() // logits.shape[1])
         return value, weight
 
+    def gradient_scale(self, num_classes: int) -> float:
+        """The norm of the gradient by the logits where the prediction is uniform, as times that of cross entropy.
+
+        What a network that knows nothing yet learns from; 0.015 of 100 classes means steps 67 times as short. Class
+        weights are left out.
+        """
+        # Where classes tie, the first is the argmax that some losses ask for: it counts as one of K labels.
+        labels = torch.tensor([0, num_classes - 1])
+        with torch.enable_grad():
+            logits = torch.zeros(2, num_classes, dtype=torch.float64, requires_grad=True)
+            (gradient,) = torch.autograd.grad(self._column(logits, labels).sum(), logits)
+        first, others = gradient.norm(dim=1).tolist()
+        mean = (first + (num_classes - 1) * others) / num_classes
+        return float(mean / math.sqrt(1.0 - 1.0 / num_classes))
+
     @contextmanager
     def drawing(self, step: int | Tensor, rows: Tensor | None = None) -> Iterator[None]:
         """Inside, what the loss draws is keyed by (its seed, step, row); most losses draw nothing and ignore it.
@@ -144,7 +157,7 @@ class RobustLoss(Tolerance, nn.Module):
 
     def class_losses(self, logits: Tensor) -> Tensor:
         """The loss for every possible label: (N, K) logits give (N, K), column k being L(logits, k)."""
-        with _autocast_off(logits):
+        with autocast_off(logits):
             return self.equation(Scores(in_full_precision(flatten_logits(logits)), None))
 
     @torch.no_grad()
@@ -156,12 +169,12 @@ class RobustLoss(Tolerance, nn.Module):
         All are means of the same rows with the same weights. Nothing is changed and no value goes to the host.
         """
         rows = flatten_logits(logits)
-        with _autocast_off(logits):
+        with autocast_off(logits):
             shape = torch.Size((logits.shape[0], *logits.shape[2:]))
             targets = self._targets(rows, logits, target, sample_weight)
             targets, weights = self._row_weights(rows, targets, False, sample_weight, shape)
             scores = Scores(in_full_precision(rows), targets)
-            total = _at_least_something(weights.sum())
+            total = at_least_something(weights.sum())
             found: dict[str, Tensor] = {}
             for name, loss in (("loss", self), *((part.name, part) for part in self.parts)):
                 losses = scores.expected(loss.equation(scores)).squeeze(1)
@@ -195,7 +208,7 @@ class RobustLoss(Tolerance, nn.Module):
         """(the loss under a reduction, the sum of the rows' weights; None when each row counts 1)."""
         rows = flatten_logits(logits)
         shape = torch.Size((logits.shape[0], *logits.shape[2:]))
-        with _autocast_off(logits):
+        with autocast_off(logits):
             targets = self._targets(rows, logits, target, sample_weight)
             soft, alike = targets.is_floating_point(), self.weight is None and sample_weight is None
             terms = None if soft or not alike else self._kernel_terms(rows)
@@ -214,7 +227,7 @@ class RobustLoss(Tolerance, nn.Module):
             if reduction == "none":
                 return losses.reshape(shape), weights.sum()
             total, normaliser = losses.sum(), weights.sum()
-            return (total / _at_least_something(normaliser) if reduction == "mean" else total), normaliser
+            return (total / at_least_something(normaliser) if reduction == "mean" else total), normaliser
 
     def _targets(self, rows: Tensor, logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Class indices (M,), or class probabilities (M, K) times the class weights."""
@@ -284,13 +297,3 @@ class RobustLoss(Tolerance, nn.Module):
         if torch.compiler.is_compiling() or not (logits.requires_grad and torch.is_grad_enabled()):
             return None
         return self.closed_form() if on_device.covers(logits) else None
-
-
-def _autocast_off(logits: Tensor) -> AbstractContextManager[object]:
-    device = "cpu" if logits.is_cpu else logits.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NOTHING
-
-
-def _at_least_something(normaliser: Tensor) -> Tensor:
-    """The normaliser, or 1 where it is 0: a batch without counted rows then has a mean of 0, not NaN."""
-    return torch.where(normaliser == 0, torch.ones_like(normaliser), normaliser)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
+
+_NOTHING = nullcontext()
 
 
 def flatten_logits(logits: Tensor) -> Tensor:
@@ -127,3 +132,28 @@ def flatten_sample_weight(sample_weight: Tensor, shape: torch.Size, like: Tensor
             )
         weight = weight.reshape(-1, *([1] * (len(shape) - 1))).expand(shape)
     return weight.reshape(-1)
+
+
+def as_class_weight(weight: Tensor | Sequence[float], loss: str) -> Tensor:
+    """Weights of K classes as a tensor (K,) of its own.
+
+    Raises:
+        ValueError: not one finite number of at least 0 for each class.
+    """
+    values = torch.as_tensor(weight, dtype=torch.get_default_dtype()).detach().clone()
+    if values.dim() != 1 or not bool(torch.isfinite(values).all()) or bool((values < 0).any()):
+        raise ValueError(
+            f"{loss}: weight must be a list of K finite numbers of at least 0, one per class, "
+            f"but a tensor of shape {tuple(values.shape)} was given."
+        )
+    return values
+
+
+def autocast_off(logits: Tensor) -> AbstractContextManager[object]:
+    device = "cpu" if logits.is_cpu else logits.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NOTHING
+
+
+def at_least_something(normaliser: Tensor) -> Tensor:
+    """The normaliser, or 1 where it is 0: a batch without counted rows then has a mean of 0, not NaN."""
+    return torch.where(normaliser == 0, torch.ones_like(normaliser), normaliser)

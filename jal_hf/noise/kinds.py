@@ -40,7 +40,8 @@ KINDS: tuple[NoiseInfo, ...] = (
         lambda spec, k, names: NoNoise(_known(k), names),
     ),
     NoiseInfo(
-        "symmetric", "RATE", "each other class is equally likely", ("mode", "include_true", "include_true_class"), True, SymmetricNoise,
+        "symmetric", "RATE", "each other class is equally likely",
+        ("mode", "include_true", "include_true_class"), True, SymmetricNoise,
         lambda spec, k, names: SymmetricNoise(
             parse_rate(spec), k, _mode(spec), _include_true(spec), names,
         ),
