@@ -115,7 +115,7 @@ class ReverseCrossEntropyLoss(RobustLoss):
         losses = (clamped.sum(1, keepdim=True) - scores.label(clamped)).mul_(height)
         # A probability below eps is clamped, and has no slope.
         beside = F.threshold(scores.p, self.eps, 0.0).mul_(height)
-        return slope_of(scores, losses, scores.label(beside).neg_(), beside)
+        return slope_of(scores, losses, scores.label(beside).neg_(), each=beside)
 
     def asymmetry_ratio(self) -> float:
         return 1.0

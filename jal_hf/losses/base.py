@@ -286,8 +286,9 @@ class RobustLoss(Tolerance, nn.Module):
 
     def _rule(self, logits: Tensor) -> Rule | None:
         """How to find loss and gradient together, where that is faster than autograd's graph."""
-        if self.slope is not None:
-            return Rule(value_and_gradient, self.slope, self._column)
+        slope = self.slope
+        if slope is not None:
+            return Rule(value_and_gradient, slope, self._column)
         if not self.random and logits.device.type == "cpu" and logits.numel() > BLOCK:
             return Rule(by_autograd, self.equation, self._column)
         return None

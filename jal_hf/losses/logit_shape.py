@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import LDR, LOGIT_CLIP
-from jal_hf.losses.fused import Rule
+from jal_hf.losses.fused import Place, Rule
 from jal_hf.losses.parameters import require_choice, require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -75,25 +75,27 @@ class ClippedCrossEntropyLoss(RobustLoss):
 
 
 def _clipped_value_and_gradient(
-    logits: Tensor, target: Tensor, loss: ClippedCrossEntropyLoss
-) -> tuple[Tensor, Tensor]:
+    logits: Tensor, target: Tensor, loss: ClippedCrossEntropyLoss, place: Place
+) -> Tensor:
     """With u = delta z / n and g = d loss / d u, d loss / d z = (delta / n) (g - z (g . z) / (n ||z||))."""
     length = torch.linalg.vector_norm(logits, dim=1, keepdim=True)
     norm, bound = (length, loss.delta) if loss.mode == "paper" else (length + loss.eps, 1.0 / loss.delta)
     beyond = norm > bound
     scale = torch.where(beyond, loss.delta / norm, 1.0)
-    scores = Scores.without_graph(logits * scale, target)
+    scores = Scores.without_graph(logits * scale, target, place.gradient, place.scratch)
     losses = scores.label(scores.log_p).neg_()
     at_label = torch.full_like(losses, -1.0)
     if loss.mode == "official":
         at_label.mul_(losses <= -math.log(loss.eps))
         losses.clamp_max_(-math.log(loss.eps))
     slope = slope_of(scores, losses, at_label)
-    losses, gradient = slope.losses, through_softmax(scores, slope)
+    through_softmax(scores, slope, place)
+    gradient = place.gradient
     along = torch.linalg.vecdot(gradient, logits).unsqueeze(1)
     tiny = torch.finfo(logits.dtype).tiny
     along.mul_(beyond).div_(length.mul_(norm).clamp_min_(tiny))
-    return losses, gradient.addcmul_(logits, along, value=-1.0).mul_(scale)
+    gradient.addcmul_(logits, along, value=-1.0).mul_(scale)
+    return slope.losses
 
 
 @register_loss(
@@ -153,8 +155,8 @@ class LabelDistributionallyRobustLoss(RobustLoss):
 
 
 def _robust_value_and_gradient(
-    logits: Tensor, labels: Tensor, loss: LabelDistributionallyRobustLoss
-) -> tuple[Tensor, Tensor]:
+    logits: Tensor, labels: Tensor, loss: LabelDistributionallyRobustLoss, place: Place
+) -> Tensor:
     """LDR is lam (CE - log K) of the logits s / lam, less threshold / lam at the label.
 
     With g = d loss / d s and m the mean softplus, d loss / d softplus(z) = (g - (g . s) / K) / m.
@@ -165,8 +167,10 @@ def _robust_value_and_gradient(
     s = softened.div_(mean)
     margins = s * (1.0 / loss.lam)
     margins.scatter_add_(1, labels.unsqueeze(1), torch.full_like(mean, -loss.threshold / loss.lam))
-    scores = Scores.without_graph(margins, labels)
+    scores = Scores.without_graph(margins, labels, place.gradient, place.scratch)
     losses = scores.label(scores.log_p).add_(math.log(num_classes)).mul_(-loss.lam)
-    gradient = through_softmax(scores, Slope(losses, torch.full_like(losses, -1.0)))
+    through_softmax(scores, Slope(losses, torch.full_like(losses, -1.0)), place)
+    gradient = place.gradient
     along = torch.linalg.vecdot(gradient, s).unsqueeze(1).mul_(1.0 / num_classes)
-    return losses, gradient.sub_(along).div_(mean).mul_(logits.sigmoid())
+    gradient.sub_(along).div_(mean).mul_(logits.sigmoid())
+    return losses

@@ -11,7 +11,7 @@ from torch import Tensor
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import NLNL
 from jal_hf.losses.draws import keyed_numbers
-from jal_hf.losses.fused import Rule
+from jal_hf.losses.fused import Place, Rule
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -99,22 +99,23 @@ class NegativeLearningLoss(RobustLoss):
     def _rule(self, logits: Tensor) -> Rule:
         return Rule(self._value_and_gradient, None, self._column)
 
-    def _value_and_gradient(self, logits: Tensor, labels: Tensor, _: None) -> tuple[Tensor, Tensor]:
+    def _value_and_gradient(self, logits: Tensor, labels: Tensor, _: None, place: Place) -> Tensor:
         """With g_j = w_y p_j / (1 - p_j) / ln_neg at the classes drawn, the gradient is g - p sum_j g_j."""
-        scores = Scores.without_graph(logits, labels)
+        scores = Scores.without_graph(logits, labels, place.gradient, place.scratch)
         drawn = labels.narrow(1, 1, self.ln_neg)
         drawn_p = scores.p.gather(1, drawn)
         rest = 1.0 - drawn_p
         slope = drawn_p.mul_(rest >= SMALLEST).div_(rest.clamp_min_(SMALLEST))
         losses = rest.log_().mean(1, keepdim=True).neg_()
-        if self.ln_neg > 1:
-            slope.mul_(1.0 / self.ln_neg)
+        if self.ln_neg > 1 or place.share != 1.0:
+            slope.mul_(place.share / self.ln_neg)
         if self.class_counts is not None:
             weight = self._label_weight(labels[:, :1], logits)
             losses.mul_(weight)
             slope.mul_(weight)
         total = slope if self.ln_neg == 1 else slope.sum(1, keepdim=True)
-        return losses, scores.p.mul_(total.neg()).scatter_add_(1, drawn, slope)
+        scores.p.mul_(total.neg()).scatter_add_(1, drawn, slope)
+        return losses
 
     def _label_weight(self, label: Tensor, logits: Tensor) -> Tensor:
         """w_y = max count / count of y."""

@@ -23,18 +23,22 @@ class Scores:
         self._log_p: Tensor | None = None
         self._p: Tensor | None = None
         self._graph = True
+        self.scratch: Tensor | None = None
 
     @classmethod
-    def without_graph(cls, logits: Tensor, target: Tensor) -> Scores:
+    def without_graph(
+        cls, logits: Tensor, target: Tensor, for_p: Tensor | None = None, for_log_p: Tensor | None = None
+    ) -> Scores:
         """Scores whose softmax is found at once, for closed forms: nothing is kept for autograd.
 
         By hand rather than by log_softmax, whose kernel is slow on short rows; and no p exceeds 1, as the
-        exponential of a rounded log p may.
+        exponential of a rounded log p may. p and log p go to the room given for them, (N, K), if any.
         """
         scores = cls(logits, target)
         scores._graph = False
-        log_p = logits - logits.amax(1, keepdim=True)
-        p = log_p.exp()
+        scores.scratch = for_log_p
+        log_p = torch.sub(logits, logits.amax(1, keepdim=True), out=for_log_p)
+        p = torch.exp(log_p, out=for_p)
         normaliser = p.sum(1, keepdim=True)
         scores._p = p.div_(normaliser)
         scores._log_p = log_p.sub_(normaliser.log_())

@@ -35,16 +35,16 @@ def powered_slope(scores: Scores, a: float, q: float) -> Slope:
     label_p, count = scores.label_p, scores.num_classes
     if q == 2.0:
         at_label = label_p.mul_(-2.0 * a / count)
-        beside = scores.p.square().mul_(2.0 / count)
-        losses = torch.add(at_label, beside.sum(1, keepdim=True), alpha=0.5).add_(a * a / count)
-        return slope_of(scores, losses, at_label, beside)
+        total = torch.linalg.vector_norm(scores.p, dim=1, keepdim=True).square_().mul_(2.0 / count)
+        losses = torch.add(at_label, total, alpha=0.5).add_(a * a / count)
+        return slope_of(scores, losses, at_label, total=total, square=2.0 / count)
     powers = (q * scores.log_p).exp_()
     label_power = scores.label(powers)
     gap = (a - label_p).clamp_min_(torch.finfo(label_p.dtype).tiny)
     losses = (powers.sum(1, keepdim=True) - label_power).add_(gap.pow(q))
     # Where the gap is closed, clamping it stops the gradient.
     at_label = label_power.add_(label_p * gap.pow(q - 1.0) * (label_p < a)).mul_(-q / count)
-    return slope_of(scores, losses.mul_(1.0 / count), at_label, powers.mul_(q / count))
+    return slope_of(scores, losses.mul_(1.0 / count), at_label, each=powers.mul_(q / count))
 
 
 @register_loss(

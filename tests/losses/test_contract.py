@@ -343,3 +343,25 @@ def test_components_of_jal_tell_the_excess_over_the_floor() -> None:
     assert parts[1]["amse"].item() == pytest.approx(84.1)
     assert parts[1]["amse_excess"].item() == pytest.approx(0.0, abs=1e-5)
     assert parts[1]["loss_excess"].item() == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["jal-ce", "nfl+rce", "anl-fl", "ldr", "ce+lc", "nlnl"])
+def test_gradient_does_not_depend_on_threads_blocks_or_reduction(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, labels = _batch(90, 1000)
+    expected = _value_and_gradient(create_loss(name, reduction="none"), logits, labels)
+    for block in (1 << 12, 1 << 20):
+        monkeypatch.setattr("jal_hf.losses.fused.BLOCK", block)
+        for reduction, divisor in (("sum", 1), ("mean", 90)):
+            value, gradient = _value_and_gradient(create_loss(name, reduction=reduction), logits, labels)
+            torch.testing.assert_close(value, expected[0].sum() / divisor, rtol=1e-12, atol=0)
+            torch.testing.assert_close(gradient, expected[1] / divisor, rtol=1e-10, atol=1e-16)
+
+
+def test_incoming_gradient_scales_a_mean_whose_share_is_in_the_gradient_already() -> None:
+    logits, labels = _batch(90, 1000)
+    leaf = logits.clone().requires_grad_()
+    (3.0 * create_loss("jal-ce")(leaf, labels)).backward()
+    _, gradient = _value_and_gradient(create_loss("jal-ce"), logits, labels)
+    torch.testing.assert_close(leaf.grad, 3.0 * gradient, rtol=1e-12, atol=1e-18)
