@@ -255,7 +255,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         if model.training:
             loss = self._training_loss(model, inputs, logits, labels, num_items_in_batch)
         else:
-            total, normaliser = self.criterion.total(logits, labels, inputs.get("sample_weight"))
+            total, normaliser = self.criterion.sum_and_weight(logits, labels, inputs.get("sample_weight"))
             loss = total / at_least_one(normaliser)
         if not return_outputs:
             return loss
@@ -280,7 +280,9 @@ class RobustTrainer(OneCommitPush, Trainer):
             progress=self.state.global_step / max(1, self.state.max_steps),
         )
         targets = self.method.targets(view)
-        total, normaliser = self.criterion.total(logits, targets, self.method.row_weights(view))
+        # Losses that draw do so by step and row: the same after a resume, another on each process.
+        with self.criterion.drawing(self.state.global_step, view.index):
+            total, normaliser = self.criterion.sum_and_weight(logits, targets, self.method.row_weights(view))
         for term in self.method.terms(view).values():
             total = total + term
         self._last_step = (logits.detach(), targets)
