@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import TrainingArguments
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.secrets import SECRET_FIELDS
 from jal_hf.ground.sentences import shortened
 from jal_hf.training.hardware import detect_hardware
@@ -196,7 +197,7 @@ class JALTrainingArguments(TrainingArguments):
         found = super().device
         return torch.device("cpu") if found.type == "cpu" else found
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         """Without tokens, for the Trainer pickles its arguments into every checkpoint."""
         return {**self.__dict__, **dict.fromkeys(SECRET_FIELDS & set(self.__dict__))}
 
@@ -206,15 +207,15 @@ class JALTrainingArguments(TrainingArguments):
         clone.__dict__.update(self.__dict__)
         return clone
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As the parent's, with the asked schedule in place of the stand-in that the parent sees."""
-        content: dict[str, Any] = super().to_dict()
+        content: JsonObject = super().to_dict()
         if self.epoch_schedule is not None:
             content["lr_scheduler_type"] = self.epoch_schedule
         return content
 
 
-def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]:
+def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> JsonObject:
     """Parameters from a mapping or a JSON object.
 
     Raises:
