@@ -28,9 +28,9 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import jal_hf.training.run as training
+import jal_hf.runs.run as training
+from jal_hf.cli.flags import config_of_words
 from jal_hf.training.checkpoints import checkpoint_folders, is_complete, last_complete_checkpoint
-from jal_hf.training.settings import parse_settings
 
 POLL_SECONDS = 0.0005
 
@@ -45,7 +45,7 @@ def start(words: Sequence[str], folder: Path) -> int:
         with folder.with_suffix(".txt").open("a") as output:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
-            training.run_training(parse_settings([*words, "--output_dir", str(folder), "--resume", "auto"]))
+            training.run_training(config_of_words([*words, "--output_dir", str(folder), "--resume", "auto"]))
             code = 0
     except BaseException:
         traceback.print_exc()

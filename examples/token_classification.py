@@ -78,8 +78,10 @@ def token_accuracy(prediction: Any) -> dict[str, float]:
     return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids)[counted].mean())}
 
 
-def main(loss: str = "jal-ce", epochs: int = 30, output_dir: str = "runs/example-tokens") -> float:
-    set_seed(0)
+def main(
+    loss: str = "jal-ce", epochs: int = 30, output_dir: str = "runs/example-tokens", seed: int = 0
+) -> float:
+    set_seed(seed)
     tokens, labels = load_lines()
     test = np.arange(len(labels)) % 2 == 0
     given = labels[~test].copy()
@@ -105,6 +107,8 @@ def main(loss: str = "jal-ce", epochs: int = 30, output_dir: str = "runs/example
         lr_scheduler_type="cosine",
         save_strategy="no",
         logging_strategy="no",
+        seed=seed,
+        precision="fp32",
     )
     trainer = JALTrainer(
         model=AutoModelForTokenClassification.from_config(config),

@@ -38,6 +38,8 @@ def test_train_records_what_happened(run: Path) -> None:
     assert record["noise"]["spec"].startswith("symmetric:0.4")
     assert record["noise"]["realised_rate"] == pytest.approx(0.4, abs=0.002)
     assert record["loss"]["name"] == "jal-ce"
+    assert record["model"]["own_network"] is True
+    assert record["model"]["pretrained"] is False
     assert record["training"]["epochs"] == 3
     assert record["metrics"]["last"]["accuracy"] > 0.8
     assert record["metrics"]["best"]["accuracy"] >= record["metrics"]["last"]["accuracy"]
@@ -61,6 +63,19 @@ def test_checkpoint_classifies_images_through_pipeline(run: Path) -> None:
     assert (
         np.mean([answer == str(label) for answer, label in zip(answers, digits.target, strict=False)]) > 0.8
     )
+
+
+def test_run_records_that_it_started_from_a_folder_or_a_file(run: Path, tmp_path: Path) -> None:
+    short = ["--max_steps", "2", "--max_train_samples", "100", "--max_eval_samples", "50"]
+    for flags, kind in (
+        (["--model", str(run)], "folder"),
+        (["--weights", str(run / "model.safetensors")], "file"),
+    ):
+        assert main(["train", *flags, *short, "--output_dir", str(tmp_path / kind)]) == 0
+        model = json.loads((tmp_path / kind / "run.json").read_text())["model"]
+        assert model["pretrained"] is True
+        assert model["weights"]["kind"] == kind
+        assert str(run.parent) not in json.dumps(model["weights"])
 
 
 def test_train_refuses_a_folder_with_a_finished_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +149,7 @@ def test_a_recipe_file_with_an_unknown_key_is_refused(
 def test_train_looks_at_a_part_of_a_large_training_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jal_hf.training.run_record.TRAIN_FIGURES_ROWS", 200)
+    monkeypatch.setattr("jal_hf.runs.recording.TRAIN_FIGURES_ROWS", 200)
     assert main(["train", "--num_train_epochs", "1", "--output_dir", str(tmp_path / "out")]) == 0
     histogram = json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]["train"][
         "confidence_histogram"

@@ -17,10 +17,10 @@ from torchvision import transforms
 from transformers import TrainerCallback
 
 from jal_hf.data import collate_images
-from jal_hf.training.building import build_trainer, create_criterion
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.parts import build_trainer
 from jal_hf.training.host_memory import keep_freed_memory
 from jal_hf.training.penalty import l1_penalty
-from jal_hf.training.settings import RunSettings
 
 MOMENTUM = 0.9
 
@@ -56,10 +56,10 @@ def plain_jal(logits: Tensor, target: Tensor, alpha: float, beta: float, a: floa
     return alpha * nce.mean() + beta * amse.mean()
 
 
-def plain_loop(settings: RunSettings, data: Any, workers: int) -> Iterator[None]:
+def plain_loop(settings: RunConfig, data: Any, workers: int) -> Iterator[None]:
     """The protocol written down directly: DataLoader workers, PIL, float32, a host sync each step for the meter."""
-    args = settings.training
-    trainer = build_trainer(settings, data, create_criterion(settings))
+    trainer = build_trainer(settings, data)
+    args = trainer.args
     source, model = trainer.train_dataset, trainer.model.to(memory_format=torch.contiguous_format)
     images = PlainImages(
         source.images.cpu().numpy(),
@@ -97,10 +97,10 @@ def plain_loop(settings: RunSettings, data: Any, workers: int) -> Iterator[None]
             yield
 
 
-def bare_loop(settings: RunSettings, data: Any) -> Iterator[None]:
+def bare_loop(settings: RunConfig, data: Any) -> Iterator[None]:
     """This package's data, network, loss, precision and layout, without the Trainer around them."""
-    args = settings.training
-    trainer = build_trainer(settings, data, create_criterion(settings))
+    trainer = build_trainer(settings, data)
+    args = trainer.args
     source, model, criterion = trainer.train_dataset, trainer.model, trainer.criterion
     loader = DataLoader(
         source, batch_size=args.train_batch_size, shuffle=True, collate_fn=collate_images, drop_last=True

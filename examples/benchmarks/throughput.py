@@ -30,8 +30,8 @@ import torch
 from clock import Clock, Spent
 from loops import StepClock, bare_loop, plain_loop
 
-from jal_hf.training.building import build_trainer, create_criterion, image_dataset, load_data
-from jal_hf.training.settings import RunSettings, parse_settings
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.parts import build_trainer, image_dataset, load_data
 
 HERE = Path(__file__).resolve().parent
 
@@ -58,22 +58,24 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def settings_of(asked: argparse.Namespace, folder: str, *flags: str) -> RunSettings:
+def settings_of(asked: argparse.Namespace, folder: str, **changes: Any) -> RunConfig:
     """The recipe's settings for a short run without evaluation and saving."""
-    words = [asked.recipe, "--output_dir", folder, "--overwrite", "true", "--noise", "symmetric:0.4"]
-    words += ["--loss", "jal-ce", "--per_device_train_batch_size", str(asked.batch)]
-    words += [
-        "--max_steps",
-        str(asked.warmup + asked.steps),
-        "--eval_strategy",
-        "no",
-        "--save_strategy",
-        "no",
-    ]
-    words += ["--precision", asked.precision, "--disable_tqdm", "true"]
-    words += ["--dataset", asked.dataset] if asked.dataset else []
-    words += ["--use_cpu", "true"] if asked.device == "cpu" else []
-    return parse_settings([*words, *flags])
+    optional = {"dataset": asked.dataset} if asked.dataset else {}
+    return RunConfig.from_recipe(
+        asked.recipe,
+        output_dir=folder,
+        noise="symmetric:0.4",
+        loss="jal-ce",
+        per_device_train_batch_size=asked.batch,
+        max_steps=asked.warmup + asked.steps,
+        eval_strategy="no",
+        save_strategy="no",
+        precision=asked.precision,
+        disable_tqdm=True,
+        use_cpu=asked.device == "cpu",
+        **optional,
+        **changes,
+    )
 
 
 def main() -> None:
@@ -90,7 +92,7 @@ def main() -> None:
             "JALTrainer": lambda: time_trainer(asked, settings, data),
         }
         if asked.compile:
-            compiled = settings_of(asked, folder, "--torch_compile", "true")
+            compiled = settings_of(asked, folder, torch_compile=True)
             loops["JALTrainer, torch.compile"] = lambda: time_trainer(asked, compiled, data)
         if asked.peer:
             loops["the authors' code"] = peer_timer(asked, settings, data, Path(folder))
@@ -143,25 +145,25 @@ def time_loop(asked: argparse.Namespace, loop: Iterator[None]) -> Spent:
     return clock.stop()
 
 
-def time_trainer(asked: argparse.Namespace, settings: RunSettings, data: Any) -> Spent:
+def time_trainer(asked: argparse.Namespace, settings: RunConfig, data: Any) -> Spent:
     """One short training by JALTrainer, from the end of its last warm-up step."""
     clock = StepClock(asked.warmup, asked.warmup + asked.steps)
-    trainer = build_trainer(settings, data, create_criterion(settings), callbacks=[clock])
+    trainer = build_trainer(settings, data, callbacks=[clock])
     with contextlib.redirect_stdout(io.StringIO()):
         trainer.train()
     return clock.spent
 
 
 def peer_timer(
-    asked: argparse.Namespace, settings: RunSettings, data: Any, folder: Path
+    asked: argparse.Namespace, settings: RunConfig, data: Any, folder: Path
 ) -> Callable[[], Spent]:
     """A copy of the checkout with the images beside it; its own batch of 128 and its own noise."""
     copy, images = folder / "peer", folder / "images.npz"
     shutil.copytree(asked.peer, copy, ignore=shutil.ignore_patterns(".git"))
-    model = build_trainer(settings, data, create_criterion(settings)).model
+    model = build_trainer(settings, data).model
     arrays = {}
     for split in ("train", "test"):
-        part = image_dataset(settings, data, split, model, train=False)
+        part = image_dataset(settings, data, split, model)
         column = "clean_label" if "clean_label" in part.columns else "labels"
         arrays[f"{split}_images"] = part.images.numpy()
         arrays[f"{split}_labels"] = part.columns[column].numpy()
@@ -180,7 +182,7 @@ def peer_timer(
     return timed
 
 
-def report(asked: argparse.Namespace, settings: RunSettings, spent: dict[str, list[Spent]]) -> None:
+def report(asked: argparse.Namespace, settings: RunConfig, spent: dict[str, list[Spent]]) -> None:
     """Print medians and ratios, and write them where that was asked."""
     images = asked.steps * asked.batch
     rates = {name: [images / one.wall for one in rounds] for name, rounds in spent.items()}
@@ -190,7 +192,7 @@ def report(asked: argparse.Namespace, settings: RunSettings, spent: dict[str, li
     }
     plain, bare = list(medians)[:2]
     ours = medians["JALTrainer"]
-    args = settings.training
+    args = settings.arguments()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(
         f"\n{asked.recipe}, batch {asked.batch}, {args.device}, {args.precision_name} ({args.hardware_reason}),"

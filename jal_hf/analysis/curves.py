@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jal_hf.analysis.records import LogLine, log_series
 from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, style_axes
+from jal_hf.ground.files import LogLine
+from jal_hf.ground.record import log_series
 
 ACCURACY = "eval_accuracy"
 

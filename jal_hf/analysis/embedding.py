@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
-from jal_hf.analysis.style import FONT_SIZE, new_figure, save_figure, series_style, style_axes
+from jal_hf.analysis.style import FONT_SIZE, new_figure, series_style, style_axes
 
 LARGEST_LEGEND = 20
 
@@ -108,18 +107,3 @@ def embedding_figure(
     if np.unique(labels).size <= LARGEST_LEGEND:
         figure.legend(fontsize=FONT_SIZE - 1, loc="outside right upper", frameon=False, markerscale=1.6)
     return figure
-
-
-def plot_run_embedding(run: str | Path, rows: int = 2000, seed: int = 0) -> list[Path]:
-    """Write `RUN/plots/tsne.png` and `.svg`: features of at most `rows` test images, drawn by `seed`."""
-    from jal_hf.analysis.audit_data import load_run_data
-    from jal_hf.analysis.records import read_run, run_title
-
-    record = read_run(run)
-    loaded = load_run_data(Path(run), record, {}, split="test")
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(loaded.given))[:rows])
-    features = extract_features(loaded.model, loaded.images, chosen.tolist(), len(loaded.class_names))
-    figure = embedding_figure(
-        tsne(features, seed), loaded.given[chosen], loaded.class_names, f"{run_title(record)}: test images"
-    )
-    return save_figure(figure, Path(run) / "plots" / "tsne")

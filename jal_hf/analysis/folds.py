@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedKFold
-from torch import nn
-from transformers import PrinterCallback
-
-from jal_hf.analysis.predictions import predict_logits, softmax
-from jal_hf.losses import create_loss
-from jal_hf.training.building import build_trainer, image_dataset
-from jal_hf.training.settings import RunSettings
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 # Given the rows to train on and the rows to judge, the (M, K) probabilities of the latter.
 FoldTrainer = Callable[[IntArray, IntArray], FloatArray]
-
-
-class PartialData(dict[str, Any]):
-    """Chosen rows of a dataset in the shape that `build_trainer` takes; the rest stays unseen."""
-
-    def __init__(self, data: Any, train: Any, evaluated: Any = None) -> None:
-        super().__init__(train=train)
-        if evaluated is not None:
-            self["test"] = evaluated
-        self.image_column = data.image_column
-        self.label_column = data.label_column
-        self.num_classes = data.num_classes
-        self.class_names = data.class_names
 
 
 def check_folds(labels: IntArray, folds: int) -> None:
@@ -63,27 +41,3 @@ def cross_validated_probabilities(labels: IntArray, folds: int, seed: int, train
     if probabilities is None:
         raise ValueError("No fold was trained: there are no labels.")
     return probabilities
-
-
-def recipe_trainer(settings: RunSettings, data: Any) -> FoldTrainer:
-    """Trains each fold as `settings` say, with the run's own recipe, loss and number of epochs.
-
-    The output folder of `settings` is scratch space, removed after each fold. Their evaluation and saving
-    must be off: no fold may choose anything by a split, and no checkpoint outlives it.
-    """
-
-    def train(training_rows: IntArray, held_out: IntArray) -> FloatArray:
-        arguments = settings.training
-        parameters = arguments.loss_args if isinstance(arguments.loss_args, dict) else {}
-        fold = PartialData(data, data["train"].select(training_rows))
-        trainer = build_trainer(settings, fold, create_loss(arguments.loss, **parameters))
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-        rest = PartialData(data, data["train"].select(held_out))
-        model: nn.Module = trainer.accelerator.unwrap_model(trainer.model)
-        logits = predict_logits(model, image_dataset(settings, rest, "train", model, train=False))
-        if arguments.output_dir is not None:
-            shutil.rmtree(arguments.output_dir, ignore_errors=True)
-        return softmax(logits)
-
-    return train

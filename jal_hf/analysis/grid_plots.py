@@ -11,9 +11,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from jal_hf.analysis.curves import ACCURACY, plot_curves
-from jal_hf.analysis.records import LogLine, log_series, read_log
 from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, style_axes
 from jal_hf.analysis.tables import GridTable, display_name, display_noise, mean_and_spread
+from jal_hf.ground.files import LogLine
+from jal_hf.ground.record import log_series, read_log
 
 
 def plot_grid(table: GridTable, folder: str | Path) -> list[Path]:

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from jal_hf.analysis.label_issues import LabelIssues
+from jal_hf.ground.files import write_text
 
 _REAL = frozenset({"self_confidence", "margin", "loss"})
 
@@ -63,7 +64,7 @@ def write_report(path: str | Path, page: str) -> Path:
     """Write the page as UTF-8; returns its path."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page, encoding="utf-8")
+    write_text(target, page)
     return target
 
 

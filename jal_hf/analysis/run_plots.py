@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from jal_hf.analysis.curves import ACCURACY, curves_figure
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
-from jal_hf.analysis.records import log_series, read_log, read_run, run_title
 from jal_hf.analysis.style import save_figure
+from jal_hf.ground.files import LogLine
+from jal_hf.ground.record import RunRecord, log_series, read_log
 from jal_hf.losses import create_loss, list_losses
 
 
@@ -22,18 +22,16 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
     A picture whose facts the run does not have (no evaluation, no known noise, no clean labels) is left out.
     FileNotFoundError when the folder holds no run.json.
     """
-    record, log = read_run(folder), read_log(folder)
-    title = run_title(record)
+    record, log = RunRecord.read(folder), read_log(folder)
+    title = record.title
     figures: dict[str, Figure] = {}
     if log_series(log, ACCURACY)[0] or log_series(log, "loss")[0]:
         figures["curves"] = curves_figure({"test accuracy": log}, title, loss_floor(record))
-    noise = record.get("noise") or {}
-    asked, realised = noise.get("transition_matrix"), noise.get("realised_matrix")
+    asked, realised = record.noise.get("transition_matrix"), record.noise.get("realised_matrix")
     if asked is not None or realised is not None:
-        names = (record.get("dataset") or {}).get("class_names")
+        names = record.dataset.get("class_names")
         figures["transition_matrix"] = transition_matrix_figure(asked, realised, names)
-    train = (record.get("metrics") or {}).get("train") or {}
-    histogram = train.get("confidence_histogram")
+    histogram = record.train.get("confidence_histogram")
     if histogram:
         figures["confidence_histogram"] = confidence_histogram_figure(histogram, title)
     return figures
@@ -52,13 +50,13 @@ def plot_runs(folders: Sequence[str | Path], path: str | Path) -> list[Path]:
 
     Each line is named by what sets its run apart: the loss alone where data and noise agree, else all three.
     """
-    records = [read_run(folder) for folder in folders]
-    settings = [run_title(record).split(" on ", 1)[1] for record in records]
+    records = [RunRecord.read(folder) for folder in folders]
+    settings = [record.title.split(" on ", 1)[1] for record in records]
     same = len(set(settings)) == 1
-    names = [str(record["loss"]["name"]) if same else run_title(record) for record in records]
-    logs: dict[str, list[dict[str, Any]]] = {}
+    names = [str(record.loss["name"]) if same else record.title for record in records]
+    logs: dict[str, list[LogLine]] = {}
     for folder, record, name in zip(folders, records, names, strict=True):
-        label = name if names.count(name) == 1 else f"{name}, seed {record.get('seed')}"
+        label = name if names.count(name) == 1 else f"{name}, seed {record.seed}"
         while label in logs:
             label += " (again)"
         logs[label] = read_log(folder)
@@ -66,9 +64,9 @@ def plot_runs(folders: Sequence[str | Path], path: str | Path) -> list[Path]:
     return save_figure(curves_figure(logs, title), path)
 
 
-def loss_floor(record: Mapping[str, Any]) -> float:
+def loss_floor(record: RunRecord) -> float:
     """The smallest value the run's loss can take for its number of classes; 0 where that is not known."""
-    loss, dataset = record.get("loss") or {}, record.get("dataset") or {}
+    loss, dataset = record.loss, record.dataset
     if loss.get("name") not in list_losses() or not dataset.get("num_classes") or "params" not in loss:
         return 0.0
     return create_loss(str(loss["name"]), **loss["params"]).floor(int(dataset["num_classes"]))

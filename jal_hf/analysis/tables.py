@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jal_hf.analysis.paper_figures import PaperFigure, paper_figure
+from jal_hf.ground.files import write_text
 
 BOLD_PER_COLUMN = 2
 
@@ -54,14 +55,22 @@ def grid_table(
     for loss in losses:
         for noise in noises:
             own = sorted(
-                (line for line in results if (line["loss"], line["noise"]) == (loss, noise)), key=_seed
+                (
+                    line
+                    for line in results
+                    if (row_name(line["loss"], line.get("method")), line["noise"]) == (loss, noise)
+                ),
+                key=_seed,
             )
             cells[loss, noise] = TableCell(
                 last=tuple(100.0 * line["accuracy"] for line in own if line["accuracy"] is not None),
                 best=tuple(
                     100.0 * line["best_accuracy"] for line in own if line["best_accuracy"] is not None
                 ),
-                failed=sum((line["loss"], line["noise"]) == (loss, noise) for line in failures),
+                failed=sum(
+                    (row_name(line["loss"], line.get("method")), line["noise"]) == (loss, noise)
+                    for line in failures
+                ),
                 paper=paper_figure(recipe, loss, noise),
                 folders=tuple(str(line["folder"]) for line in own),
             )
@@ -111,14 +120,24 @@ def latex_table(table: GridTable) -> str:
 def write_tables(table: GridTable, folder: str | Path) -> tuple[Path, Path]:
     """Write `table.md` and `table.tex`; returns both."""
     markdown, latex = Path(folder) / "table.md", Path(folder) / "table.tex"
-    markdown.write_text(markdown_table(table), encoding="utf-8")
-    latex.write_text(latex_table(table), encoding="utf-8")
+    write_text(markdown, markdown_table(table))
+    write_text(latex, latex_table(table))
     return markdown, latex
 
 
+def _place(line: Mapping[str, Any]) -> tuple[str, str]:
+    return row_name(line["loss"], line.get("method")), line["noise"]
+
+
+def row_name(loss: str, method: str | None) -> str:
+    """A row of a grid's table: the loss, and the training method where it is not the loss alone."""
+    return loss if method in (None, "plain") else f"{loss} {method}"
+
+
 def display_name(loss: str) -> str:
-    """A loss as the papers write it."""
-    return loss.upper()
+    """A loss as the papers write it, a training method after it as it is called."""
+    name, _, method = loss.partition(" ")
+    return f"{name.upper()} {method}".strip()
 
 
 def display_noise(spec: str) -> str:

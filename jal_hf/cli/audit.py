@@ -32,18 +32,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="rows on the HTML page (default: 10000); the table has all",
     )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="load the data and weights that the record of a run made elsewhere names",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Audit the run and print what was found."""
-    from jal_hf.analysis.audit import audit_run
+    from jal_hf.cli.old_records import config_of_command
+    from jal_hf.ground.record import RunRecord
+    from jal_hf.runs.audit.audit import audit_run
 
+    record = RunRecord.read(arguments.run)
     audit = audit_run(
         arguments.run,
         dataset=arguments.dataset,
         noise=arguments.noise,
         folds=arguments.folds,
         top=arguments.top,
+        trust=arguments.trust,
+        config=None if record.config or not record.command else config_of_command(record),
     )
     summary = audit.summary
     print(f"{summary['run']}: {summary['rows']:,} training labels, judged by {summary['judged_by']}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
+from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.training.failures import RunError
 
 COMMANDS = {
@@ -66,9 +66,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     command, rest = words[0], words[1:]
     if command not in available():
-        near = difflib.get_close_matches(command, available(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return _fail(f"Unknown command {command!r}.{hint} There are: {', '.join(available())}.")
+        hint = did_you_mean(command, available())
+        return _fail(f"Unknown command {shortened(command)!r}.{hint} There are: {', '.join(available())}.")
     try:
         module = importlib.import_module(f"jal_hf.cli.{command}")
         if hasattr(module, "main"):

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         written += plot_run(folders[0])
         if arguments.tsne:
-            from jal_hf.analysis.embedding import plot_run_embedding
+            from jal_hf.runs.run_embedding import plot_run_embedding
 
             written += plot_run_embedding(folders[0])
     for path in written:

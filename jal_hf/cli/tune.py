@@ -30,14 +30,12 @@ def main(argv: Sequence[str]) -> int:
     )
     add_arguments(parser)
     arguments, rest = parser.parse_known_args(list(argv))
-    from jal_hf.analysis.tune import tune
-    from jal_hf.training.settings import parse_settings
+    from jal_hf.cli.flags import config_of_words
+    from jal_hf.runs.tune.tune import tune
 
-    folder = arguments.output_dir
-    if folder is None:
-        settings = parse_settings(rest)
-        folder = f"runs/tune-{settings.recipe.name}-{settings.training.loss}"
-    result = tune(rest, folder, arguments.trials)
+    config = config_of_words(rest)
+    folder = arguments.output_dir or f"runs/tune-{config.name}-{config.loss}"
+    result = tune(config, folder, arguments.trials)
     print(f"best of {result.trials} trials: noisy validation accuracy {100 * result.score:.2f} %", end="")
     print("" if result.preset_score is None else f" (preset: {100 * result.preset_score:.2f} %)")
     for name, value in result.best.items():

@@ -17,9 +17,10 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import HubStrategy, get_last_checkpoint
 
+from jal_hf.ground.files import write_text
+from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.hub.files import model_files, run_files, state_files
 from jal_hf.hub.model_card import render_model_card
-from jal_hf.hub.progress import progress_record
 from jal_hf.hub.push import push_run
 from jal_hf.hub.transfer import PushError, upload_files
 from jal_hf.hub.validation import repository_name
@@ -38,10 +39,10 @@ class HubCallback(TrainerCallback):
     the end sends everything.
 
     Args:
-        record: gives the facts of the run so far; None takes `args.run_facts`, where the trainer left some.
+        record: Gives the record of the run so far.
     """
 
-    def __init__(self, record: Callable[[], dict[str, Any]] | None = None) -> None:
+    def __init__(self, record: Callable[[], RunRecord]) -> None:
         self.record = record
         self.strategy: HubStrategy | None = None
         self._executor: ThreadPoolExecutor | None = None
@@ -72,7 +73,7 @@ class HubCallback(TrainerCallback):
         checkpoint = get_last_checkpoint(str(args.output_dir))  # type: ignore[no-untyped-call]
         if checkpoint is None:
             return
-        self._start(args, state, kwargs.get("model"), Path(checkpoint))
+        self._start(args, state, Path(checkpoint))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -88,15 +89,12 @@ class HubCallback(TrainerCallback):
         """Write the card into the run's folder before the Trainer pushes it."""
         self.finish()
         folder = Path(str(args.output_dir))
-        if state.is_world_process_zero and folder.is_dir() and not (folder / "run.json").exists():
-            record = progress_record(self._facts(args), args, state, kwargs.get("model"))
-            (folder / "README.md").write_text(render_model_card(record), encoding="utf-8", newline="\n")
+        if state.is_world_process_zero and folder.is_dir() and not (folder / RECORD).exists():
+            write_text(folder / "README.md", render_model_card(self.record()))
 
     def push_folder(
         self,
         args: TrainingArguments,
-        state: TrainerState,
-        model: Any,
         *,
         repo_id: str | None = None,
         message: str = "End of training",
@@ -117,9 +115,9 @@ class HubCallback(TrainerCallback):
         name = repo_id or str(args.hub_model_id or repository_name(folder))
         token, revision = token or args.hub_token, revision or args.hub_revision
         private = args.hub_private_repo if private is None else private
-        if (folder / "run.json").is_file():
+        if (folder / RECORD).is_file():
             return push_run(folder, name, private, token, revision=revision, message=message)
-        files: dict[str, Path | bytes] = {**run_files(folder), **self._card(args, state, model, name)}
+        files: dict[str, Path | bytes] = {**run_files(folder), **self._card(name)}
         return upload_files(name, files, message=message, private=private, token=token, revision=revision)
 
     def finish(self) -> None:
@@ -136,21 +134,16 @@ class HubCallback(TrainerCallback):
         if args.push_to_hub and self.strategy is None:
             self.strategy, args.hub_strategy = HubStrategy(args.hub_strategy), HubStrategy.END
 
-    def _facts(self, args: TrainingArguments) -> dict[str, Any]:
-        return self.record() if self.record is not None else dict(getattr(args, "run_facts", None) or {})
-
-    def _card(
-        self, args: TrainingArguments, state: TrainerState, model: Any, repo_id: str
-    ) -> dict[str, bytes]:
+    def _card(self, repo_id: str) -> dict[str, bytes]:
         """Card and record of a run that goes on; not written to its folder, where a record means a finished
         run.
         """
-        record = progress_record(self._facts(args), args, state, model)
-        record["hub"] = {**(record.get("hub") or {}), "repo_id": repo_id}
-        text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+        record = self.record()
+        record = record.replace(hub={**record.hub, "repo_id": repo_id})
+        text = json.dumps(record.to_dict(), indent=1, ensure_ascii=False) + "\n"
         return {"README.md": render_model_card(record).encode(), "run.json": text.encode()}
 
-    def _start(self, args: TrainingArguments, state: TrainerState, model: Any, checkpoint: Path) -> None:
+    def _start(self, args: TrainingArguments, state: TrainerState, checkpoint: Path) -> None:
         """Copy what will be sent, since the Trainer may delete the checkpoint meanwhile, and push it in a
         thread.
         """
@@ -164,7 +157,7 @@ class HubCallback(TrainerCallback):
             for name, path in {**model_files(checkpoint), **state_of}.items():
                 sent[f"{within[self.strategy]}/{name}"] = _link(path, copy / f"state-{name}")
         repo_id = str(args.hub_model_id or repository_name(str(args.output_dir)))
-        sent |= self._card(args, state, model, repo_id)
+        sent |= self._card(repo_id)
         log = Path(str(args.output_dir)) / "log.jsonl"
         if log.is_file():
             sent["log.jsonl"] = log.read_bytes()

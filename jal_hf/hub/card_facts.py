@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jal_hf.ground.record import RunRecord
 from jal_hf.hub.citations import dataset_citations, network_citations
 from jal_hf.hub.metadata import base_model, dataset_label
 from jal_hf.hub.text import block, clean, code, percent, plain
@@ -14,14 +15,13 @@ _COMMON_PARAMETERS = ("reduction", "ignore_index", "weight")
 _MOST_CLASSES = 100
 
 
-def card_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+def card_facts(record: RunRecord) -> dict[str, Any]:
     """The variables of `model_card.md.jinja`; absent parts of a record give None, and the card leaves them
     out.
     """
-    model, dataset = _section(record, "model"), _section(record, "dataset")
-    loss, noise, metrics = _section(record, "loss"), _section(record, "noise"), _section(record, "metrics")
-    hub, protocol = _section(record, "hub"), _section(record, "protocol")
-    loss_facts = _loss(loss)
+    model, dataset, noise = record.model, record.dataset, record.noise
+    hub, protocol = record.hub, record.protocol
+    loss_facts = _loss(record.loss)
     name, label = str(model.get("name", "unknown")), dataset_label(record)
     architecture = str(model.get("architecture") or name)
     network = base_model(name) or clean(name).rsplit("/", 1)[-1].rsplit(":", 1)[-1]
@@ -41,21 +41,16 @@ def card_facts(record: Mapping[str, Any]) -> dict[str, Any]:
         "more_classes": max(0, len(class_names) - _MOST_CLASSES),
         "loss": loss_facts,
         "noise": _noise(noise) if noise else None,
-        "results": _results(metrics),
-        "pictures": _pictures(noise, metrics),
+        "results": _results(record),
+        "pictures": _pictures(record),
         "training": _training(record),
-        "warnings": [
-            plain(item)
-            for item in (
-                *(dataset.get("warnings") or ()),
-                *(_section(metrics, "train").get("warnings") or ()),
-            )
-        ],
+        "warnings": [plain(item) for item in record.warnings],
         "skipped_images": _count(dataset.get("skipped_images")),
         "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
         "deviations": [plain(item) for item in protocol.get("deviations") or []],
-        "comparison": _comparison(_section(record, "comparison")),
-        "registered": architecture in _OWN_NETWORKS,
+        "comparison": _comparison(record.comparison),
+        # older records lack the fact, and all our networks' names start alike
+        "registered": bool(model.get("own_network", architecture.startswith("jal_"))),
         "library": model.get("library", "timm"),
         "source": hub.get("repo_id") or "path/to/this/folder",
         "on_hub": bool(hub.get("repo_id")),
@@ -64,20 +59,10 @@ def card_facts(record: Mapping[str, Any]) -> dict[str, Any]:
         "image_size": model.get("image_size"),
         "in_chans": model.get("in_chans"),
         "human_noise": noise.get("kind") == "human",
-        "command": block(record["command"]) if record.get("command") else None,
-        "versions": ", ".join(
-            f"{plain(key)} {plain(item)}" for key, item in _section(record, "versions").items()
-        ),
+        "command": block(record.command) if record.command else None,
+        "versions": ", ".join(f"{plain(key)} {plain(item)}" for key, item in record.versions.items()),
         "bibtex": list(dict.fromkeys(bibtex)),
     }
-
-
-_OWN_NETWORKS = ("jal_digits_cnn", "jal_mnist_cnn", "jal_cnn8", "jal_resnet34_cifar")
-
-
-def _section(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = record.get(name)
-    return value if isinstance(value, Mapping) else {}
 
 
 def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,9 +110,9 @@ def _noise(noise: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _results(record: RunRecord) -> list[tuple[str, str]]:
     """Rows of the table of results, the last epoch's accuracy first."""
-    last, best, train = _section(metrics, "last"), _section(metrics, "best"), _section(metrics, "train")
+    last, best, train = record.last, record.best, record.train
     epoch = f" (epoch {best['epoch']:g})" if isinstance(best.get("epoch"), int | float) else ""
     rows = [
         ("**Clean test accuracy, last epoch**", last.get("accuracy"), ""),
@@ -144,27 +129,23 @@ def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, percent(value) + extra) for name, value, extra in rows if isinstance(value, int | float)]
 
 
-def _pictures(noise: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _pictures(record: RunRecord) -> list[tuple[str, str]]:
     """(description, path) of the plots that a run with these facts has."""
-    found = []
+    noise, found = record.noise, []
     if noise.get("transition_matrix") is not None or noise.get("realised_matrix") is not None:
         found.append(("Transition matrix, asked and realised", "plots/transition_matrix.png"))
-    if _section(metrics, "last"):
+    if record.last:
         found.append(("Accuracy and loss over the epochs", "plots/curves.png"))
-    if _section(metrics, "train").get("confidence_histogram"):
+    if record.train.get("confidence_histogram"):
         found.append(
             ("Confidence in the given label, clean against wrong labels", "plots/confidence_histogram.png")
         )
     return found
 
 
-def _training(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _training(record: RunRecord) -> list[tuple[str, str]]:
     """Rows of the table of training facts."""
-    training, model, dataset = (
-        _section(record, "training"),
-        _section(record, "model"),
-        _section(record, "dataset"),
-    )
+    training, model, dataset = record.training, record.model, record.dataset
     speed = training.get("images_per_second")
     size, channels = model.get("image_size"), model.get("in_chans")
     decay = training.get("weight_decay")
@@ -183,7 +164,7 @@ def _training(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("weight decay (L2)", _text(_value(decay)) if decay is not None else None),
         ("gradient clipping", _text(_value(training.get("max_grad_norm")))),
         ("precision", _text(training.get("precision"))),
-        ("seed", _count(record.get("seed"))),
+        ("seed", _count(record.seed)),
         ("time", training_time(training)),
         ("speed", f"{speed:,.0f} images a second" if isinstance(speed, int | float) else None),
     ]

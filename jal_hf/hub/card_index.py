@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from jal_hf.ground.files import write_text
+from jal_hf.ground.record import RunRecord
 from jal_hf.hub.card_facts import training_time
 from jal_hf.hub.metadata import dataset_label
-from jal_hf.hub.model_card import load_record, replace_text, write_card
+from jal_hf.hub.model_card import write_card
 from jal_hf.hub.text import code, percent, plain
 
 _HEAD = """# Cards of runs that took place
@@ -39,15 +40,14 @@ def render_index(folder: Path) -> str:
     """A Markdown table of the runs below `folder`, each linked to its card."""
     rows = []
     for run in run_folders(folder):
-        record = load_record(run)
-        last = (record.get("metrics") or {}).get("last") or {}
+        record = RunRecord.read(run)
         cells = (
             f"[{plain(run.name)}]({run.name}/README.md)",
             plain(dataset_label(record)),
-            code((record.get("noise") or {}).get("spec", "none")),
-            code(record["loss"]["name"]),
-            percent(last.get("accuracy")),
-            training_time(record.get("training") or {}) or "-",
+            code(record.noise.get("spec", "none")),
+            code(record.loss["name"]),
+            percent(record.last.get("accuracy")),
+            training_time(record.training) or "-",
         )
         rows.append(f"| {' | '.join(cells)} |\n")
     return _HEAD + "".join(rows)
@@ -62,12 +62,12 @@ def add_run(run: Path, target: Path) -> None:
     (target / "plots").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / "run.json", target / "run.json")
     for picture in sorted((run / "plots").glob("*.png")):
-        with Image.open(picture) as content:
+        with Image.open(picture, formats=("PNG",)) as content:
             few = content.convert("RGB").quantize(256, dither=Image.Dither.NONE)
         few.save(target / "plots" / picture.name, optimize=True)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Write the cards and the index."""
     parser = argparse.ArgumentParser(prog="python -m jal_hf.hub.card_index", description=__doc__)
     parser.add_argument("folder", type=Path, help="Folder with a folder for each run.")
@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
         "--add", type=Path, nargs="+", default=[], metavar="RUN", help="Finished runs to copy."
     )
     parser.add_argument("--prefix", default="", help="Put before the names of the added runs.")
-    asked = parser.parse_args(argv)
+    asked = parser.parse_args(words)
     for run in asked.add:
         if not (run / "run.json").is_file():
             parser.error(f"{run} holds no run.json, so it is not a finished run.")
@@ -85,9 +85,9 @@ def main(argv: Sequence[str]) -> int:
         add_run(run, asked.folder / f"{asked.prefix}{run.name}")
     for run in run_folders(asked.folder):
         print(write_card(run))
-    replace_text(asked.folder / "README.md", render_index(asked.folder))
+    write_text(asked.folder / "README.md", render_index(asked.folder))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jal_hf.hub.model_card import load_record, replace_text, write_card
+from jal_hf.ground.record import RECORD, RunRecord
+from jal_hf.hub.model_card import write_card
 
 
 def add_comparisons(results: Sequence[Mapping[str, Any]], grid: str | os.PathLike[str]) -> list[Path]:
@@ -29,12 +29,9 @@ def add_comparisons(results: Sequence[Mapping[str, Any]], grid: str | os.PathLik
         if not any(row["loss"] == "ce" for row in rows):
             continue
         for folder in (Path(grid, line["folder"]) for line in cells):
-            if not (folder / "run.json").is_file():
+            if not (folder / RECORD).is_file():
                 continue
-            record = load_record(folder)
-            record["comparison"] = {"noise": noise, "rows": rows}
-            text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-            replace_text(folder / "run.json", text + "\n")
+            RunRecord.read(folder).replace(comparison={"noise": noise, "rows": rows}).write(folder)
             written.append(write_card(folder))
     return written
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from jal_hf.ground.record import RunRecord
 from jal_hf.hub.text import clean
 from jal_hf.hub.validation import DEFAULT_LICENSE
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
-def card_metadata(record: Mapping[str, Any], title: str) -> ModelCardData:
+def card_metadata(record: RunRecord, title: str) -> ModelCardData:
     """Tags, licence, datasets and the clean test accuracy of the last epoch, as the Hub's own classes hold
     them.
     """
-    hub = record.get("hub") or {}
-    loss = (record.get("loss") or {}).get("name", "unknown")
+    hub = record.hub
+    loss = record.loss.get("name", "unknown")
     dataset_id = hub_dataset_id(record)
-    model = record.get("model") or {}
+    model = record.model
     values: dict[str, Any] = {
         "library_name": "timm" if model.get("library", "timm") == "timm" else "transformers",
         "license": hub.get("license", DEFAULT_LICENSE),
@@ -37,13 +37,13 @@ def card_metadata(record: Mapping[str, Any], title: str) -> ModelCardData:
     return ModelCardData(**values)
 
 
-def eval_results(record: Mapping[str, Any]) -> list[EvalResult]:
+def eval_results(record: RunRecord) -> list[EvalResult]:
     """Clean test accuracy (and top-5) of the last epoch, fractions in [0, 1]; the noise stands in the
     dataset's args.
     """
-    last = (record.get("metrics") or {}).get("last") or {}
-    dataset = record.get("dataset") or {}
-    noise = record.get("noise") or {}
+    last = record.last
+    dataset = record.dataset
+    noise = record.noise
     name = dataset_label(record)
     arguments = {
         "train_label_noise": clean(noise.get("spec", "none")),
@@ -72,16 +72,16 @@ def eval_results(record: Mapping[str, Any]) -> list[EvalResult]:
     ]
 
 
-def hub_dataset_id(record: Mapping[str, Any]) -> str | None:
+def hub_dataset_id(record: RunRecord) -> str | None:
     """The dataset's id on the Hub, or None for a folder or a built-in dataset."""
-    dataset = record.get("dataset") or {}
+    dataset = record.dataset
     name, source = str(dataset.get("name", "")), dataset.get("source", "hub")
     return name if source == "hub" and _HUB_ID.fullmatch(name) else None
 
 
-def dataset_label(record: Mapping[str, Any]) -> str:
+def dataset_label(record: RunRecord) -> str:
     """A dataset's name to show: its Hub id, or the last part of its path, for paths are nobody's business."""
-    name = str((record.get("dataset") or {}).get("name") or "unknown dataset")
+    name = str(record.dataset.get("name") or "unknown dataset")
     if hub_dataset_id(record):
         return name
     return clean(name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from pathlib import Path
 
+from jal_hf.ground.files import write_text
+from jal_hf.ground.record import RunRecord
 from jal_hf.hub.files import run_files
-from jal_hf.hub.model_card import load_record, render_model_card, replace_text
+from jal_hf.hub.model_card import render_model_card
 from jal_hf.hub.transfer import Patience, PushError, upload_files
 from jal_hf.hub.validation import DEFAULT_LICENSE, validate_hub_settings
 
@@ -44,17 +45,14 @@ def push_run(
         PushError: when the push fails; the message holds the command that tries again.
     """
     folder = Path(folder)
-    record = load_record(folder)
-    known = record.get("hub") or {}
-    license = license or known.get("license") or DEFAULT_LICENSE
+    record = RunRecord.read(folder)
+    license = license or record.hub.get("license") or DEFAULT_LICENSE
     validate_hub_settings(repo_id, license)
-    record["hub"] = {**known, "repo_id": repo_id, "license": license}
+    record = record.replace(hub={**record.hub, "repo_id": repo_id, "license": license})
     card = render_model_card(record)
     run_files(folder)
-    replace_text(
-        folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
-    replace_text(folder / "README.md", card)
+    record.write(folder)
+    write_text(folder / "README.md", card)
     try:
         return upload_files(
             repo_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from jal_hf.ground.sentences import did_you_mean
 
 DEFAULT_LICENSE = "apache-2.0"
 
@@ -54,11 +55,9 @@ def validate_hub_settings(repo_id: str, license: str = DEFAULT_LICENSE) -> None:
     if not repo_id:
         raise ValueError("The repository name is empty. Write NAME/REPO.")
     if license not in LICENSES:
-        close = difflib.get_close_matches(str(license).lower(), LICENSES, n=3, cutoff=0.5)
-        hint = f" Did you mean {', '.join(close)}?" if close else ""
+        hint = did_you_mean(license, LICENSES, most=3, cutoff=0.5)
         raise ValueError(
-            f"{license!r} is no licence that the Hub knows.{hint} Use an identifier such as apache-2.0, "
-            "mit or "
+            f"{license!r} is no licence that the Hub knows.{hint} Use an identifier such as apache-2.0, mit or "
             "cc-by-4.0, or 'other'."
         )
 

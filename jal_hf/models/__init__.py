@@ -6,15 +6,6 @@ Names are loaded on first use: registering the networks needs timm alone, buildi
 
 from __future__ import annotations
 
-from jal_hf._lazy import lazy_exports
+import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {
-        "create_model": ".create",
-        "default_in_chans": ".create",
-        "RunTimmModel": ".wrapper",
-        "export_model": ".export",
-        "register_networks": ".registration",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,97 +2,91 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from jal_hf.models.weights_file import write_text, write_weights
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+from jal_hf.ground.files import write_text
+from jal_hf.models.timm_format import CONFIG, WEIGHTS, own_names, write_timm_model
+from jal_hf.models.weights_file import write_weights
 
 
 def export_model(
-    model: PreTrainedModel, folder: str | os.PathLike[str], *, state_dict: dict[str, Tensor] | None = None
+    model: nn.Module,
+    folder: str | os.PathLike[str],
+    *,
+    state_dict: dict[str, Tensor] | None = None,
+    keep_adapters: bool = False,
 ) -> None:
     """Write `config.json` and `model.safetensors` into `folder`.
 
     A timm network is written in timm's own format without `num_classes` among its arguments, the one form
     that `AutoModelForImageClassification`, `pipeline`, `timm.create_model("local-dir:...")` and
     `"hf-hub:..."` all load. The run's mean, std and size stand in its `pretrained_cfg`, for a timm model has
-    no preprocessor file. Any other model of transformers is written by itself, beside a
-    `preprocessor_config.json` where `create_model` knew the values.
+    no preprocessor file; a bare network of timm is wrapped by `as_run_model` first. Any other model of transformers
+    is written by itself, beside a `preprocessor_config.json` where `create_model` knew the values. Of a module that
+    neither library can build, config.json says the class, and how its weights are loaded again.
 
     Each file is written under another name and then renamed, so a crash leaves the former file whole.
 
     Args:
-        model: what `create_model` or `AutoModelForImageClassification` returned; the wrappers of
-            `torch.compile` and data-parallel training are looked through.
+        model: any network; the wrappers of `torch.compile` and data-parallel training are looked through.
         folder: created when absent.
         state_dict: weights gathered elsewhere (sharded training), names as in `model.state_dict()`.
+        keep_adapters: write LoRA's adapters apart, for training to go on; only a model with the same adapters can
+            load them. Else they are merged into a copy of the weights.
 
     Raises:
-        TypeError: when `model` is no model of transformers.
+        TypeError: when `model` is no module of torch.
     """
     from transformers import PreTrainedModel, TimmWrapperForImageClassification
 
-    model = _unwrap(model)
-    if not isinstance(model, PreTrainedModel):
-        raise TypeError(
-            f"export_model takes a model of transformers, got {type(model).__name__}. Build it with "
-            "jal_hf.create_model."
-        )
+    from jal_hf.models.lora import has_lora, merge_lora
+    from jal_hf.models.run_model import as_run_model
+
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"export_model takes a torch.nn.Module, got {type(model).__name__}.")
+    model = as_run_model(unwrapped(model))
+    if has_lora(model) and not keep_adapters:
+        model = copy.deepcopy(model)
+        if state_dict:
+            model.load_state_dict(state_dict)
+        model, state_dict = merge_lora(model), None
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, TimmWrapperForImageClassification):
-        weights = {
-            _without_wrapper(name): tensor for name, tensor in (state_dict or model.state_dict()).items()
-        }
-        write_weights(weights, folder / WEIGHTS)
-        write_text(json.dumps(timm_config(model), indent=2) + "\n", folder / CONFIG)
+        write_timm_model(model, folder, state_dict)
         return
-    from jal_hf.models.transformers_models import save_transformers_model
+    if isinstance(model, PreTrainedModel):
+        from jal_hf.models.transformers_models import save_transformers_model
 
-    save_transformers_model(model, folder, state_dict)
+        save_transformers_model(model, folder, state_dict)
+        return
+    write_weights(own_names(state_dict or model.state_dict(), model), folder / WEIGHTS)
+    write_text(folder / CONFIG, json.dumps(plain_config(model), indent=2) + "\n")
 
 
-def timm_config(model: PreTrainedModel) -> dict[str, Any]:
-    """The content of config.json for a wrapped timm network.
-
-    Source of the layout: timm's `save_config_for_hf`, less `num_classes` in `model_args`, on which
-    transformers fails.
-    """
-    network: Any = model.timm_model
-    config: Any = model.config
-    pretrained_cfg = {key: value for key, value in config.pretrained_cfg.items() if value is not None}
-    pretrained_cfg.pop("num_classes", None)
-    arguments = {key: value for key, value in (config.model_args or {}).items() if key != "num_classes"}
+def plain_config(model: nn.Module) -> dict[str, Any]:
+    """The content of config.json for a module that only its own code can build."""
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
     return {
-        "architecture": config.architecture,
-        "num_classes": config.num_labels,
-        "num_features": getattr(network, "num_features", None),
-        "label_names": [config.id2label[label] for label in range(config.num_labels)],
-        "model_args": arguments,
-        # a source's own crop size or label offset no longer describes these weights
-        "pretrained_cfg": {**pretrained_cfg, "num_classes": config.num_labels, "custom_load": False},
+        "library_name": "torch",
+        "class": kind,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "load_with": f"model = {kind}(...); jal_hf.models.load_weights(model, 'FOLDER/{WEIGHTS}')",
     }
 
 
-def _unwrap(model: Any) -> Any:
-    while not hasattr(model, "config") or hasattr(model, "_orig_mod"):
-        inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
+def unwrapped(model: Any) -> Any:
+    """The network inside the wrappers of `torch.compile`, data-parallel training and DeepSpeed."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and type(model).__module__.startswith(("torch.", "deepspeed.", "accelerate.")):
+            inner = getattr(model, "module", None)
         if inner is None:
             return model
         model = inner
-    return model
-
-
-def _without_wrapper(name: str) -> str:
-    for prefix in ("_orig_mod.", "module.", "timm_model."):
-        name = name.removeprefix(prefix)
-    return name

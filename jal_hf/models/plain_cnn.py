@@ -53,6 +53,7 @@ class PlainCNN(nn.Module):
                 f"each side must be at least {2 ** len(stages)}."
             )
         self.num_classes, self.in_chans, self.drop_rate = num_classes, in_chans, drop_rate
+        self.img_size = (height, width)
         self.num_features, self.head_hidden_size = stages[-1][-1], hidden
         self.feature_info: list[dict[str, object]] = []
         self.features = nn.Sequential()

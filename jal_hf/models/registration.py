@@ -4,42 +4,72 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
+import warnings
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
+from typing import Any, cast
 
 _TIMM = "timm.models"
 _NETWORKS = "jal_hf.models.networks"
 
 
-class _LoadThenRegister(Loader):
-    """timm's own loader; once it is done, our networks are imported."""
+class _LoadThenRegister:
+    """Stands in for timm's own loader until the module runs, then leaves no trace on it.
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
+    It answers every question as that loader does; before the module's code starts, the loader itself is put back
+    into `__spec__` and `__loader__`, so that resources, reloads and pickles never meet this class.
+    """
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
+    def __init__(self, loader: Loader, finder: _TimmFinder) -> None:
+        self._loader, self._finder = loader, finder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
     def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
         self._loader.exec_module(module)
-        importlib.import_module(_NETWORKS)
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
+        try:
+            importlib.import_module(_NETWORKS)
+        except ImportError as error:
+            # whoever imports timm need not care for us
+            warnings.warn(
+                f"The networks of jal_hf are not registered in timm: {error}. Install timm>=1.0.20.",
+                stacklevel=2,
+            )
 
 
 class _TimmFinder(MetaPathFinder):
-    """Answers for `timm.models` once, by asking every other finder, then steps aside."""
+    """Answers for `timm.models` by asking every other finder; steps aside once it has been imported."""
+
+    def __init__(self) -> None:
+        self._asking = threading.local()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _TIMM:
+        # another such finder may ask this one in turn
+        if fullname != _TIMM or getattr(self._asking, "others", False):
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        self._asking.others = True
+        try:
+            specs = (
+                finder.find_spec(fullname, path, target)
+                for finder in list(sys.meta_path)
+                if finder is not self and hasattr(finder, "find_spec")
+            )
+            spec = next((spec for spec in specs if spec is not None), None)
+        finally:
+            self._asking.others = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _LoadThenRegister(spec.loader)
+            spec.loader = cast(Loader, _LoadThenRegister(spec.loader, self))
         return spec
 
 

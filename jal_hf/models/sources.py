@@ -19,10 +19,12 @@ _FETCHED = ["config.json", "preprocessor_config.json", "model*.safetensors", "mo
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder with config.json and safetensors, and the parsed config."""
+    """A folder with config.json and safetensors, the parsed config, and where it came from: `hub` or `folder`."""
 
     folder: Path
     config: dict[str, Any]
+    kind: str
+    name: str
 
     @property
     def is_timm(self) -> bool:
@@ -50,6 +52,12 @@ class Checkpoint:
         """Arguments that rebuild the network."""
         saved = self.config.get("model_args") or {}
         return {key: value for key, value in saved.items() if key != "num_classes"}
+
+    @property
+    def num_classes(self) -> int | None:
+        """K of its classifier."""
+        count = self.config.get("num_classes", self.pretrained_cfg.get("num_classes"))
+        return None if count is None else int(count)
 
     @property
     def class_names(self) -> list[str] | None:
@@ -87,7 +95,15 @@ def locate_checkpoint(name: str) -> Checkpoint:
             f"{rest!r} holds no {_WEIGHTS}. Only safetensors are loaded, as other formats can run code; "
             "convert it first."
         )
-    checkpoint = Checkpoint(folder, json.loads(config_file.read_text(encoding="utf-8")))
+    content = json.loads(config_file.read_text(encoding="utf-8"))
+    checkpoint = Checkpoint(
+        folder, content, *(("hub", rest) if on_hub else ("folder", folder.resolve().name))
+    )
+    if checkpoint.config.get("library_name") == "torch":
+        raise ValueError(
+            f"{rest!r} holds the weights of {checkpoint.config.get('class')}, which only its own code can build. "
+            f"Load them so: {checkpoint.config.get('load_with')}"
+        )
     if checkpoint.is_timm:
         _check_timm_names(checkpoint, rest)
     return checkpoint

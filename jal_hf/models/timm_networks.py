@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 import timm
 from torch import nn
 
-from jal_hf.models import networks  # noqa: F401 - puts the papers' networks in timm's registry
+from jal_hf.ground.sentences import did_you_mean
+from jal_hf.models import networks
 
 
 def default_preprocessing(name: str) -> dict[str, Any]:
     """timm's `pretrained_cfg` of a network: input_size (C, H, W), mean, std and more."""
     cfg: dict[str, Any] = _registered_cfg(name).to_dict()
     return cfg
+
+
+def is_own_network(architecture: str) -> bool:
+    """Whether a timm name, with or without its tag, is that of one of the papers' networks registered here."""
+    return architecture.partition(".")[0] in networks.__all__
 
 
 def check_timm_name(name: str, pretrained: bool) -> None:
@@ -41,8 +46,7 @@ def _check_name(name: str) -> None:
             f"{name!r} is a path without a config.json, so no checkpoint. Give the folder of a saved model."
         )
     known = [*timm.list_models(), *timm.list_models(pretrained=True)]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    hint = did_you_mean(name, known, most=3)
     raise ValueError(
         f"No network is called {name!r}.{hint} Allowed are the {len(timm.list_models())} names of "
         "timm.list_models(), "

@@ -9,13 +9,13 @@ so cannot keep them aligned.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from jal_hf.ground.files import whole_file
 
 _ALIGNMENT = 64
 _DTYPES = {
@@ -57,33 +57,26 @@ def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
         start = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % _ALIGNMENT)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".weights-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(len(text).to_bytes(8, "little"))
-            file.write(text)
-            for name in order:
-                file.write(_bytes(weights[name]))
-        publish(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in order:
+            file.write(_bytes(weights[name]))
 
 
-def write_text(text: str, path: Path) -> None:
-    """Write `text` to `path` in UTF-8; a crash on the way leaves a former file whole."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".text-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        publish(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def savable_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same values as contiguous tensors, each with memory of its own, as `safetensors.torch.save_file` wants them.
 
-
-def publish(temporary: str, path: Path) -> None:
-    """Move a finished file to its name, readable as any other: mkstemp makes files for the owner alone."""
-    Path(temporary).chmod(0o644)
-    os.replace(temporary, path)
+    Weights in the channels_last layout are not contiguous; tied ones share their memory, and a file holds each twice.
+    """
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in weights.items():
+        own = tensor.detach().contiguous()
+        address = own.untyped_storage().data_ptr()
+        result[name] = own.clone() if address in seen or own.nbytes < own.untyped_storage().nbytes() else own
+        seen.add(address)
+    return result
 
 
 def _size(tensor: Tensor) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from transformers import TrainingArguments
 
-from jal_hf.losses import loss_preset
+from jal_hf.ground.secrets import SECRET_FIELDS
+from jal_hf.ground.sentences import shortened
 from jal_hf.training.hardware import detect_hardware
 from jal_hf.training.schedules import EPOCH_SCHEDULES
 
@@ -46,10 +48,20 @@ class JALTrainingArguments(TrainingArguments):
             "(digits, mnist, cifar10, cifar100, webvision-mini, clothing1m), or 'auto' for the smallest safe a."
         },
     )
-    l1_weight_decay: float = field(
-        default=0.0,
+    method: str = field(
+        default="plain", metadata={"help": "Training method around the loss; `plain` is the loss alone."}
+    )
+    method_args: dict | str | None = field(  # type: ignore[type-arg]
+        default=None, metadata={"help": "Parameters of the method as JSON."}
+    )
+    weight_decay: float | None = field(
+        default=None, metadata={"help": "L2 decay of the weights. Default: the preset's, else 0."}
+    )
+    l1_weight_decay: float | None = field(
+        default=None,
         metadata={
-            "help": "Adds this times the sum of all |parameters| to the training loss, once an optimizer step."
+            "help": "Adds this times the sum of all |parameters| to the training loss, once an optimizer step. "
+            "Default: the preset's, else 0."
         },
     )
     decay_all_parameters: bool = field(
@@ -67,12 +79,18 @@ class JALTrainingArguments(TrainingArguments):
     )
     precision: str = field(
         default="auto",
-        metadata={"help": "auto (look at the hardware), fp32, bf16 or fp16. --bf16 and --fp16 win over it."},
+        metadata={"help": "auto (look at the hardware), fp32, bf16 or fp16."},
+    )
+    bf16: bool | None = field(
+        default=None, metadata={"help": "Train in bfloat16, or not. Default: as --precision says."}
+    )
+    fp16: bool | None = field(
+        default=None, metadata={"help": "Train in float16, or not. Default: as --precision says."}
     )
     channels_last: bool | None = field(
         default=None,
         metadata={
-            "help": "Run convolutions in the channels_last memory format; default: where it is faster on this hardware."
+            "help": "Run convolutions in the channels_last memory format. Default: where that is faster."
         },
     )
     keep_freed_memory: bool = field(
@@ -120,15 +138,16 @@ class JALTrainingArguments(TrainingArguments):
                 f"label_smoothing_factor={self.label_smoothing_factor} cannot be combined with a robust loss: it "
                 "changes the labels that the loss is built on. Set it to 0, or use the stock Trainer and cross entropy."
             )
+        self.decay_given = self.weight_decay is not None or self.l1_weight_decay is not None
+        self.weight_decay, self.l1_weight_decay = self.weight_decay or 0.0, self.l1_weight_decay or 0.0
         if self.l1_weight_decay < 0:
             raise ValueError(f"l1_weight_decay must be at least 0, got {self.l1_weight_decay}.")
         if self.precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}.")
         if self.on_nonfinite not in ("stop", "skip"):
             raise ValueError(f"on_nonfinite must be 'stop' or 'skip', got {self.on_nonfinite!r}.")
-        # What is known of the run from its start, for callbacks that push while it goes on.
-        self.run_facts: dict[str, Any] = {}
-        self.loss_args = parse_loss_args(self.loss_args)
+        self.loss_args = parse_json_object("loss_args", self.loss_args)
+        self.method_args = parse_json_object("method_args", self.method_args)
         self.epoch_schedule: str | None = None
         if str(self.lr_scheduler_type) in EPOCH_SCHEDULES:
             self.epoch_schedule = str(self.lr_scheduler_type)
@@ -139,24 +158,29 @@ class JALTrainingArguments(TrainingArguments):
             self.label_names = ["labels"]
 
     def _choose_precision(self) -> None:
+        """Settle bf16, fp16 and channels_last; what was set explicitly is never overruled."""
         # The parent refuses bf16 on a machine without an accelerator unless it is told that the CPU is meant.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()  # type: ignore[has-type]
         hardware = detect_hardware(use_cpu=self.use_cpu)
         self.hardware_reason = "asked for"
-        if not (self.bf16 or self.fp16):  # type: ignore[has-type]
-            chosen = self.precision
-            if chosen == "auto":
+        for name, asked in (("bf16", self.bf16), ("fp16", self.fp16)):
+            if self.precision != "auto" and asked is not None and asked != (self.precision == name):
+                raise ValueError(
+                    f"precision {self.precision!r} and {name}={asked} contradict each other; give one."
+                )
+        chosen = self.precision
+        if chosen == "auto":
+            if self.bf16 or self.fp16:
+                chosen = "bf16" if self.bf16 else "fp16"
+            elif self.bf16 is None and self.fp16 is None:
                 chosen, self.hardware_reason = hardware.precision, hardware.reason
-            self.bf16, self.fp16 = chosen == "bf16", chosen == "fp16"
+            else:
+                is_refused = {"bf16": self.bf16 is False, "fp16": self.fp16 is False}
+                chosen = "fp32" if is_refused.get(hardware.precision) else hardware.precision
+        # Both at once is for the parent to refuse.
+        self.bf16, self.fp16 = bool(self.bf16) or chosen == "bf16", bool(self.fp16) or chosen == "fp16"
         if self.channels_last is None:
             self.channels_last = hardware.channels_last
-
-    def take_decay_of_preset(self) -> None:
-        """Take the decay of the named preset where none was asked for."""
-        if self.preset in (None, "auto") or self.weight_decay or self.l1_weight_decay:  # type: ignore[has-type]
-            return
-        chosen = loss_preset(self.loss, str(self.preset))
-        self.weight_decay, self.l1_weight_decay = chosen.weight_decay, chosen.l1_weight_decay
 
     @property
     def precision_name(self) -> str:
@@ -173,8 +197,14 @@ class JALTrainingArguments(TrainingArguments):
         return torch.device("cpu") if found.type == "cpu" else found
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the token, for the Trainer pickles its arguments into every checkpoint."""
-        return {**self.__dict__, "hub_token": None}
+        """Without tokens, for the Trainer pickles its arguments into every checkpoint."""
+        return {**self.__dict__, **dict.fromkeys(SECRET_FIELDS & set(self.__dict__))}
+
+    def copied(self) -> JALTrainingArguments:
+        """Arguments of their own with the same values; the copy of `copy.copy` would lack the tokens."""
+        clone = object.__new__(type(self))
+        clone.__dict__.update(self.__dict__)
+        return clone
 
     def to_dict(self) -> dict[str, Any]:
         """As the parent's, with the asked schedule in place of the stand-in that the parent sees."""
@@ -184,21 +214,22 @@ class JALTrainingArguments(TrainingArguments):
         return content
 
 
-def parse_loss_args(value: dict[str, Any] | str | None) -> dict[str, Any]:
-    """Loss parameters from a mapping or a JSON object.
+def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """Parameters from a mapping or a JSON object.
 
     Raises:
         ValueError: Text that is not a JSON object.
     """
     if value is None:
         return {}
+    given = value
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(
-                f'loss_args must be a JSON object such as {{"a": 30}}, got {value!r}: {error}'
+                f'{name} must be a JSON object such as {{"a": 30}}, got {shortened(given)!r}: {error}'
             ) from error
-    if not isinstance(value, dict):
-        raise ValueError(f'loss_args must be a JSON object such as {{"a": 30}}, got {value!r}.')
-    return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f'{name} must be a JSON object such as {{"a": 30}}, got {shortened(given)!r}.')
+    return dict(value)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from jal_hf.ground.files import append_line, read_lines, write_lines
+from jal_hf.ground.record import LOG
 
 
 class LogFileCallback(TrainerCallback):
@@ -26,22 +29,20 @@ class LogFileCallback(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero:
             return
-        path = Path(args.output_dir) / "log.jsonl"
-        kept = [line for line in _complete_lines(path) if line.get("step", 0) <= state.global_step]
+        path = Path(str(args.output_dir)) / LOG
+        kept = [line for line in read_lines(path) if line.get("step", 0) <= state.global_step]
         # The closing line of an interrupted run is no step of the resumed one.
         kept = [] if state.global_step == 0 else [line for line in kept if "train_runtime" not in line]
         self._there = {frozenset(line) for line in kept if line.get("step") == state.global_step}
         self._resumed_at = state.global_step
-        temporary = path.with_suffix(".jsonl.tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        temporary.replace(path)
+        write_lines(path, kept)
 
     def on_log(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        logs: dict[str, Any] | None = None,
+        logs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if not state.is_world_process_zero or logs is None:
@@ -49,21 +50,7 @@ class LogFileCallback(TrainerCallback):
         line = {"step": state.global_step, **{key: _jsonable(value) for key, value in logs.items()}}
         if state.global_step == self._resumed_at and frozenset(line) in self._there:
             return
-        with (Path(args.output_dir) / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-
-
-def _complete_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of a log that parse; a line cut off by a kill is left out."""
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines
+        append_line(Path(str(args.output_dir)) / LOG, line)
 
 
 def _jsonable(value: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from jal_hf.ground.files import flush, write_json
 
 MARKER = "complete.json"
 """Written last into a checkpoint: the sizes of all its files. A checkpoint without it was cut off."""
@@ -57,27 +58,16 @@ def mark_complete(checkpoint: Path) -> None:
     sizes = {}
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file() and path.name != MARKER:
-            _flush(path)
+            flush(path)
             sizes[str(path.relative_to(checkpoint))] = path.stat().st_size
-    temporary = checkpoint / f".{MARKER}.tmp"
-    temporary.write_text(json.dumps({"step": step_of(checkpoint), "files": sizes}), encoding="utf-8")
-    _flush(temporary)
-    temporary.replace(checkpoint / MARKER)
-    _flush(checkpoint)
+    write_json(checkpoint / MARKER, {"step": step_of(checkpoint), "files": sizes})
+    flush(checkpoint)
 
 
 def remove_checkpoint(checkpoint: Path) -> None:
     """Remove a checkpoint, its marker first, so that a half-removed one does not count as whole."""
     (checkpoint / MARKER).unlink(missing_ok=True)
     shutil.rmtree(checkpoint)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class CheckpointCallback(TrainerCallback):

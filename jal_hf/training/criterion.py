@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +11,52 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.modeling_outputs import TokenClassifierOutput
 
-from jal_hf.losses import RobustLoss, resolve_loss
+from jal_hf.losses import RobustLoss, loss_preset, resolve_loss
+from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
+
+
+@dataclass(frozen=True)
+class LossChoice:
+    """The loss that is trained, and the decay that comes with it."""
+
+    criterion: RobustLoss
+    weight_decay: float
+    l1_weight_decay: float
+
+
+def decide_loss(
+    loss: RobustLoss | str | None,
+    args: JALTrainingArguments,
+    *,
+    num_classes: int | None = None,
+    noise: Any = None,
+) -> LossChoice:
+    """The loss and the decay of a training, from an object, a name, or the arguments; see `resolve_loss`.
+
+    Args:
+        loss: An object is taken as it is; a name takes the place of `args.loss`.
+        args: `preset` brings parameters, and decay where none was given; `loss_args` win. Nothing in it is changed.
+        num_classes: K, for preset 'auto'.
+        noise: What preset 'auto' knows of the noise: a rate of symmetric noise, a transition matrix, or an object.
+
+    Raises:
+        ValueError: A loss object beside arguments that speak of another, or an unknown loss, preset or parameter.
+        TypeError: Neither a loss nor a name.
+    """
+    chosen = args.loss if loss is None else loss
+    given = parse_json_object("loss_args", args.loss_args)
+    criterion = resolve_loss(
+        chosen,
+        preset=args.preset,
+        params=given,
+        num_classes=num_classes if args.preset == "auto" else None,
+        noise=noise,
+    )
+    decay = (float(args.weight_decay or 0.0), float(args.l1_weight_decay or 0.0))
+    if args.preset not in (None, "auto") and not args.decay_given:
+        preset = loss_preset(criterion.name, args.preset)
+        decay = (preset.weight_decay, preset.l1_weight_decay)
+    return LossChoice(criterion, *decay)
 
 
 def logits_of(outputs: Any) -> Tensor:
@@ -26,31 +72,26 @@ def logits_of(outputs: Any) -> Tensor:
     return outputs[0]  # type: ignore[no-any-return]
 
 
-def has_classes_last(outputs: Any) -> bool:
-    """Whether a model's outputs are a token classifier's, whose logits are (N, T, K)."""
+def gives_classes_last(outputs: Any) -> bool:
+    """Whether a model's output holds token logits (N, T, K), as transformers' token classifiers give them."""
     return isinstance(outputs, TokenClassifierOutput)
 
 
-def classes_second(logits: Tensor, labels: Tensor, *, classes_last: bool = False) -> Tensor:
+def classes_second(logits: Tensor, labels: Tensor, classes_last: bool = False) -> Tensor:
     """Put the class axis where the losses expect it, (N, K, d1, ...).
 
     transformers' token classifiers give (N, T, K) for labels (N, T), and some of its segmenters a map coarser than
     the labels' (N, H, W), which is scaled up as their own losses do; every other layout is already right.
 
     Args:
-        classes_last: Whether three-dimensional logits have their classes last. The shapes tell it themselves unless
-            T = K; then logits are (N, K, T) without this.
+        classes_last: Decides where K = T and the shape fits both layouts.
     """
-    if labels.dim() == 2 and logits.dim() == 3 and not labels.is_floating_point():
-        square = logits.shape[2] == labels.shape[1]
-        if logits.shape[:2] == labels.shape and (classes_last or not square):
-            return logits.transpose(1, 2)
-    if (
-        labels.dim() == 3
-        and logits.dim() == 4
-        and logits.shape[2:] != labels.shape[1:]
-        and not labels.is_floating_point()
-    ):
+    if labels.is_floating_point():
+        return logits
+    if labels.dim() == 2 and logits.dim() == 3 and logits.shape[:2] == labels.shape:
+        is_square = logits.shape[2] == labels.shape[1]
+        return logits.transpose(1, 2) if classes_last or not is_square else logits
+    if labels.dim() == 3 and logits.dim() == 4 and logits.shape[2:] != labels.shape[1:]:
         return functional.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
     return logits
 
@@ -88,7 +129,7 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
             raise ValueError(
                 "The batch has no 'labels', so no loss can be computed; check the data collator."
             )
-        logits = classes_second(logits_of(outputs), labels, classes_last=has_classes_last(outputs))
+        logits = classes_second(logits_of(outputs), labels, gives_classes_last(outputs))
         total, count = criterion.sum_and_weight(logits, labels)
         return total / at_least_one(count if num_items_in_batch is None else num_items_in_batch)
 

@@ -25,11 +25,16 @@ def share_buffers(model: nn.Module) -> None:
 
 
 def exact_figures(
-    output: EvalLoopOutput, dataset: Any, criterion: RobustLoss, prefix: str, *, classes_last: bool = False
+    output: EvalLoopOutput,
+    dataset: Any,
+    criterion: RobustLoss | None,
+    prefix: str,
+    classes_last: bool = False,
 ) -> EvalLoopOutput:
     """Check that each row was counted once, and put the mean loss over all counted labels into the metrics.
 
-    The parent averages the means of batches, which depends on the batch size when labels are ignored.
+    The parent averages the means of batches, which depends on the batch size when labels are ignored. Its figure
+    stays where `criterion` is None, since the predictions are no logits.
 
     Raises:
         RuntimeError: Predictions and rows differ in number, so a row was left out or counted twice.
@@ -43,13 +48,14 @@ def exact_figures(
             "Please report this with the launch line."
         )
     labels = output.label_ids
-    if labels is None or isinstance(labels, tuple) or f"{prefix}_loss" not in output.metrics:
+    if criterion is None or labels is None or isinstance(labels, tuple):
+        return output
+    if f"{prefix}_loss" not in output.metrics:
         return output
     total, counted = 0.0, 0.0
     for start in range(0, len(logits), _ROWS_AT_ONCE):
         target = torch.as_tensor(labels[start : start + _ROWS_AT_ONCE])
-        scores = torch.as_tensor(logits[start : start + _ROWS_AT_ONCE])
-        scores = classes_second(scores, target, classes_last=classes_last)
+        scores = classes_second(torch.as_tensor(logits[start : start + _ROWS_AT_ONCE]), target, classes_last)
         part, share = criterion.sum_and_weight(scores, target)
         total, counted = total + float(part), counted + float(share)
     metrics = {**output.metrics, f"{prefix}_loss": total / float(at_least_one(counted))}

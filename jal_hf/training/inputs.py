@@ -2,49 +2,85 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from typing import Any
 
 import datasets
+import torch
 from torch import nn
 from transformers import default_data_collator
+
+from jal_hf.data import prepare_dataset
+from jal_hf.data.columns import LABEL_NAMES
+from jal_hf.training.methods.method import Batch
+
+logger = logging.getLogger(__name__)
 
 # Fields of a batch that serve the loss or the record and never reach the model.
 BATCH_EXTRAS = frozenset({"clean_label", "index", "sample_weight", "labels"})
 
 
-def collate_batch(batch: Any) -> dict[str, Any]:
+def collate_batch(batch: Any) -> Batch:
     """Pass a ready batch through; stack a list of examples as the stock collator does."""
     if isinstance(batch, dict):
         return batch
     return dict(default_data_collator(batch))
 
 
-def as_training_dataset(dataset: Any, model: nn.Module | None, *, train: bool, seed: int) -> Any:
-    """Give a `datasets.Dataset` with an image column the preprocessing that the model's configuration states.
+@dataclass(frozen=True)
+class RawImages:
+    """How a raw dataset with an image column becomes ready batches, for training and for evaluation.
 
-    Anything else comes back as it is: torch datasets, datasets with a transform of their own, tokenized text.
+    Attributes:
+        model: Its `config.pretrained_cfg` says size, channels, mean and std.
+        augment: Training augmentation; None is none, which is said once.
+        label_column, image_column: None finds them by type and usual names.
     """
-    if not isinstance(dataset, datasets.Dataset) or dataset.format["type"] == "custom":
-        return dataset
-    images = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.Image)]
-    settings = getattr(getattr(model, "config", None), "pretrained_cfg", None)
-    if not images or not settings:
-        return dataset
-    from jal_hf.data import make_image_dataset
 
-    labels = [name for name in ("label", "labels", "fine_label") if name in dataset.features]
-    if not labels:
-        raise ValueError(f"The dataset has no label column, only: {', '.join(dataset.column_names)}.")
-    channels, _, size = settings["input_size"]
-    return make_image_dataset(
-        dataset,
-        image_column=images[0],
-        label_column=labels[0],
-        image_size=size,
-        in_chans=channels,
-        mean=settings["mean"],
-        std=settings["std"],
-        augment="none",
-        train=train,
-        seed=seed,
-    )
+    model: nn.Module | None
+    augment: str | None = None
+    seed: int = 0
+    label_column: str | None = None
+    image_column: str | None = None
+    device: str | torch.device = "cpu"
+    on_bad_image: str = "error"
+
+    def ready(self, dataset: Any, *, train: bool) -> Any:
+        """The dataset as the Trainer takes it; see `prepare_dataset`."""
+        config = getattr(self.model, "config", None)
+        names = getattr(config, "id2label", None) or {}
+        prepared = prepare_dataset(
+            dataset,
+            getattr(config, "pretrained_cfg", None),
+            train=train,
+            augment=self.augment or "none",
+            seed=self.seed,
+            label_column=self.label_column,
+            image_column=self.image_column,
+            class_names=[str(names[number]) for number in sorted(names)] or None,
+            device=self.device,
+            on_bad_image=self.on_bad_image,
+        )
+        if train and self.augment is None and prepared is not dataset:
+            logger.warning(
+                "Training without augmentation: none was asked for. Give the trainer augment='crop-flip' (small "
+                "images) or 'randomresizedcrop' (photographs), or augment='none' to silence this line."
+            )
+        return prepared
+
+
+def class_names_for(model: nn.Module, dataset: Any, label_column: str | None = None) -> list[str] | None:
+    """The classes of a raw dataset for a network that knows no names yet, or None."""
+    features = getattr(dataset, "features", None)
+    if hasattr(model, "config") or not isinstance(features, datasets.Features):
+        return None
+    named = [label_column] if label_column else LABEL_NAMES
+    found = [features[name] for name in named if isinstance(features.get(name), datasets.ClassLabel)]
+    return list(found[0].names) if found else None
+
+
+def on_accelerator(dataset: Any) -> bool:
+    """Whether a dataset's images lie on a GPU already."""
+    images = getattr(dataset, "images", None)
+    return images is not None and images.device.type != "cpu"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import datasets
@@ -10,6 +9,8 @@ import evaluate
 import numpy as np
 from numpy.typing import NDArray
 from transformers import EvalPrediction
+
+Figures = dict[str, float]
 
 _DESCRIPTION = """\
 Top-1 and top-5 accuracy of logits. With `clean_references` beside noisy `references` it also gives, on a training
@@ -54,7 +55,7 @@ class ImageClassificationMetric(evaluate.Metric):  # type: ignore[misc]
 
     def _compute(
         self, predictions: Any, references: Any, clean_references: Any | None = None, **_: Any
-    ) -> dict[str, float]:
+    ) -> Figures:
         clean = None if clean_references is None else np.asarray(clean_references)
         return classification_metrics(np.asarray(predictions), np.asarray(references), clean)
 
@@ -63,7 +64,7 @@ def classification_metrics(
     logits: NDArray[np.floating[Any]],
     labels: NDArray[np.integer[Any]],
     clean: NDArray[np.integer[Any]] | None = None,
-) -> dict[str, float]:
+) -> Figures:
     """The metric's figures from arrays: logits (N, K), labels (N,) and true labels (N,) or None.
 
     Raises:
@@ -88,13 +89,28 @@ def classification_metrics(
     return figures
 
 
-def compute_metrics_with(metric: ImageClassificationMetric) -> Callable[[EvalPrediction], dict[str, float]]:
-    """The Trainer's `compute_metrics` for a metric object."""
+def fitting_metrics(prediction: EvalPrediction) -> Figures:
+    """The Trainer's `compute_metrics`: accuracy where the labels are classes, and nothing where they aren't.
 
-    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        logits = (
-            prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-        )
-        return dict(metric.compute(predictions=logits, references=prediction.label_ids))
-
-    return compute_metrics
+    Takes logits (N, K) with labels (N,), token logits (N, T, K) with (N, T), maps (N, K, d1, ...) with (N, d1, ...),
+    and classes in the labels' own shape, which `preprocess_logits_for_metrics` may have left.
+    """
+    logits, labels = prediction.predictions, prediction.label_ids
+    logits = logits[0] if isinstance(logits, tuple) else logits
+    if (
+        not isinstance(logits, np.ndarray)
+        or not isinstance(labels, np.ndarray)
+        or labels.dtype.kind not in "iu"
+    ):
+        return {}
+    if logits.shape == labels.shape:
+        counted = labels != -100
+        return {"accuracy": float((logits == labels)[counted].mean())} if counted.any() else {}
+    if logits.ndim == labels.ndim + 1 and logits.shape[:-1] == labels.shape:
+        rows = logits.reshape(-1, logits.shape[-1])
+    elif logits.ndim == labels.ndim + 1 and logits.shape[:1] + logits.shape[2:] == labels.shape:
+        rows = np.moveaxis(logits, 1, -1).reshape(-1, logits.shape[1])
+    else:
+        return {}
+    references = labels.reshape(-1)
+    return classification_metrics(rows, references) if (references != -100).any() else {}

@@ -16,7 +16,7 @@ from transformers.trainer_utils import SaveStrategy
 
 from jal_hf.losses import RobustLoss
 from jal_hf.training.checkpoints import last_complete_checkpoint
-from jal_hf.training.delayed import DelayedFlag
+from jal_hf.training.device_flags import DelayedFlag
 from jal_hf.training.failures import NonFiniteLossError
 
 _SHOWN_ROWS = 256
@@ -24,9 +24,11 @@ _SHOWN_ROWS = 256
 
 @dataclass(frozen=True)
 class _MicroBatch:
+    """What the sentence needs of a micro-batch without its logits, which can be large."""
+
     loss: Tensor
-    logits: Tensor
-    labels: Tensor
+    is_finite: Tensor
+    """(N,), whether a row's logits are."""
     index: Tensor | None
 
 
@@ -34,6 +36,8 @@ class _MicroBatch:
 class _Step:
     number: int = 0
     parts: list[_MicroBatch] = field(default_factory=list)
+    last: tuple[Tensor, Tensor] | None = None
+    """Logits and labels of the last micro-batch alone, for the loss's components."""
 
 
 class NonFiniteGuard(TrainerCallback):
@@ -65,7 +69,9 @@ class NonFiniteGuard(TrainerCallback):
 
     def watch(self, loss: Tensor, logits: Tensor, labels: Tensor, index: Tensor | None) -> None:
         """Take note of one micro-batch of the current step."""
-        self._step.parts.append(_MicroBatch(loss.detach(), logits.detach(), labels, index))
+        is_finite = torch.isfinite(logits.detach().flatten(1)).all(dim=1)
+        self._step.parts.append(_MicroBatch(loss.detach(), is_finite, index))
+        self._step.last = (logits.detach(), labels)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -176,13 +182,13 @@ class NonFiniteGuard(TrainerCallback):
         indices: list[int] = []
         culprits: list[int] = []
         for part in step.parts:
-            rows = range(len(part.labels)) if part.index is None else part.index.flatten().tolist()
-            finite = torch.isfinite(part.logits.flatten(1)).all(dim=1).tolist()
+            finite = part.is_finite.tolist()
+            rows = range(len(finite)) if part.index is None else part.index.flatten().tolist()
             indices += rows
             culprits += [row for row, good in zip(rows, finite, strict=True) if not good]
         indices, culprits = gather_object(indices), gather_object(culprits)
         worst = next((part for part in step.parts if not torch.isfinite(part.loss)), step.parts[-1])
-        parts = self.criterion.components(worst.logits, worst.labels)
+        parts = self.criterion.components(*step.last) if step.last is not None else {}
         named = {"training loss": float(worst.loss), **{name: float(value) for name, value in parts.items()}}
         values = ", ".join(f"{name} {value:g}" for name, value in named.items())
         what = "loss" if not all(map(math.isfinite, named.values())) else "gradient"

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any
 
-
-def hub_callbacks() -> list[Any]:
-    """The callbacks that push; the Hub's floor lies above this one, so they come by entry point."""
-    return [entry.load()() for entry in entry_points(group="jal_hf.callbacks")]
+from jal_hf.hub.callback import HubCallback
+from jal_hf.training.progress_record import progress_record
 
 
 class OneCommitPush:
     """The `push_to_hub` of a Trainer, to stand before `transformers.Trainer` among the bases."""
 
     args: Any
-    state: Any
-    model: Any
-    accelerator: Any
     callback_handler: Any
     hub_model_id: Any
     save_model: Any
@@ -46,11 +40,10 @@ class OneCommitPush:
         self.save_model(_internal_call=True)
         if not self.is_world_process_zero():
             return None
-        pushers = [item for item in self.callback_handler.callbacks if hasattr(item, "push_folder")]
-        return (pushers or hub_callbacks())[0].push_folder(
+        own = [item for item in self.callback_handler.callbacks if isinstance(item, HubCallback)]
+        pusher = own[0] if own else HubCallback(lambda: progress_record(self))
+        return pusher.push_folder(
             self.args,
-            self.state,
-            self.accelerator.unwrap_model(self.model),
             repo_id=self.hub_model_id,
             message=commit_message or "End of training",
             token=token,

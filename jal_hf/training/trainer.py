@@ -7,64 +7,84 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 from torch import Tensor, nn
-from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers import PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, has_length
 
-from jal_hf.losses import RobustLoss, resolve_loss
-from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.hub.callback import HubCallback
+from jal_hf.losses import RobustLoss
+from jal_hf.models import as_run_model, savable_weights
+from jal_hf.models.channels import channels_last, with_channels_last
+from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import CheckpointCallback
 from jal_hf.training.criterion import (
     at_least_one,
     classes_second,
-    has_classes_last,
+    decide_loss,
+    gives_classes_last,
     label_count,
     logits_of,
 )
-from jal_hf.training.epochs import EpochCallback
+from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import BATCH_EXTRAS, as_training_dataset, collate_batch
-from jal_hf.training.metrics import ImageClassificationMetric, compute_metrics_with
+from jal_hf.training.inputs import BATCH_EXTRAS, RawImages, class_names_for, collate_batch, on_accelerator
+from jal_hf.training.methods import Method, StepView, create_method
+from jal_hf.training.methods.checkpointing import MethodCallback
+from jal_hf.training.methods.method import Batch
+from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
-from jal_hf.training.padding import batches_without_padding
 from jal_hf.training.penalty import l1_penalty
 from jal_hf.training.progress import ProgressBarCallback
-from jal_hf.training.pushing import OneCommitPush, hub_callbacks
+from jal_hf.training.progress_record import progress_record
+from jal_hf.training.pushing import OneCommitPush
+from jal_hf.training.repeated_rows import batches_without_padding
 from jal_hf.training.schedules import epoch_lengths, epoch_scheduler
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
 
 
-class JALTrainer(OneCommitPush, Trainer):
-    """`transformers.Trainer` with a robust loss.
+class RobustTrainer(OneCommitPush, Trainer):
+    """`transformers.Trainer` with a robust loss; `jal_hf.JALTrainer` adds the run's folder to it.
 
     The gradient of a step is that of the mean loss over the *global* batch, however it is split over accumulation
     steps and devices: each micro-batch contributes its summed loss over the number of counted labels of the whole
     step. The L1 penalty enters once a step, in training only, before clipping.
 
     Args:
-        loss: Loss object, registry name, or None for `args.loss` with `args.loss_args` and `args.preset`.
+        model: Any network that gives logits; a bare one of timm is wrapped by `as_run_model`, so that it is saved in
+            the form that transformers and timm load.
+        args: Never changed; `trainer.args` is a copy with the decay of the preset.
+        loss: Loss object, registry name, or None for `args.loss`; a name takes `args.loss_args` and `args.preset`.
         train_dataset, eval_dataset: As in the parent, giving `pixel_values` (or a tokenizer's fields) and `labels`;
-            `clean_label` and `index` may be there and never reach the model. A `datasets.Dataset` with an image
-            column is preprocessed as the model's `pretrained_cfg` says.
+            `clean_label` and `index` may be there and never reach the model. A raw `datasets.Dataset` or stream with
+            an image column is preprocessed as the model's `pretrained_cfg` says, here and in `evaluate` and `predict`.
         validation_dataset: A further split that is evaluated beside `eval_dataset`, its figures named
             `validation_...`; for noisy validation data.
+        augment: Training augmentation of raw images: none, crop-flip, crop-flip-rotate, randomresizedcrop or
+            resize-crop-flip.
+        label_column, image_column: Of raw images; None finds them by type and usual names.
+        on_bad_image: 'error', or 'skip' to leave unreadable images of a stream out.
+        method: Training method, by object or name; None takes `args.method`.
+        noise: What is known of the label noise, for `preset="auto"`.
+        compute_metrics: As in the parent; 'auto' gives accuracy where labels are classes; None gives the loss alone.
 
     Raises:
         ValueError: Arguments that cannot work together.
 
     Example:
-        trainer = JALTrainer(model=model, args=args, train_dataset=noisy["train"], loss="jal-ce")
+        trainer = JALTrainer(model=model, args=args, train_dataset=noisy["train"], loss="jal-ce", augment="crop-flip")
     """
 
     # The loss is normalised over the whole accumulated batch here, so training_step must not divide it again.
     loss_is_scaled_for_ga = True
 
     args: JALTrainingArguments
+    model: nn.Module
 
     def __init__(
         self,
@@ -75,42 +95,68 @@ class JALTrainer(OneCommitPush, Trainer):
         train_dataset: Any = None,
         eval_dataset: Any = None,
         validation_dataset: Any = None,
+        augment: str | None = None,
+        label_column: str | None = None,
+        image_column: str | None = None,
+        on_bad_image: str = "error",
+        method: Method | str | None = None,
+        noise: Any = None,
         data_collator: Any = None,
-        compute_metrics: Any = None,
+        compute_metrics: Any = "auto",
         callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else JALTrainingArguments(output_dir="runs/jal")
         if not isinstance(args, JALTrainingArguments):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
-        if loss is None:
-            loss = resolve_loss(args.loss, preset=args.preset, params=args.loss_args)  # type: ignore[arg-type]
-            args.take_decay_of_preset()
-        self.criterion = resolve_loss(loss)
+        if model is not None:
+            model = as_run_model(model, class_names_for(model, train_dataset, label_column))
+        classes = getattr(getattr(model, "config", None), "num_labels", None)
+        choice = decide_loss(loss, args, num_classes=classes, noise=noise)
+        args = args.copied()
+        args.weight_decay, args.l1_weight_decay = choice.weight_decay, choice.l1_weight_decay
+        self.criterion = choice.criterion
+        self.method = (
+            method
+            if isinstance(method, Method)
+            else create_method(method or args.method, parse_json_object("method_args", args.method_args))
+        )
+        self.raw_images = RawImages(
+            model, augment, args.seed, label_column, image_column, args.device, on_bad_image=on_bad_image
+        )
+        self.given_train_dataset = train_dataset
         self.throughput = ThroughputCallback()
-        self.validation_dataset = as_training_dataset(validation_dataset, model, train=False, seed=args.seed)
+        with args.main_process_first(desc="decoding the images"):
+            train_dataset = self.raw_images.ready(train_dataset, train=True)
+            eval_dataset = self.raw_images.ready(eval_dataset, train=False)
+            self.validation_dataset = self.raw_images.ready(validation_dataset, train=False)
+        if on_accelerator(train_dataset):
+            # Batches are made where they are used: there is nothing to pin, and no worker could reach them.
+            args.dataloader_pin_memory, args.dataloader_num_workers = False, 0
+        self.known_facts: dict[str, Any] = {}
+        """Sections of the run's record that are known before it trains, such as `dataset`, `noise` and `config`."""
         self._last_step: tuple[Tensor, Tensor] | None = None
         self._classes_last = False
         self._operations: dict[Any, int] = {}
-        config = dict(self.criterion.config())
-        args.run_facts["loss"] = {"name": config.pop("name"), "params": config, "preset": args.preset}
         self.checkpoints = CheckpointCallback(args.save_total_limit)
         self.stop_signals = StopSignals()
         self.guard = NonFiniteGuard(args.on_nonfinite, self.criterion, self._sum_over_processes)
-        # Their order matters: a wish to stop asks for a checkpoint, whose weights are checked before it is written.
+        self._method_state = MethodCallback(self.method, args.seed)
+        # Their order matters: a wish to stop asks for a checkpoint, whose weights are checked before it is written,
+        # and which holds the method's state before it is marked as whole.
         own: list[TrainerCallback] = [self.throughput, LogFileCallback(), EpochCallback(), self.stop_signals]
-        own += [self.checkpoints, self.guard]
+        own += [self._method_state, self.checkpoints, self.guard]
         if args.push_to_hub:
-            own += hub_callbacks()
+            own.append(HubCallback(lambda: progress_record(self)))
         if data_collator is None and kwargs.get("processing_class") is None:
             data_collator = collate_batch
         super().__init__(
             model=model,
             args=args,
-            train_dataset=as_training_dataset(train_dataset, model, train=True, seed=args.seed),
-            eval_dataset=as_training_dataset(eval_dataset, model, train=False, seed=args.seed),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
             data_collator=data_collator,
-            compute_metrics=compute_metrics or compute_metrics_with(ImageClassificationMetric()),
+            compute_metrics=fitting_metrics if compute_metrics == "auto" else compute_metrics,
             callbacks=own + (callbacks or []),
             **kwargs,
         )
@@ -120,13 +166,29 @@ class JALTrainer(OneCommitPush, Trainer):
             self.remove_callback(ProgressCallback)
             self.add_callback(ProgressBarCallback())
         if args.channels_last and not self.is_fsdp_enabled:  # which shards contiguous parameters only
-            self.model.to(memory_format=torch.channels_last)
+            with_channels_last(self.model)
         if args.sync_batchnorm:
             self.model = self.model_wrapped = with_synchronised_batchnorm(self.model, args)
         if self.is_deepspeed_enabled and args.on_nonfinite == "skip":
             raise ValueError(
                 "on_nonfinite 'skip' cannot leave a step out under DeepSpeed, which steps by itself; use 'stop'."
             )
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """As the parent's, of raw datasets too."""
+        return super().get_eval_dataloader(self._ready(eval_dataset))
+
+    def get_test_dataloader(self, test_dataset: Any) -> Any:
+        """As the parent's, of raw datasets too."""
+        return super().get_test_dataloader(self._ready(test_dataset))
+
+    def unaugmented_train_dataset(self) -> Any:
+        """The training rows as they are evaluated, or None where they are no raw images, or a stream."""
+        given = self.given_train_dataset
+        return self.raw_images.ready(given, train=False) if isinstance(given, datasets.Dataset) else None
+
+    def _ready(self, dataset: Any) -> Any:
+        return dataset if isinstance(dataset, str) else self.raw_images.ready(dataset, train=False)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As the parent's; SIGTERM and SIGINT end it after the current step with a checkpoint.
@@ -142,16 +204,34 @@ class JALTrainer(OneCommitPush, Trainer):
         self.args.save_total_limit = None
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
+        self._method_state.prepare(self, resume_from_checkpoint)
         try:
             with explained(str(self.args.output_dir)), self.stop_signals.caught():
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         finally:
             self.args.save_total_limit = limit
 
+    def _init_training_state(
+        self,
+        max_steps: int,
+        steps_per_epoch: int,
+        epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
+    ) -> tuple[int, int]:
+        """As the parent's, which takes all steps over a stream for one pass; no public method decides that."""
+        done: tuple[int, int] = super()._init_training_state(
+            max_steps, steps_per_epoch, epochs, resume_from_checkpoint, trial
+        )
+        if resume_from_checkpoint is None or has_length(self.train_dataset):
+            return done
+        passes, batches = place_in_stream(Path(resume_from_checkpoint), self.args.gradient_accumulation_steps)
+        return passes, 0 if self.args.ignore_data_skip else batches
+
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: dict[str, Any],
+        inputs: Batch,
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
@@ -164,42 +244,75 @@ class JALTrainer(OneCommitPush, Trainer):
             raise ValueError(
                 f"The batch has no 'labels', only: {', '.join(inputs)}. Check the data collator."
             )
-        features = {
-            key: value for key, value in inputs.items() if key != "labels" and key not in BATCH_EXTRAS
-        }
-        if self.args.channels_last and "pixel_values" in features:
-            features["pixel_values"] = features["pixel_values"].contiguous(memory_format=torch.channels_last)
-        outputs = (
-            model(**features)
-            if "pixel_values" not in features
-            else model(features.pop("pixel_values"), **features)
-        )
-        self._classes_last = has_classes_last(outputs)
-        logits = classes_second(logits_of(outputs), labels, classes_last=self._classes_last)
-        total, normaliser = self.criterion.sum_and_weight(logits, labels, inputs.get("sample_weight"))
         if model.training:
-            self._last_step = (logits.detach(), labels)
-            share = normaliser if num_items_in_batch is None else num_items_in_batch
-            loss = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
-            if self.args.l1_weight_decay and self.accelerator.sync_gradients:
-                loss = loss + self.args.l1_weight_decay * l1_penalty(model)
-            self.guard.watch(loss, logits, labels, inputs.get("index"))
+            inputs = self.method.change_batch(
+                inputs, step=self.state.global_step, epoch=float(self.state.epoch or 0.0)
+            )
+            labels = inputs["labels"]
+        outputs = model_outputs(model, inputs, self.args.channels_last)
+        self._classes_last = gives_classes_last(outputs)
+        logits = classes_second(logits_of(outputs), labels, self._classes_last)
+        if model.training:
+            loss = self._training_loss(model, inputs, logits, labels, num_items_in_batch)
         else:
+            total, normaliser = self.criterion.sum_and_weight(logits, labels, inputs.get("sample_weight"))
             loss = total / at_least_one(normaliser)
         if not return_outputs:
             return loss
         return loss, outputs if isinstance(outputs, dict) else {"logits": logits}
 
+    def _training_loss(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        logits: Tensor,
+        labels: Tensor,
+        num_items_in_batch: Tensor | int | None,
+    ) -> Tensor:
+        view = StepView(
+            logits=logits,
+            labels=labels,
+            index=inputs.get("index"),
+            sample_weight=inputs.get("sample_weight"),
+            model=model,
+            batch=inputs,
+            step=self.state.global_step,
+            progress=self.state.global_step / max(1, self.state.max_steps),
+        )
+        targets = self.method.targets(view)
+        # Losses that draw do so by step and row: the same after a resume, another on each process.
+        with self.criterion.drawing(self.state.global_step, view.index):
+            total, normaliser = self.criterion.sum_and_weight(logits, targets, self.method.row_weights(view))
+        for term in self.method.terms(view).values():
+            total = total + term
+        self._last_step = (logits.detach(), targets)
+        share = normaliser if num_items_in_batch is None else num_items_in_batch
+        loss: Tensor = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
+        if self.args.l1_weight_decay and self.accelerator.sync_gradients:
+            loss = loss + self.args.l1_weight_decay * l1_penalty(model)
+        self.guard.watch(loss, logits, targets, inputs.get("index"))
+        return loss
+
     def _gradient_averaging(self, num_items_in_batch: Tensor | int | None) -> int:
         """DDP and FSDP average gradients over processes; a share of a global sum must be added instead."""
         return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
 
-    def training_step(
-        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
-    ) -> Tensor:
+    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """As the parent's; the loss of a step that will be left out must not spoil the logged mean."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """As the parent's, which hands rows without labels to the model with all their fields."""
+        if "labels" not in inputs:
+            inputs = {name: value for name, value in inputs.items() if name not in BATCH_EXTRAS}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -227,7 +340,18 @@ class JALTrainer(OneCommitPush, Trainer):
             count = counts.sum().to(count.dtype)
         return batches, count
 
-    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """As the parent's; what `model_init` gives is taken as a model that is given."""
+        model: nn.Module = as_run_model(super().call_model_init(trial))
+        return model
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""
+        if not isinstance(self.accelerator.unwrap_model(self.model), PreTrainedModel):
+            state_dict = savable_weights(self.model.state_dict() if state_dict is None else state_dict)
+        super()._save(output_dir, state_dict)
+
+    def floating_point_ops(self, inputs: Batch) -> int:
         """As the parent's, which walks over all parameters every step; here once for each shape of the inputs."""
         shapes = tuple((name, value.shape) for name, value in inputs.items() if isinstance(value, Tensor))
         if shapes not in self._operations:
@@ -272,16 +396,13 @@ class JALTrainer(OneCommitPush, Trainer):
         """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
         if self.args.world_size > 1:
             share_buffers(self.model)
-        output = super().evaluation_loop(
-            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-        )
-        return exact_figures(
-            output,
-            dataloader.dataset,
-            self.criterion,
-            metric_key_prefix,
-            classes_last=self._classes_last,
-        )
+        with self.method.evaluated(self.accelerator.unwrap_model(self.model)):
+            output = super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+        # What preprocess_logits_for_metrics left is no logits any more.
+        criterion = self.criterion if self.preprocess_logits_for_metrics is None else None
+        return exact_figures(output, dataloader.dataset, criterion, metric_key_prefix, self._classes_last)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
@@ -306,3 +427,12 @@ class JALTrainer(OneCommitPush, Trainer):
     def log_file(self) -> Path:
         """The run's `log.jsonl`."""
         return Path(self.args.output_dir) / "log.jsonl"
+
+
+def model_outputs(model: nn.Module, inputs: Batch, with_layout: bool | None) -> Any:
+    """The model's output for a batch, without the fields that only the loss takes."""
+    features = {key: value for key, value in inputs.items() if key not in BATCH_EXTRAS}
+    if "pixel_values" not in features:
+        return model(**features)
+    pixels = features.pop("pixel_values")
+    return model(channels_last(pixels) if with_layout else pixels, **features)

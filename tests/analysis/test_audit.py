@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jal_hf.analysis.audit import audit_run
 from jal_hf.analysis.folds import cross_validated_probabilities
 from jal_hf.analysis.predictions import example_losses
-from jal_hf.analysis.records import read_run
-from jal_hf.analysis.rerun import settings_of_run
 from jal_hf.cli.main import main
+from jal_hf.cli.old_records import config_of_command
+from jal_hf.ground.record import RunRecord
 from jal_hf.losses import create_loss
+from jal_hf.runs.audit.audit import audit_run
 
 TRAIN = ["train", "digits", "--num_train_epochs", "6", "--disable_tqdm", "true"]
 
@@ -45,7 +45,7 @@ def test_audit_writes_table_page_and_summary(run: Path, capsys: pytest.CaptureFi
     folder = run / "audit"
     table = pq.read_table(folder / "label_issues.parquet").to_pydict()
     summary = json.loads((folder / "summary.json").read_text())
-    record = read_run(run)
+    record = RunRecord.read(run)
     assert len(table["rank"]) == record["noise"]["rows"] == summary["rows"]
     wrong = np.array(table["given_label"]) != np.array(table["clean_label"])
     assert wrong.mean() == pytest.approx(record["noise"]["realised_rate"], abs=1e-9)
@@ -59,7 +59,7 @@ def test_audit_writes_table_page_and_summary(run: Path, capsys: pytest.CaptureFi
 
 def test_audit_loss_column_is_the_runs_own_loss(run: Path) -> None:
     issues = audit_run(run).issues
-    loss = read_run(run)["loss"]
+    loss = RunRecord.read(run)["loss"]
     criterion = create_loss(loss["name"], **loss["params"])
     # AMSE lies on a floor of (a - 1)^2 / K, far above any cross entropy.
     assert issues.loss.min() > criterion.floor(10) > 80.0
@@ -81,9 +81,8 @@ def test_audit_with_folds_judges_by_models_that_never_saw_the_row(run: Path) -> 
 def test_audit_refuses_labels_the_run_was_not_trained_on(run: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(run, changed)
-    record = read_run(changed)
-    record["noise"]["labels_sha256"] = "0" * 64
-    (changed / "run.json").write_text(json.dumps(record))
+    record = RunRecord.read(changed)
+    record.replace(noise={**record.noise, "labels_sha256": "0" * 64}).write(changed)
     with pytest.raises(ValueError, match="not those that the run was trained on"):
         audit_run(changed)
     assert audit_run(changed, dataset="digits").summary["warnings"] == [
@@ -94,7 +93,7 @@ def test_audit_refuses_labels_the_run_was_not_trained_on(run: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["no-such-folder"], "holds no run.json"),
+        (["no-such-folder"], "holds no finished run"),
         (["RUN", "--folds", "1"], "give 0 to judge by the run's own model"),
         (["RUN", "--folds", "1000"], "there must be at least 2 and at most"),
         (["RUN", "--top", "0"], "list at least one row"),
@@ -107,21 +106,31 @@ def test_audit_answers_bad_input_with_a_sentence(
     assert sentence in capsys.readouterr().err
 
 
-def test_settings_of_run_drop_what_steered_the_first_run(tmp_path: Path) -> None:
-    steering = "--overwrite --resume auto --push_to_hub true --output_dir 'a b'"
-    command = f"jal-hf train digits {steering} --seed 3 --loss ce"
-    settings = settings_of_run({"command": command}, tmp_path / "again", {"noise": "symmetric:0.2"})
-    assert settings.training.output_dir == str(tmp_path / "again")
-    assert settings.training.resume_from_checkpoint is None
-    assert not settings.training.overwrite
-    assert not settings.training.push_to_hub
-    assert (settings.training.seed, settings.training.loss) == (3, "ce")
-    assert settings.data.noise == "symmetric:0.2"
+OLD_RECORD = {"loss": {"name": "ce", "params": {}, "l1_weight_decay": 0.0}, "model": {"name": "net"}}
 
 
-def test_settings_of_run_say_when_there_is_no_command(tmp_path: Path) -> None:
+def old_record(command: str) -> RunRecord:
+    return RunRecord.from_dict(
+        {"schema": 1, **OLD_RECORD, "command": command, "training": {"weight_decay": 0.007}}
+    )
+
+
+def test_config_of_an_old_command_drops_what_steered_the_first_run() -> None:
+    steering = (
+        "--overwrite --resume auto --push_to_hub true --output_dir 'a b' --hub-token hf_x --hub-model-id=me/x"
+    )
+    config = config_of_command(old_record(f"jal-hf train digits {steering} --seed 3 --loss ce"))
+    assert config.output_dir != Path("a b")
+    assert {"overwrite", "push_to_hub", "hub_model_id", "resume_from_checkpoint"}.isdisjoint(config.training)
+    assert not config.secrets
+    assert (config.seed, config.loss) == (3, "ce")
+    assert config.replace(noise="symmetric:0.2").noise == "symmetric:0.2"
+    assert config.training["weight_decay"] == 0.007, "the decay that was recorded, not today's preset"
+
+
+def test_config_of_an_old_command_says_when_there_is_none() -> None:
     with pytest.raises(ValueError, match="keeps no `jal-hf train` command"):
-        settings_of_run({"command": ""}, tmp_path)
+        config_of_command(old_record(""))
 
 
 def test_folds_never_judge_a_row_they_were_trained_on() -> None:

@@ -34,19 +34,23 @@ def example(name: str) -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    ("name", "margin"),
-    # Measured with seed 0: 77.7 against 65.7, 66.8 against 54.3, 69.9 against 62.6 %.
+    ("name", "margin", "runs"),
+    # Tokens: 57.3, 67.4 and 63.2 against 55.4, 55.2 and 55.1 %, so one seed says little there.
     [
-        ("text_classification", 0.05),
-        ("token_classification", 0.05),
-        pytest.param("segmentation", 0.03, marks=pytest.mark.slow),
+        ("text_classification", 0.05, [{}]),
+        ("token_classification", 0.05, [{"seed": 0}, {"seed": 1}, {"seed": 2}]),
+        pytest.param("segmentation", 0.03, [{}], marks=pytest.mark.slow),
     ],
 )
-def test_robust_loss_beats_cross_entropy_beyond_images(name: str, margin: float, tmp_path: Path) -> None:
+def test_robust_loss_beats_cross_entropy_beyond_images(
+    name: str, margin: float, runs: list[dict[str, int]], tmp_path: Path
+) -> None:
     module = example(name)
-    robust = module.main("jal-ce", output_dir=str(tmp_path / "robust"))
-    plain = module.main("ce", output_dir=str(tmp_path / "plain"))
-    assert robust > plain + margin
+    mean = {
+        loss: sum(module.main(loss, output_dir=str(tmp_path / loss), **run) for run in runs) / len(runs)
+        for loss in ("jal-ce", "ce")
+    }
+    assert mean["jal-ce"] > mean["ce"] + margin
 
 
 def test_coarse_segmentation_logits_are_scaled_up_to_the_labels() -> None:

@@ -16,7 +16,7 @@ from jal_hf.analysis import confidence_histogram, plot_curves, plot_run, plot_tr
 from jal_hf.analysis.curves import curves_figure
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
-from jal_hf.analysis.records import read_log
+from jal_hf.ground.record import read_log
 
 NAMES = ("curves", "transition_matrix", "confidence_histogram")
 
@@ -33,6 +33,7 @@ def make_run(folder: Path, classes: int = 10, epochs: int = 4) -> Path:
             "realised_matrix": matrix.tolist(),
         },
         "loss": {"name": "jal-ce"},
+        "model": {"name": "net"},
         "metrics": {"train": {"confidence_histogram": histogram}},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def test_plot_run_leaves_out_pictures_without_facts(tmp_path: Path) -> None:
 
 
 def test_plot_run_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no run\.json"):
+    with pytest.raises(FileNotFoundError, match="holds no finished run"):
         plot_run(tmp_path)
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from jal_hf.analysis.search_space import search_space
 from jal_hf.cli.main import main
-from jal_hf.training import load_recipe
+from jal_hf.runs import load_recipe
 
 optuna = pytest.importorskip("optuna")
 
@@ -44,14 +44,14 @@ def states(folder: Path) -> list[str]:
 def test_tune_scores_noisy_labels_and_writes_a_recipe_that_trains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jal_hf.analysis import tune as module
+    from jal_hf.runs.tune import tune as module
 
     seen: list[Any] = []
     build = module.build_trainer
 
-    def spy(settings: Any, data: Any, criterion: Any, **options: Any) -> Any:
+    def spy(config: Any, data: Any, **options: Any) -> Any:
         seen.append(data)
-        return build(settings, data, criterion, **options)
+        return build(config, data, **options)
 
     monkeypatch.setattr(module, "build_trainer", spy)
     folder = tmp_path / "search"
@@ -87,7 +87,7 @@ def test_tune_scores_noisy_labels_and_writes_a_recipe_that_trains(
 
 
 def test_trials_train_with_the_loss_they_drew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jal_hf.analysis import tune as module
+    from jal_hf.runs.tune import tune as module
 
     drawn: list[float] = []
     monkeypatch.setattr(
@@ -135,6 +135,6 @@ def test_search_space_holds_the_preset_and_starts_where_a_is_allowed() -> None:
 def test_tune_names_the_install_line_when_optuna_is_absent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("jal_hf.analysis.study.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("jal_hf.runs.tune.study.importlib.util.find_spec", lambda name: None)
     assert main(["tune", "digits", "--output_dir", str(tmp_path)]) == 2
     assert "pip install 'jal_hf[tune]'" in capsys.readouterr().err

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from jal_hf.cli.compare import main
-from jal_hf.cli.train import finish
-from jal_hf.training.grid import Cell, cell_settings
+from jal_hf.cli.flags import config_of_words
+from jal_hf.runs.grid.cells import Cell, cell_config
+from jal_hf.runs.run import run_training
 
 SHARED = ["digits", "--num_train_epochs", "2", "--precision", "fp32"]
 GRID = ["--losses", "ce,jal-ce", "--noises", "symmetric:0.4", "--seeds", "0,1"]
@@ -66,7 +67,7 @@ def test_grid_killed_in_the_middle_goes_on_to_the_same_results(tmp_path: Path) -
             p.name for p in (out / name).iterdir()
         }
     cell = Cell("jal-ce", "symmetric:0.4", 0)
-    whole = finish(cell_settings(SHARED, cell, str(tmp_path / "whole"))).record
+    whole = run_training(cell_config(config_of_words(SHARED), cell, tmp_path / "whole")).record
     assert after[cell.folder]["accuracy"] == whole["metrics"]["last"]["accuracy"]
     assert after[cell.folder]["clean_accuracy"] == whole["metrics"]["train"]["clean_accuracy"]
 
@@ -86,6 +87,6 @@ def test_failing_cells_are_reported_and_the_others_stand_in_the_table(
     assert main([*SHARED, *words]) == 1
     shown = capsys.readouterr()
     assert "jal-ce, symmetric:0.4, seed 0" in shown.err
-    assert "IsADirectoryError" in shown.err
+    assert "it is left alone" in shown.err
     assert list(lines_of(out / "results.jsonl")) == ["ce-symmetric-0.4-seed0"]
     assert "| JAL-CE | failed" in (out / "table.md").read_text()

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from jal_hf.training import grid_run
-from jal_hf.training.grid import Cell
-from jal_hf.training.grid_results import GridLedger
-from jal_hf.training.grid_run import run_cells
-from jal_hf.training.grid_workers import WorkerPool, worker_environment
-from jal_hf.training.record import write_record
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.grid import schedule
+from jal_hf.runs.grid.cells import Cell
+from jal_hf.runs.grid.ledger import GridLedger
+from jal_hf.runs.grid.schedule import run_cells
+from jal_hf.runs.grid.workers import WorkerPool, worker_environment
 from tests.compare.helpers import CELLS, record
 
 # A worker without torch: it trains nothing, and fails as the loss's name tells it to.
 WORKER = """
 import json, os, signal, sys
+sys.stdin.readline()
 for line in sys.stdin:
     cell = json.loads(line)
     print("a library says hello")
@@ -50,13 +51,13 @@ class Training:
         if cell.loss == self.failing:
             return "ValueError: this loss fails."
         (self.folder / cell.folder).mkdir(exist_ok=True)
-        write_record(record(0.9 - 0.1 * cell.seed), self.folder / cell.folder)
+        record(0.9 - 0.1 * cell.seed).write(self.folder / cell.folder)
         return None
 
 
 def begun(folder: Path) -> GridLedger:
     ledger = GridLedger(folder)
-    ledger.begin(["cifar10"], CELLS)
+    ledger.begin(RunConfig.from_recipe("cifar10"), CELLS)
     return ledger
 
 
@@ -105,7 +106,7 @@ def test_interrupted_grid_stops_what_runs_and_writes_nothing_down(
         stopped.wait()
         return "stopped"
 
-    monkeypatch.setattr(grid_run, "wait", interrupt)
+    monkeypatch.setattr(schedule, "wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_cells(CELLS, begun(tmp_path), train, stopped.set)
     assert not (tmp_path / "results.jsonl").exists()
@@ -113,7 +114,7 @@ def test_interrupted_grid_stops_what_runs_and_writes_nothing_down(
 
 
 def test_workers_outlive_cells_that_raise_or_are_killed(tmp_path: Path) -> None:
-    pool = WorkerPool([sys.executable, "-c", WORKER], tmp_path)
+    pool = WorkerPool({}, tmp_path, command=[sys.executable, "-c", WORKER])
     try:
         said = {loss: pool.train(Cell(loss, "none", 0)) for loss in ("ce", "raises", "gce", "killed", "nce")}
     finally:
@@ -128,7 +129,7 @@ def test_workers_outlive_cells_that_raise_or_are_killed(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 def test_closing_the_pool_ends_a_cell_that_is_being_trained(tmp_path: Path) -> None:
-    pool = WorkerPool([sys.executable, "-c", WORKER], tmp_path, jobs=2)
+    pool = WorkerPool({}, tmp_path, command=[sys.executable, "-c", WORKER], jobs=2)
     answers: list[str | None] = []
     thread = threading.Thread(target=lambda: answers.append(pool.train(Cell("hangs", "none", 0))))
     thread.start()

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from jal_hf.cli.compare import main
-from jal_hf.training.grid import Cell, check_grid, plan_cells, split_losses, split_noises, split_seeds
-from jal_hf.training.grid_results import GridLedger
+from jal_hf.cli.flags import config_of_words
+from jal_hf.cli.lists import split_losses, split_noises, split_seeds
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.grid.cells import Cell, check_grid, plan_cells
+from jal_hf.runs.grid.ledger import GridLedger
 
 
 def test_noises_keep_the_commas_of_their_options() -> None:
@@ -62,7 +65,7 @@ def test_cell_folders_are_safe_names_and_differ() -> None:
 )
 def test_grid_refuses_flags_that_cannot_hold_for_all_cells(arguments: list[str], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
-        check_grid(["digits", *arguments], [Cell("gce", "none", 0)], "out")
+        check_grid(config_of_words(["digits", *arguments]), [Cell("gce", "none", 0)], "out")
 
 
 @pytest.mark.parametrize(
@@ -85,18 +88,19 @@ def test_compare_refuses_bad_words_before_it_makes_a_folder(
 
 def test_grid_folder_refuses_other_settings_but_takes_more_cells(tmp_path: Path) -> None:
     ledger = GridLedger(tmp_path)
-    ledger.begin(["digits", "--num_train_epochs", "2"], [Cell("ce", "none", 0)])
-    ledger.begin(["digits", "--num_train_epochs", "2", "--disable_tqdm", "true"], [Cell("gce", "none", 5)])
+    digits = RunConfig.from_recipe("digits", num_train_epochs=2)
+    ledger.begin(digits, [Cell("ce", "none", 0)])
+    ledger.begin(digits.replace(disable_tqdm=True), [Cell("gce", "none", 5)])
     with pytest.raises(ValueError, match=r"num_train_epochs 2.* now it is 3"):
-        ledger.begin(["digits", "--num_train_epochs", "3"], [])
+        ledger.begin(digits.replace(num_train_epochs=3), [])
     with pytest.raises(ValueError, match="'digits', and now it is 'mnist'"):
-        ledger.begin(["mnist", "--num_train_epochs", "2"], [])
+        ledger.begin(RunConfig.from_recipe("mnist", num_train_epochs=2), [])
 
 
 def test_rows_keep_their_order_when_a_later_command_names_only_some(tmp_path: Path) -> None:
     def order(*losses: str) -> list[str]:
         cells = [Cell(loss, "none", 0) for loss in losses]
-        GridLedger(tmp_path).begin(["digits"], cells)
+        GridLedger(tmp_path).begin(RunConfig.from_recipe("digits"), cells)
         return GridLedger(tmp_path).order(cells)["losses"]
 
     assert order("ce", "gce", "jal-ce") == ["ce", "gce", "jal-ce"]

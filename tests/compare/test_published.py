@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from jal_hf.analysis.tables import GridTable, grid_table, markdown_table
-from jal_hf.training.grid import Cell
-from jal_hf.training.grid_results import result_line
+from jal_hf.ground.record import RunRecord
+from jal_hf.runs.grid.cells import Cell
+from jal_hf.runs.grid.ledger import result_line
 
 ROOT = Path(__file__).resolve().parents[2]
 GRIDS = {
@@ -29,10 +29,10 @@ def published(grid: str) -> GridTable:
     """The table of the published runs of a grid."""
     lines = []
     for path in sorted((ROOT / "model_cards").glob(f"{grid}-*-seed*/run.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = RunRecord.read(path)
         # A record names the class map that the command left to the recipe.
-        noise = record["noise"]["spec"].partition(",classes=")[0]
-        cell = Cell(record["loss"]["name"], noise, record["seed"])
+        noise = record.noise["spec"].partition(",classes=")[0]
+        cell = Cell(record.loss["name"], noise, int(record.seed or 0))
         lines.append(result_line(cell, record))
     return grid_table(lines, [], *GRIDS[grid])
 

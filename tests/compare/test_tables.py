@@ -12,8 +12,8 @@ import pytest
 from jal_hf.analysis.grid_plots import mean_log, plot_grid
 from jal_hf.analysis.paper_figures import paper_column, paper_figure
 from jal_hf.analysis.tables import GridTable, grid_table, latex_table, markdown_table, write_tables
-from jal_hf.training.grid import Cell
-from jal_hf.training.grid_results import result_line
+from jal_hf.runs.grid.cells import Cell
+from jal_hf.runs.grid.ledger import result_line
 from tests.compare.helpers import record
 
 NOISES = ["symmetric:0.4", "asymmetric:0.4,classes=cifar100-superclass"]

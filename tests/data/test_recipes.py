@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from jal_hf.cli.flags import config_of_words
 from jal_hf.data import AUGMENTS
-from jal_hf.training.recipes import load_recipe
-from jal_hf.training.run import run_training
-from jal_hf.training.settings import parse_settings
+from jal_hf.runs.recipes import load_recipe
+from jal_hf.runs.run import run_training
 from tests.data.conftest import encoded
 
 OWN = ("cifar100", "cifar10n", "webvision-mini", "clothing1m", "imagefolder")
@@ -25,7 +25,7 @@ QUICK = [
 
 
 def run(recipe: str, dataset: str, folder: Path, *flags: str) -> dict[str, object]:
-    settings = parse_settings(
+    settings = config_of_words(
         [recipe, "--dataset", dataset, "--output_dir", str(folder / "run"), *QUICK, *flags]
     )
     run_training(settings)
@@ -87,7 +87,7 @@ def test_recipe_gives_a_source_for_what_a_paper_fixes_and_says_what_fast_changes
 
 @pytest.mark.parametrize("name", OWN)
 def test_fast_recipe_has_only_flags_and_is_recorded_as_a_deviation(name: str) -> None:
-    settings = parse_settings([name, "--fast", "--use_cpu", "--precision", "fp32"])
+    settings = config_of_words([name, "--fast", "--use_cpu", "--precision", "fp32"])
     changed = set(load_recipe(name).fast) - {"why"}
     assert len(settings.deviations) >= len(changed)
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 import jal_hf.training.checkpoints as checkpoints
+from jal_hf.runs.folder import clear_the_way, find_start
 from jal_hf.training.checkpoints import (
     checkpoint_folders,
     is_complete,
     last_complete_checkpoint,
     mark_complete,
 )
-from jal_hf.training.folder import prepare_folder
 from tests.faults.helpers import assert_resumes_to, trainer_in, weights_after
 
 
@@ -45,7 +45,8 @@ def test_resume_removes_a_checkpoint_cut_off_in_its_middle_and_goes_on_from_the_
     trainer_in(folder, max_steps=12).train()
     (folder / "checkpoint-12" / "complete.json").unlink()
     (folder / "checkpoint-12" / "trainer_state.json").unlink()
-    assert prepare_folder(folder, overwrite=False, resume="auto") == str(folder / "checkpoint-8")
+    assert find_start(folder, overwrite=False, resume="auto") == str(folder / "checkpoint-8")
+    clear_the_way(folder, overwrite=False, resume="auto")
     assert not (folder / "checkpoint-12").exists()
     assert_resumes_to(folder, expected)
 
@@ -96,7 +97,7 @@ def test_log_repeats_no_step_after_a_resume(tmp_path: Path) -> None:
     trainer_in(tmp_path, max_steps=12, **changes).train()
     trainer = trainer_in(tmp_path, **changes)
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8"))
-    from jal_hf.training.record import read_log
+    from jal_hf.ground.record import read_log
 
     lines = [(line["step"], "eval_loss" in line, "train_runtime" in line) for line in read_log(tmp_path)]
     assert len(lines) == len(set(lines))

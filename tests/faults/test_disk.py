@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import Dataset
 
 from jal_hf.cli.main import main
+from jal_hf.runs.folder import find_start
 from jal_hf.training.failures import RunError, explained
-from jal_hf.training.folder import prepare_folder
 from tests.distributed.scenarios import Points, make_trainer
 from tests.faults.helpers import AtStep, assert_resumes_to, trainer_in, weights_after
 
@@ -50,7 +50,7 @@ def test_full_disk_during_a_save_leaves_the_checkpoint_before(tmp_path: Path) ->
     message = str(raised.value)
     assert "disk" in message
     assert "checkpoint-4 is whole: go on from it with --resume auto." in message
-    assert prepare_folder(folder, overwrite=False, resume="auto") == str(folder / "checkpoint-4")
+    assert find_start(folder, overwrite=False, resume="auto") == str(folder / "checkpoint-4")
     assert_resumes_to(folder, expected)
 
 
@@ -88,7 +88,7 @@ def test_full_file_system_ends_the_program_with_a_sentence(
     assert "jal-hf: error:" in message
     assert "disk" in message.lower()
     assert "checkpoint-" in message
-    checkpoint = prepare_folder(small_disk / "run", overwrite=False, resume="auto")
+    checkpoint = find_start(small_disk / "run", overwrite=False, resume="auto")
     assert checkpoint is not None
 
 

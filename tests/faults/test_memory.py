@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from transformers import TrainerCallback
 
-from jal_hf.training.building import build_trainer, create_criterion, load_data
-from jal_hf.training.settings import parse_settings
+from jal_hf.cli.flags import config_of_words
+from jal_hf.runs.parts import build_trainer, load_data
 
 
 class ResidentMemory(TrainerCallback):
@@ -30,11 +30,11 @@ class ResidentMemory(TrainerCallback):
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from /proc")
 def test_memory_stays_flat_over_3000_steps(tmp_path: Path) -> None:
-    settings = parse_settings(
+    config = config_of_words(
         ["digits", "--max_steps", "3000", "--output_dir", str(tmp_path / "run"), "--disable_tqdm", "True"]
     )
     memory = ResidentMemory((300, 3000))
-    trainer = build_trainer(settings, load_data(settings), create_criterion(settings), callbacks=[memory])
+    trainer = build_trainer(config, load_data(config), callbacks=[memory])
     trainer.train()
     print({step: f"{size / 2**20:.1f} MiB" for step, size in memory.found.items()})
     assert memory.found[3000] < 1.05 * memory.found[300]

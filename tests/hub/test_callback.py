@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jal_hf.ground.record import RunRecord
 from tests.hub.conftest import run_client
 from tests.hub.local_hub import TOKEN, LocalHub, check_card
 
@@ -74,9 +75,8 @@ def test_every_commit_carries_card_record_and_model(trained: tuple[LocalHub, Pat
     record = json.loads(hub.files(f"tester/{name}")["run.json"])
     assert record["metrics"]["last"]["accuracy"] is not None
     assert record["training"]["steps"] == 2
-    assert not (folder / name / "run.json").exists(), (
-        "only a finished run of the command has a record in its folder"
-    )
+    assert RunRecord.read(folder / name).finished, "the end of training leaves a whole run's folder"
+    assert (folder / name / "README.md").is_file()
 
 
 def test_optimizer_state_is_sent_for_all_checkpoints_alone(trained: tuple[LocalHub, Path]) -> None:

@@ -27,6 +27,22 @@ def test_card_of_a_complete_record_equals_the_golden_text() -> None:
     assert render_model_card(example_record(hub=hub)) == GOLDEN.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"architecture": "another_cnn", "own_network": True}, True),
+        ({"architecture": "jal_cnn8", "own_network": False}, False),
+        ({"architecture": "jal_cnn8"}, True),  # a record from before the fact was in it
+        ({"architecture": "resnet18"}, False),
+    ],
+)
+def test_card_says_that_import_jal_hf_is_needed_where_the_record_does(
+    facts: dict[str, Any], said: bool
+) -> None:
+    model = {key: value for key, value in example_record()["model"].items() if key != "own_network"}
+    assert ("import jal_hf" in render_model_card({**example_record(), "model": {**model, **facts}})) is said
+
+
 def test_card_metadata_is_read_back_by_the_hub_client() -> None:
     card = ModelCard(render_model_card(example_record()))
     result = card.data.eval_results[0]
@@ -181,7 +197,7 @@ def test_written_card_equals_the_rendered_one(tmp_path: Path) -> None:
 
 
 def test_card_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no run finished"):
+    with pytest.raises(FileNotFoundError, match="no finished run"):
         render_model_card(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps({"schema": 1}))
     with pytest.raises(ValueError, match="not the record of a run"):

@@ -16,7 +16,8 @@ _BUILD = """
     from pathlib import Path
     from PIL import Image
     from jal_hf import create_model
-    from jal_hf.hub import export_model, push_run
+    from jal_hf.hub import push_run
+    from jal_hf.models import export_model
 
     def build(name, network, size, channels, private):
         torch.manual_seed(0)

@@ -12,14 +12,14 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf import ImageClassificationMetric
+from jal_hf.ground.record import RunRecord, evaluation_figures
+from jal_hf.runs.folder import clear_the_way, find_start
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import mark_complete
 from jal_hf.training.criterion import classes_second, logits_of
 from jal_hf.training.diagnostics import confidence_histogram, lost_classes, training_set_figures
-from jal_hf.training.folder import prepare_folder
 from jal_hf.training.hardware import cpu_flags, detect_hardware
 from jal_hf.training.metrics import classification_metrics
-from jal_hf.training.record import epoch_figures, read_record, write_record
 from jal_hf.training.schedules import epoch_factor, epoch_scheduler
 
 
@@ -145,12 +145,15 @@ def test_no_class_is_lost_while_each_is_predicted_a_tenth_as_often_as_given(labe
 
 
 def test_folder_refuses_a_finished_run_and_takes_it_with_overwrite(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text("{}")
+    RunRecord(loss={"name": "ce"}, model={"name": "net"}).write(tmp_path)
     (tmp_path / "keep.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="--overwrite"):
-        prepare_folder(tmp_path, overwrite=False, resume=None)
-    assert prepare_folder(tmp_path, overwrite=True, resume=None) is None
+        find_start(tmp_path, overwrite=False, resume=None)
+    assert find_start(tmp_path, overwrite=True, resume=None) is None
+    assert (tmp_path / "run.json").exists()
+    clear_the_way(tmp_path, overwrite=True, resume=None)
     assert not (tmp_path / "run.json").exists()
+    assert (tmp_path / ".replaced" / "run.json").exists()
     assert (tmp_path / "keep.txt").exists()
 
 
@@ -164,16 +167,16 @@ def test_folder_refuses_an_unfinished_run_and_resumes_its_last_whole_checkpoint_
             mark_complete(tmp_path / name)
     (tmp_path / "checkpoint-20" / "trainer_state.json").write_text('{"cut')
     with pytest.raises(FileExistsError, match="--resume auto"):
-        prepare_folder(tmp_path, overwrite=False, resume=None)
-    assert prepare_folder(tmp_path, overwrite=False, resume="auto") == str(tmp_path / "checkpoint-12")
+        find_start(tmp_path, overwrite=False, resume=None)
+    assert find_start(tmp_path, overwrite=False, resume="auto") == str(tmp_path / "checkpoint-12")
     with pytest.raises(FileNotFoundError, match="checkpoint-7"):
-        prepare_folder(tmp_path, overwrite=False, resume=str(tmp_path / "checkpoint-7"))
+        find_start(tmp_path, overwrite=False, resume=str(tmp_path / "checkpoint-7"))
 
 
 def test_folder_refuses_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(NotADirectoryError, match="is a file"):
-        prepare_folder(tmp_path / "out", overwrite=False, resume=None)
+        find_start(tmp_path / "out", overwrite=False, resume=None)
 
 
 def test_log_file_drops_steps_after_the_checkpoint_and_cut_lines(tmp_path: Path) -> None:
@@ -208,18 +211,32 @@ def test_record_names_last_and_best_epoch() -> None:
         {"step": 1, "epoch": 1.0, "eval_accuracy": 0.9, "eval_loss": 1.0},
         {"step": 2, "epoch": 2.0, "eval_accuracy": 0.7, "eval_loss": 2.0},
     ]
-    last, best = epoch_figures(log)
-    assert last["accuracy"] == 0.7
-    assert best == {"accuracy": 0.9, "epoch": 1.0}
-    with pytest.raises(ValueError, match="no evaluation"):
-        epoch_figures([{"step": 1, "loss": 1.0}])
+    figures = evaluation_figures(log)
+    assert figures["last"] is not None
+    assert figures["last"]["accuracy"] == 0.7
+    assert figures["best"] == {"accuracy": 0.9, "epoch": 1.0}
+    assert evaluation_figures([{"step": 1, "loss": 1.0}]) == {"last": None, "best": None}
+
+
+def test_validation_alone_gives_figures_and_no_best() -> None:
+    figures = evaluation_figures([{"step": 1, "epoch": 1.0, "validation_accuracy": 0.6}])
+    assert figures == {"last": {"validation_accuracy": 0.6, "epoch": 1.0}, "best": None}
 
 
 def test_record_is_written_whole_and_read_back(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no finished run"):
-        read_record(tmp_path)
-    write_record({"schema": 1, "seed": 0}, tmp_path)
-    assert read_record(tmp_path) == {"schema": 1, "seed": 0}
+        RunRecord.read(tmp_path)
+    record = RunRecord.new(seed=3, loss={"name": "ce"}, model={"name": "net"})
+    record.write(tmp_path)
+    assert RunRecord.read(tmp_path) == record
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     with pytest.raises(ValueError, match="Out of range"):
-        write_record({"schema": 1, "x": math.nan}, tmp_path)
+        record.replace(training={"seconds": math.nan}).write(tmp_path)
+    assert RunRecord.read(tmp_path) == record
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"loss": 3, "model": {}}', "{", "[" * 100_000])
+def test_what_is_no_record_is_refused_in_a_sentence(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ValueError, match="cannot be used"):
+        RunRecord.read(tmp_path)

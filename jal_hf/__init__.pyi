@@ -1,0 +1,32 @@
+from .analysis import advise as advise
+from .analysis import find_label_issues as find_label_issues
+from .data import load_noisy_dataset as load_noisy_dataset
+from .data import make_image_dataset as make_image_dataset
+from .hub import push_run as push_run
+from .hub import render_model_card as render_model_card
+from .losses import JointLoss as JointLoss
+from .losses import Normalized as Normalized
+from .losses import RobustLoss as RobustLoss
+from .losses import create_loss as create_loss
+from .losses import list_losses as list_losses
+from .losses import loss_info as loss_info
+from .losses import loss_preset as loss_preset
+from .losses import register_loss as register_loss
+from .models import create_model as create_model
+from .noise import add_label_noise as add_label_noise
+from .noise import create_noise as create_noise
+from .noise import list_noises as list_noises
+from .noise import noise_report as noise_report
+from .noise import register_noise as register_noise
+from .runs import JALTrainer as JALTrainer
+from .runs import RunConfig as RunConfig
+from .runs import RunResult as RunResult
+from .runs import audit_run as audit_run
+from .runs import list_recipes as list_recipes
+from .runs import load_recipe as load_recipe
+from .runs import train as train
+from .training import ImageClassificationMetric as ImageClassificationMetric
+from .training import JALTrainingArguments as JALTrainingArguments
+from .training import as_compute_loss_func as as_compute_loss_func
+
+__version__: str

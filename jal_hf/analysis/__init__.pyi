@@ -1,0 +1,14 @@
+from .advice import Advice as Advice
+from .advice import advise as advise
+from .curves import plot_curves as plot_curves
+from .gradients import plot_gradient_magnitude as plot_gradient_magnitude
+from .histograms import confidence_histogram as confidence_histogram
+from .histograms import plot_confidence_histogram as plot_confidence_histogram
+from .label_issues import LabelIssues as LabelIssues
+from .label_issues import find_label_issues as find_label_issues
+from .matrices import plot_transition_matrix as plot_transition_matrix
+from .report_page import render_report as render_report
+from .reporting import report_plots as report_plots
+from .run_plots import plot_run as plot_run
+from .run_plots import plot_runs as plot_runs
+from .simple_model import estimate_noise as estimate_noise

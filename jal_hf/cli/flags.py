@@ -1,0 +1,84 @@
+"""From the words after `jal-hf train` to a run's config: every field of a run is a flag."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from transformers import HfArgumentParser
+
+from jal_hf.ground.sentences import did_you_mean, shortened
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.values import GROUPS
+
+
+class _Parser(HfArgumentParser):  # type: ignore[misc]
+    """Bad values raise a sentence instead of printing two screens of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message[:1].upper()}{message[1:]}. `jal-hf train --help` explains each flag.")
+
+
+def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
+    """The parser of `jal-hf train`, without a recipe's defaults."""
+    result = _Parser(
+        GROUPS,
+        prog=prog,
+        usage=f"{prog} [RECIPE] [--flags]",
+        description="Train one robust classifier. RECIPE is a built-in name or a YAML file; flags override it. "
+        "Without RECIPE, --dataset means your own data, to which no noise is added; without either, the built-in "
+        "digits are trained. Example: jal-hf train mnist --dataset ylecun/mnist --noise symmetric:0.4 --loss agce",
+        epilog="Exit codes: 0 done, 1 the run failed, 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM with a "
+        "checkpoint saved (go on with --resume auto).",
+        allow_abbrev=False,
+    )
+    result.add_argument(
+        "recipe", nargs="?", default=None, help="Built-in recipe name or path of a YAML file."
+    )
+    result.add_argument(
+        "--fast",
+        action="store_true",
+        help="Take the recipe's faster settings; the record says what they change.",
+    )
+    result.add_argument(
+        "--resume",
+        default=None,
+        metavar="auto|DIR",
+        help="Go on from a checkpoint of an interrupted run: 'auto' takes the last one in the output folder.",
+    )
+    return result
+
+
+def config_of_words(words: Sequence[str]) -> RunConfig:
+    """The run that the words after `jal-hf train` ask for.
+
+    Raises:
+        ValueError: Unknown recipe, flag or value, as a sentence.
+    """
+    asked = explicit_flags(words)
+    return RunConfig.from_recipe(asked.pop("recipe", None), fast=bool(asked.pop("fast", False)), **asked)
+
+
+def explicit_flags(words: Sequence[str]) -> dict[str, Any]:
+    """Only what stands on the command line after `jal-hf train`, by field name, with types applied.
+
+    Raises:
+        ValueError: A flag that doesn't exist, with the nearest one, or a value of the wrong type.
+    """
+    quiet = train_parser()
+    if any(word in ("-h", "--help") for word in words):
+        quiet.parse_args(["--help"])
+    for action in quiet._actions:
+        action.default = argparse.SUPPRESS
+    namespace, unknown = quiet.parse_known_args(list(words))
+    if unknown:
+        flags = sorted({option for action in quiet._actions for option in action.option_strings})
+        flag = unknown[0].partition("=")[0]
+        raise ValueError(
+            f"Unknown argument {shortened(flag)!r}.{did_you_mean(flag, flags)} `jal-hf train --help` lists all flags."
+        )
+    found = dict(vars(namespace))
+    if found.get("resume_from_checkpoint") in ("True", "true"):
+        found["resume_from_checkpoint"] = "auto"
+    return found

@@ -1,0 +1,131 @@
+"""Torch datasets that give whole batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from jal_hf.data.images.augmentation import BatchTransform
+from jal_hf.data.images.batches import Batch
+from jal_hf.data.images.crops import ImageCrop
+from jal_hf.data.images.encoded import encoded_column
+
+
+class EpochCounter:
+    """The epoch number in shared memory, so that worker processes which stay alive see it move."""
+
+    def __init__(self) -> None:
+        self._value = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+
+    @property
+    def value(self) -> int:
+        return int(self._value.item())
+
+    def set(self, epoch: int) -> None:
+        self._value.fill_(int(epoch))
+
+
+class LabelledImages(torch.utils.data.Dataset[Batch]):
+    """Rows with labels; subclasses give the pixels of a list of rows.
+
+    `__getitems__` makes the DataLoader hand a whole list of positions over at once, so augmentation is
+    batched; `collate_images` passes the result through.
+    """
+
+    wants_workers: bool = False
+    """Whether DataLoader worker processes help; pixels that are already in memory are faster without."""
+
+    def __init__(
+        self, columns: dict[str, Tensor], rows: npt.NDArray[np.int64], transform: BatchTransform
+    ) -> None:
+        self.columns = columns
+        self.rows = rows
+        self.transform = transform
+        self._epoch = EpochCounter()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that keys the augmentation draws."""
+        return self._epoch.value
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the draws; seen by running workers too."""
+        self._epoch.set(epoch)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pixels(self, positions: npt.NDArray[np.int64]) -> Tensor:
+        """uint8 pixels of some rows, shape (B, H, W, C)."""
+        raise TypeError(f"{type(self).__name__} gives no pixels; use make_image_dataset.")
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        chosen = np.asarray(positions, dtype=np.int64)
+        chosen = np.where(chosen < 0, chosen + len(self), chosen)
+        images = self.transform(self.pixels(chosen), self.rows[chosen], self.epoch)
+        where = torch.from_numpy(chosen).to(images.device)
+        return {"pixel_values": images, **{name: column[where] for name, column in self.columns.items()}}
+
+    def __getitem__(self, position: int) -> Batch:
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"Row {position} of a dataset with {len(self)} rows.")
+        return {name: values[0] for name, values in self.__getitems__([position]).items()}
+
+
+class ArrayImages(LabelledImages):
+    """Small images, all in one uint8 array, on the CPU (memory-mapped) or on the training device."""
+
+    def __init__(
+        self,
+        array: npt.NDArray[np.uint8],
+        columns: dict[str, Tensor],
+        rows: npt.NDArray[np.int64],
+        transform: BatchTransform,
+        device: torch.device,
+    ) -> None:
+        images = torch.from_numpy(np.asarray(array)).to(device)
+        super().__init__({name: column.to(device) for name, column in columns.items()}, rows, transform)
+        self.images = images
+
+    def pixels(self, positions: npt.NDArray[np.int64]) -> Tensor:
+        return self.images.index_select(0, torch.from_numpy(positions).to(self.images.device))
+
+
+class DecodedImages(LabelledImages):
+    """Large images, decoded and cropped one by one (in DataLoader workers), the rest batched."""
+
+    wants_workers = True
+
+    def __init__(
+        self,
+        split: datasets.Dataset,
+        image_column: str,
+        columns: dict[str, Tensor],
+        rows: npt.NDArray[np.int64],
+        crop: ImageCrop,
+        transform: BatchTransform,
+    ) -> None:
+        super().__init__(columns, rows, transform)
+        self.encoded = encoded_column(split, image_column)
+        self.image_column = image_column
+        self.crop = crop
+        self._owner = os.getpid()
+
+    def pixels(self, positions: npt.NDArray[np.int64]) -> Tensor:
+        if os.getpid() != self._owner:
+            # Workers share the cores already; more threads in each only get in each other's way.
+            torch.set_num_threads(1)
+            self._owner = os.getpid()
+        encoded = self.encoded[positions.tolist()][self.image_column]
+        epoch = self.epoch
+        squares = [
+            self.crop(image, int(row), epoch)
+            for image, row in zip(encoded, self.rows[positions], strict=True)
+        ]
+        return torch.from_numpy(np.stack(squares))

@@ -1,0 +1,68 @@
+"""From encoded bytes or a path to pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from jal_hf.ground.image_files import DECODE_ERRORS, Encoded, UnreadableImageError, open_encoded, unreadable
+
+
+def open_image(encoded: Encoded | None, channels: int, row: int, draft: int | None = None) -> Image.Image:
+    """Decode one image to grey (`channels` 1) or RGB (3).
+
+    Args:
+        encoded: bytes or a path, as `datasets.Image(decode=False)` gives them.
+        channels: 1 or 3.
+        row: original row number, for the message.
+        draft: a JPEG may be decoded at a reduced scale as long as its shorter side keeps this many pixels.
+
+    Raises:
+        UnreadableImageError: nothing there, not an image, truncated, or too large to be one.
+    """
+    try:
+        with open_encoded(encoded, row) as image:
+            if draft is not None:
+                image.draft("L" if channels == 1 else "RGB", (draft, draft))
+            return _as_mode(image, channels)
+    except UnreadableImageError:
+        raise
+    except DECODE_ERRORS as error:
+        raise unreadable(encoded, row, error) from error
+
+
+def _as_mode(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
+        scaled = (np.asarray(image, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        image = Image.fromarray(scaled)
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def resize_shorter_side(image: Image.Image, side: int) -> Image.Image:
+    """Scale so that the shorter side is `side` pixels, antialiased bilinear, keeping the aspect ratio."""
+    width, height = image.size
+    if min(width, height) == side:
+        return image
+    if width <= height:
+        size = (side, max(side, round(height * side / width)))
+    else:
+        size = (max(side, round(width * side / height)), side)
+    return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def centre_crop(image: Image.Image, side: int) -> Image.Image:
+    """Cut the middle `side` x `side` pixels."""
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    if (left, top) == (0, 0) and image.size == (side, side):
+        return image
+    return image.crop((left, top, left + side, top + side))
+
+
+def to_array(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Pixels as uint8, shape (H, W, C)."""
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels

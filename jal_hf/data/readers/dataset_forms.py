@@ -1,0 +1,161 @@
+"""The forms that a dataset can have, told from its name, and each one's reader."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import urllib.parse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+from datasets.exceptions import DatasetsError
+
+from jal_hf.data.noisy_labels import read_manifest
+from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
+from jal_hf.data.readers.digits import load_digits
+from jal_hf.data.readers.image_folder import looks_like_image_folder, read_image_folder
+from jal_hf.data.readers.image_table import TABLE_FORMS, read_image_table, table_files
+from jal_hf.data.readers.loaded import first_line, load, load_files
+from jal_hf.data.readers.source import ReadOptions, Source, Splits
+from jal_hf.data.readers.web_dataset import read_web_dataset, tar_files
+from jal_hf.data.readers.webvision import is_webvision, read_webvision
+from jal_hf.ground.sentences import listed
+
+_PUBLISHED = ("webvision", "clothing1m")
+
+
+def read_source(dataset: Any, options: ReadOptions) -> Source:
+    """Read a dataset from wherever its name points to; no code of the dataset is ever run.
+
+    Args:
+        dataset: `digits`, a Hub id, a local folder or file, `webvision:FOLDER`, `clothing1m:FOLDER`, tar
+            shards, or a loaded dataset object.
+        options: how to read it.
+
+    Raises:
+        FileNotFoundError: no such folder, file or Hub dataset.
+        ValueError: it is there but cannot be read; the sentence says why.
+    """
+    if not isinstance(dataset, str | Path):
+        return _from_object(dataset)
+    name = str(dataset)
+    if not name.strip():
+        raise FileNotFoundError("The dataset has no name; give a Hub id, a local path or 'digits'.")
+    if name == "digits":
+        return Source(name, _maybe_streamed(load_digits(), options))
+    prefix, _, rest = name.partition(":")
+    if prefix in _PUBLISHED and name != prefix:
+        return _published(name, prefix, rest, options)
+    if files := tar_files(name):
+        return read_web_dataset(name, files, streaming=options.streaming, num_classes=options.num_classes)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _from_folder(name, path, options)
+    if path.is_file():
+        return _from_file(name, path, options)
+    if _looks_like_path(name):
+        raise FileNotFoundError(
+            f"There is no folder or file {name!r}. A dataset is a local path, a Hub id such as "
+            f"'uoft-cs/cifar10', or "
+            "the built-in 'digits'."
+        )
+    return Source(name, load(name, name, options.config, streaming=options.streaming))
+
+
+def can_count_labels(dataset: Any) -> bool:
+    """Whether a pass over all labels of a stream is cheap and comes to an end: local files, and no pipe."""
+    if not isinstance(dataset, str | Path):
+        return False
+    return (
+        str(dataset) == "digits" or Path(str(dataset)).expanduser().exists() or bool(tar_files(str(dataset)))
+    )
+
+
+def _looks_like_path(name: str) -> bool:
+    is_odd = glob.has_magic(name) or name.endswith((".tar", ".tgz", ".tar.gz"))
+    return is_odd or Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+
+
+def _maybe_streamed(splits: Splits, options: ReadOptions) -> Splits:
+    if not options.streaming:
+        return splits
+    return {name: split.to_iterable_dataset() for name, split in splits.items()}
+
+
+def _published(name: str, kind: str, rest: str, options: ReadOptions) -> Source:
+    """`webvision:FOLDER?classes=50&imagenet=FOLDER` and `clothing1m:FOLDER`."""
+    folder, _, query = rest.partition("?")
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder!r} for the dataset {name!r}.")
+    given = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    known = ("classes", "imagenet") if kind == "webvision" else ()
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"The dataset {name!r} has no option {unknown[0]!r}; {kind} knows: {listed(known)}.")
+    if kind == "clothing1m":
+        return _streamed(read_clothing1m(name, path, on_bad_image=options.on_bad_image), options)
+    count = given.get("classes", "50")
+    if not count.isdigit():
+        raise ValueError(f"The option classes of {name!r} is a number of classes, not {count!r}.")
+    imagenet = Path(given["imagenet"]).expanduser() if "imagenet" in given else None
+    source = read_webvision(
+        name, path, classes=int(count), imagenet=imagenet, on_bad_image=options.on_bad_image
+    )
+    return _streamed(source, options)
+
+
+def _streamed(source: Source, options: ReadOptions) -> Source:
+    return dataclasses.replace(source, splits=_maybe_streamed(source.splits, options))
+
+
+def _from_object(dataset: Any) -> Source:
+    if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
+        dataset = {"train": dataset}
+    if isinstance(dataset, Mapping) and dataset:
+        return Source("dataset given as an object", dict(dataset))
+    raise ValueError(
+        f"A dataset is a name, a path or a Hugging Face dataset, not {type(dataset).__name__}; see --dataset."
+    )
+
+
+def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return Source(name, _maybe_streamed(_saved_to_disk(name, path), options))
+    if is_webvision(path):
+        return _published(name, "webvision", str(path), options)
+    if is_clothing1m(path):
+        return _published(name, "clothing1m", str(path), options)
+    if not _has_data_files(path) and looks_like_image_folder(path):
+        return _streamed(read_image_folder(name, path), options)
+    if (tables := table_files(path)) and (source := read_image_table(name, tables, options)):
+        return _streamed(source, options)
+    splits = load(name, str(path), options.config, streaming=options.streaming)
+    return Source(name, splits, manifest=read_manifest(path))
+
+
+def _has_data_files(path: Path) -> bool:
+    """Whether tables or metadata describe the folder, so that its class folders are not all there is to it."""
+    return any(entry.suffix.lower() in TABLE_FORMS for level in ("*", "*/*") for entry in path.glob(level))
+
+
+def _saved_to_disk(name: str, path: Path) -> dict[str, datasets.Dataset]:
+    try:
+        loaded = datasets.load_from_disk(str(path))
+    except (DatasetsError, OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise ValueError(f"The dataset saved in {name!r} cannot be read: {first_line(error)}") from error
+    return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+
+
+def _from_file(name: str, path: Path, options: ReadOptions) -> Source:
+    ending = path.suffix.lower()
+    if ending not in TABLE_FORMS:
+        raise ValueError(
+            f"The file {name!r} is of no kind that holds a dataset; a single file may be "
+            f"{', '.join(sorted(TABLE_FORMS))}, or give a folder."
+        )
+    if source := read_image_table(name, {"train": path}, options):
+        return _streamed(source, options)
+    return Source(name, load_files(name, TABLE_FORMS[ending], {"train": path}, streaming=options.streaming))

@@ -1,0 +1,216 @@
+"""The record of a run, `run.json`: the one place that cards, tables, plots and audits read."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from jal_hf.ground.files import LogLine, read_lines, read_object, write_json
+
+SCHEMA = 2
+RECORD, LOG = "run.json", "log.jsonl"
+_PACKAGES = ("jal_hf", "torch", "torchvision", "transformers", "timm", "datasets", "accelerate", "evaluate")
+
+Section = Mapping[str, Any]
+"""A part of a record; what a run does not know stands in it as None or is absent."""
+
+
+@dataclass(frozen=True)
+class RunRecord(Mapping[str, Any]):
+    """What is known of one run, by section; see DESIGN's run folder for what each holds.
+
+    A section that a run does not have is empty. Rates and accuracies are fractions in [0, 1]. As a mapping it gives
+    the sections by name, so `record["loss"]["name"]` is `record.loss["name"]`.
+
+    Attributes:
+        config: The `RunConfig` that makes the run again; empty in records of schema 1, which kept the command alone.
+        finished: False while the run goes on.
+    """
+
+    recipe: str = ""
+    command: str | None = None
+    seed: int | None = None
+    config: Section = field(default_factory=dict)
+    hardware: Section = field(default_factory=dict)
+    dataset: Section = field(default_factory=dict)
+    noise: Section = field(default_factory=dict)
+    loss: Section = field(default_factory=dict)
+    method: Section = field(default_factory=dict)
+    model: Section = field(default_factory=dict)
+    training: Section = field(default_factory=dict)
+    metrics: Section = field(default_factory=dict)
+    protocol: Section = field(default_factory=dict)
+    hub: Section = field(default_factory=dict)
+    comparison: Section = field(default_factory=dict)
+    versions: Section = field(default_factory=dict)
+    created: str = ""
+    schema: int = SCHEMA
+    finished: bool = True
+
+    @classmethod
+    def new(cls, **sections: Any) -> RunRecord:
+        """A record made now, with the time and the versions."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return cls(**{"created": now, "versions": installed_versions(), **sections})
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> RunRecord:
+        """A record from the content of a `run.json` of any schema.
+
+        Raises:
+            ValueError: The content names no loss and no model, so it is not the record of a run.
+        """
+        if not isinstance(content.get("loss"), Mapping) or not isinstance(content.get("model"), Mapping):
+            raise ValueError("It is not the record of a run: it names no loss and no model.")
+        known: dict[str, Any] = {}
+        for item in fields(cls):
+            value = content.get(item.name)
+            if item.name in _SECTIONS:
+                known[item.name] = dict(value) if isinstance(value, Mapping) else {}
+            elif value is not None and isinstance(value, _PLAIN[item.name]):
+                known[item.name] = value
+        return cls(**known)
+
+    @classmethod
+    def read(cls, run: str | os.PathLike[str]) -> RunRecord:
+        """The record of a finished run, given its folder or the `run.json` itself.
+
+        Raises:
+            FileNotFoundError: There is none, so no run finished there.
+            ValueError: The file is not the record of a run.
+        """
+        path = Path(run)
+        path = path / RECORD if path.is_dir() else path
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{run} holds no finished run: there is no {RECORD} in it. Give the --output_dir of a run that ended."
+            )
+        try:
+            return cls.from_dict(read_object(path))
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be used. {error}") from error
+
+    def write(self, folder: str | os.PathLike[str]) -> Path:
+        """Write `run.json` whole or not at all; its presence marks a finished run."""
+        return write_json(Path(folder) / RECORD, self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; optional sections that are empty are left out."""
+        content = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {
+            name: dict(value) if isinstance(value, Mapping) else value
+            for name, value in content.items()
+            if name not in _OPTIONAL or value
+        } | ({} if self.noise else {"noise": None})
+
+    def replace(self, **sections: Any) -> RunRecord:
+        """This record with other sections."""
+        return RunRecord(**{**{item.name: getattr(self, item.name) for item in fields(self)}, **sections})
+
+    @property
+    def last(self) -> Section:
+        """Figures of the last evaluation, the headline; empty without a test split."""
+        return self._figures("last")
+
+    @property
+    def best(self) -> Section:
+        """Accuracy and epoch of the best evaluation on the test split."""
+        return self._figures("best")
+
+    @property
+    def train(self) -> Section:
+        """What the model makes of its own training labels."""
+        return self._figures("train")
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on what looks odd about data or outcome."""
+        return [str(item) for part in (self.dataset, self.train) for item in part.get("warnings") or ()]
+
+    @property
+    def title(self) -> str:
+        """`loss on dataset, noise`, as far as the record says so; of a path its last part."""
+        dataset = PurePosixPath(str(self.dataset.get("name", "?"))).name
+        return f"{self.loss.get('name', '?')} on {dataset}, noise {self.noise.get('spec', 'unknown')}"
+
+    def _figures(self, name: str) -> Section:
+        found = self.metrics.get(name)
+        return found if isinstance(found, Mapping) else {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.__dataclass_fields__:
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dataclass_fields__)
+
+    def __len__(self) -> int:
+        return len(self.__dataclass_fields__)
+
+
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "recipe": (str,), "command": (str,), "seed": (int,), "created": (str,), "schema": (int,), "finished": (bool,),
+}  # fmt: skip
+_SECTIONS = frozenset(item.name for item in fields(RunRecord)) - frozenset(_PLAIN)
+_OPTIONAL = frozenset({"config", "hub", "comparison", "method"})
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def read_log(folder: str | os.PathLike[str]) -> list[LogLine]:
+    """The lines of a run's `log.jsonl`, in order; empty where there is none."""
+    return read_lines(Path(folder) / LOG)
+
+
+def log_series(log: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
+    """Epochs and values of one logged quantity; where an epoch was logged twice, the later line counts."""
+    points = {
+        float(line["epoch"]): float(line[key])
+        for line in log
+        if line.get(key) is not None and "epoch" in line
+    }
+    epochs = sorted(points)
+    return epochs, [points[epoch] for epoch in epochs]
+
+
+def evaluation_figures(log: Iterable[Mapping[str, Any]]) -> dict[str, Section | None]:
+    """`last` and `best` of a record's metrics from the lines of a run's log; None where nothing was evaluated.
+
+    The last evaluation is the headline; the best one is chosen on the test split and stands beside it.
+    """
+    evaluations = [line for line in log if line.get("eval_accuracy") is not None]
+    validated = [line for line in log if line.get("validation_accuracy") is not None]
+    if not evaluations and not validated:
+        return {"last": None, "best": None}
+    last: dict[str, Any] = {}
+    best: Section | None = None
+    if evaluations:
+        line = evaluations[-1]
+        last = {
+            "accuracy": line["eval_accuracy"],
+            "top5_accuracy": line.get("eval_top5_accuracy"),
+            "loss": line.get("eval_loss"),
+            "epoch": line.get("epoch"),
+        }
+        top = max(evaluations, key=lambda found: float(found["eval_accuracy"]))
+        best = {"accuracy": top["eval_accuracy"], "epoch": top.get("epoch")}
+    if validated:
+        last["validation_accuracy"] = validated[-1]["validation_accuracy"]
+        last.setdefault("epoch", validated[-1].get("epoch"))
+    return {"last": last, "best": best}

@@ -1,0 +1,11 @@
+from .access import check_hub_access as check_hub_access
+from .callback import HubCallback as HubCallback
+from .comparison import add_comparisons as add_comparisons
+from .model_card import render_model_card as render_model_card
+from .model_card import write_card as write_card
+from .noisy_dataset import render_dataset_card as render_dataset_card
+from .push import push_run as push_run
+from .transfer import PushError as PushError
+from .validation import repository_name as repository_name
+from .validation import validate_card as validate_card
+from .validation import validate_hub_settings as validate_hub_settings

@@ -1,0 +1,99 @@
+"""A finished run's model and the very training rows, with the very labels, that it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import nn
+
+from jal_hf.data.images.encoded import stored_pictures
+from jal_hf.ground.record import RunRecord
+from jal_hf.models import create_model
+from jal_hf.noise import labels_sha256
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.parts import image_dataset, load_data
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """`given`, `clean` and `index` are (N,) in the order of the training split; `images` gives batches."""
+
+    data: Any
+    model: nn.Module
+    images: Any
+    given: IntArray
+    clean: IntArray | None
+    index: IntArray
+    class_names: list[str]
+    warnings: list[str]
+
+    def picture(self, position: int) -> Image.Image:
+        """The image of the row at this position, as the dataset stores it."""
+        return stored_pictures(self.data["train"], self.data.image_column, [position])[0]
+
+
+def load_run_data(
+    run: Path,
+    record: RunRecord,
+    config: RunConfig,
+    *,
+    split: str = "train",
+    given: Any = None,
+    is_other_data: bool = False,
+) -> RunData:
+    """Load the model and one split of a run.
+
+    Args:
+        given: A dataset object in place of the config's name.
+        is_other_data: The data was named for this audit, and may differ from what the run was trained on.
+
+    ValueError for a streaming run, for other classes than the model's, and for labels that differ from those
+    the run was trained on, unless other data was asked for.
+    """
+    if config.data.streaming:
+        raise ValueError(
+            "The run streamed its data, so there is no fixed set of training rows to rank; "
+            "train without --streaming on a part of the data (--max_train_samples) to audit it."
+        )
+    data = load_data(config, given)
+    model = create_model(str(run), num_labels=int(record.model["num_labels"]))
+    if data.num_classes != int(record.model["num_labels"]):
+        raise ValueError(
+            f"The data has {data.num_classes} classes and the run's model {record.model['num_labels']}; "
+            "give the --dataset that the run was trained on, or one of the same classes."
+        )
+    if split not in data:
+        raise ValueError(f"The run's data has no {split!r} split, only: {', '.join(data)}.")
+    rows = data[split]
+    given = np.asarray(rows[data.label_column][:], dtype=np.int64)
+    known = "clean_label" in rows.column_names
+    index = rows["index"][:] if "index" in rows.column_names else range(len(rows))
+    return RunData(
+        data=data,
+        model=model,
+        images=image_dataset(config, data, split, model),
+        given=given,
+        clean=np.asarray(rows["clean_label"][:], dtype=np.int64) if known else None,
+        index=np.asarray(index, dtype=np.int64),
+        class_names=[str(name) for name in data.class_names],
+        warnings=_label_warnings(given, record, is_other_data) if split == "train" else [],
+    )
+
+
+def _label_warnings(given: IntArray, record: RunRecord, is_other_data: bool) -> list[str]:
+    trained_on = record.noise.get("labels_sha256")
+    if trained_on is None or trained_on == labels_sha256(given):
+        return []
+    sentence = "The labels are not those that the run was trained on."
+    if not is_other_data:
+        raise ValueError(
+            f"{sentence} The data has changed since; to audit it all the same, name it with --dataset."
+        )
+    return [sentence]

@@ -1,0 +1,369 @@
+"""`RunConfig`: a run before it runs, from a recipe and changes, or from the record of another run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
+from pathlib import Path
+from typing import Any
+
+from jal_hf.data import DataArguments
+from jal_hf.ground.places import place_name, published_spec
+from jal_hf.ground.secrets import SECRET_FIELDS, without_secrets
+from jal_hf.losses import RobustLoss, loss_preset
+from jal_hf.runs.recipes import Recipe, load_recipe
+from jal_hf.runs.values import (
+    ModelArguments,
+    Values,
+    checked_value,
+    checked_values,
+    group_values,
+    known_fields,
+)
+from jal_hf.training.arguments import JALTrainingArguments
+
+DEFAULT_RECIPE, OWN_DATA_RECIPE = "digits", "imagefolder"
+
+# What a paper's protocol fixes; anything else (folders, logging, seeds) is no deviation from it.
+_PROTOCOL_FIELDS = frozenset(
+    """
+    model pretrained image_size image_mean image_std augment num_train_epochs max_steps
+    per_device_train_batch_size gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs
+    optim optim_args weight_decay l1_weight_decay decay_all_parameters max_grad_norm loss_args preset method
+    max_train_samples val_fraction max_eval_samples
+    """.split()  # noqa: SIM905 - a list of words reads better than a column of quotes
+)
+# What decides a run's result, and so is all that a run made after a record takes from it.
+_REPEATED_FIELDS = frozenset(
+    """
+    loss loss_args preset method method_args l1_weight_decay decay_all_parameters precision bf16 fp16 channels_last
+    on_nonfinite num_train_epochs max_steps per_device_train_batch_size per_device_eval_batch_size
+    gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps warmup_ratio optim
+    optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm seed data_seed dataloader_drop_last
+    dataloader_num_workers dataloader_persistent_workers use_cpu eval_strategy eval_steps save_strategy save_steps
+    save_total_limit logging_strategy logging_steps sync_batchnorm torch_compile
+    """.split()  # noqa: SIM905
+)
+PLACES = ("dataset", "model", "weights", "noise")
+"""Fields that may hold the way to a file."""
+_PRESET_VALUES = ("loss_args", "weight_decay", "l1_weight_decay")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that decides one run, resolved: a recipe's values, the preset's, and what was asked for, which wins.
+
+    Attributes:
+        recipe: Name of a built-in recipe, or path of a YAML file.
+        data, model: What is trained on, and which network.
+        training: Values of `JALTrainingArguments` by field name; those left out keep that class's defaults.
+        asked: What was set explicitly, by field name; nothing overrules it.
+        fast: Whether the recipe's faster settings were taken.
+        paper: Whose protocol the recipe follows, if anybody's.
+        deviations: Sentences on what differs from that protocol.
+
+    Example:
+        config = RunConfig.from_recipe("cifar10", loss="gce").replace(seed=1)
+        assert RunConfig.from_dict(config.to_dict()) == config
+    """
+
+    recipe: str
+    data: DataArguments
+    model: ModelArguments
+    training: Values
+    asked: Values = field(default_factory=dict)
+    fast: bool = False
+    paper: str | None = None
+    deviations: tuple[str, ...] = ()
+    secrets: Values = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_recipe(
+        cls, recipe: str | Path | None = None, *, fast: bool = False, **changes: Any
+    ) -> RunConfig:
+        """The run that a recipe describes, with changes by flag name of `jal-hf train`.
+
+        Args:
+            recipe: Built-in name or YAML file. None is `imagefolder` where a dataset is given, since own data gets
+                no paper's noise, and `digits` where none is.
+            fast: Take the recipe's faster settings.
+            changes: Such as `loss="gce"`, `noise="symmetric:0.4"`, `seed=1`, `learning_rate=0.1`. A loss may be an
+                object, a noise too.
+
+        Raises:
+            ValueError: An unknown recipe, name or value, as a sentence.
+        """
+        changes = plain_changes(changes)
+        if recipe is None:
+            own = changes.get("dataset") not in (None, "digits")
+            recipe = OWN_DATA_RECIPE if own else DEFAULT_RECIPE
+        content = load_recipe(str(recipe))
+        values = {**checked_values(content.settings, f"Recipe {content.name!r}")}
+        if fast:
+            quick = {key: value for key, value in content.fast.items() if key != "why"}
+            values |= checked_values(quick, f"Recipe {content.name!r}, fast")
+        if "loss" in changes and changes["loss"] != values.get("loss"):
+            values.pop("loss_args", None)
+        config = _resolved(str(recipe), {**values, **changes}, changes, fast)
+        paper = content.protocol.get("paper")
+        return replace_fields(
+            config,
+            paper=None if paper is None else str(paper),
+            deviations=_deviations(content, config, fast),
+        )
+
+    def replace(self, **changes: Any) -> RunConfig:
+        """This run with other values; what follows from a changed one (preset's parameters, folder) follows anew."""
+        changes = plain_changes(changes)
+        before, asked = self.values, {**self.asked, **changes}
+        values = {**before, **self.secrets, **changes}
+        if any(name in changes and changes[name] != before.get(name) for name in ("loss", "preset")):
+            # An explicit decay holds for any loss; parameters belong to one.
+            asked = {name: value for name, value in asked.items() if name != "loss_args" or name in changes}
+            values = {
+                name: value for name, value in values.items() if name not in _PRESET_VALUES or name in asked
+            }
+        for name in ("noise_seed", "output_dir"):
+            if name not in asked:
+                values.pop(name, None)
+        config = _resolved(self.recipe, values, asked, self.fast)
+        changed = [
+            _deviation(name, config.values.get(name), before.get(name))
+            for name in sorted(_PROTOCOL_FIELDS & set(changes))
+            if config.values.get(name) != before.get(name)
+        ]
+        return replace_fields(config, paper=self.paper, deviations=(*self.deviations, *changed))
+
+    def repeated(self, **changes: Any) -> RunConfig:
+        """The run that gives this one's result again, less what steers folders, pushes and reports.
+
+        For runs made after somebody's record: nothing in it can push, overwrite, report or load code.
+        """
+        training = {name: value for name, value in self.training.items() if name in _REPEATED_FIELDS}
+        data = {**vars(self.data), **vars(self.model), **training}
+        asked = {name: value for name, value in self.asked.items() if name in data}
+        return replace_fields(self, training=training, asked=asked, secrets={}).replace(**changes)
+
+    @property
+    def name(self) -> str:
+        """The recipe's name; of a file its stem."""
+        return Path(self.recipe).stem
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every value by field name, secrets left out."""
+        return {**vars(self.data), **vars(self.model), **self.training}
+
+    @property
+    def loss(self) -> str:
+        return str(self.training.get("loss", "jal-ce"))
+
+    @property
+    def loss_args(self) -> Values:
+        return dict(self.training.get("loss_args") or {})
+
+    @property
+    def noise(self) -> str:
+        return str(self.data.noise)
+
+    @property
+    def method(self) -> str:
+        return str(self.training.get("method", "plain"))
+
+    @property
+    def seed(self) -> int:
+        return int(self.training["seed"])
+
+    @property
+    def output_dir(self) -> Path:
+        return Path(str(self.training["output_dir"]))
+
+    def arguments(self) -> JALTrainingArguments:
+        """Fresh arguments of a trainer.
+
+        Raises:
+            ValueError: Values that cannot work together, as transformers says it.
+        """
+        return JALTrainingArguments(**{**self.training, **self.secrets})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved values, ready for JSON; fields that hold a token are left out."""
+        return {
+            "recipe": self.recipe,
+            "data": dict(vars(self.data)),
+            "model": dict(vars(self.model)),
+            "training": without_secrets(self.training),
+            "asked": dict(self.asked),
+            "fast": self.fast,
+            "paper": self.paper,
+            "deviations": list(self.deviations),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> RunConfig:
+        """The run that `to_dict` wrote down, for example under `config` in a run.json.
+
+        Raises:
+            ValueError: A section that is missing, a field that doesn't exist, or a value of the wrong type.
+        """
+        parts: list[dict[str, Any]] = []
+        for section in ("data", "model", "training", "asked"):
+            part = content.get(section)
+            if not isinstance(part, Mapping):
+                raise ValueError(f"It is not the config of a run: it has no section {section!r}.")
+            parts.append(checked_values(part, "The config"))
+        data, model, training, asked = parts
+        deviations = content.get("deviations") or ()
+        if not isinstance(deviations, list | tuple) or any(not isinstance(item, str) for item in deviations):
+            raise ValueError("The config's deviations are no list of sentences.")
+        if "seed" not in training or "output_dir" not in training:
+            raise ValueError("It is not the config of a run: it names no seed or no output_dir.")
+        return cls(
+            recipe=str(content.get("recipe") or DEFAULT_RECIPE),
+            data=DataArguments(**group_values(DataArguments, data)),
+            model=ModelArguments(**group_values(ModelArguments, model)),
+            training=without_secrets(group_values(JALTrainingArguments, training)),
+            asked=without_secrets(asked),
+            fast=content.get("fast") is True,
+            paper=None if content.get("paper") is None else str(content["paper"]),
+            deviations=tuple(deviations),
+        )
+
+    def published(self) -> RunConfig:
+        """This run with datasets, weights and label files by name, where the config has a way through a disk."""
+        changed = {name: published_value(name, self.values[name]) for name in PLACES}
+        asked = {name: changed.get(name, value) for name, value in self.asked.items()}
+        if "output_dir" in asked:
+            asked["output_dir"] = place_name(str(self.output_dir))
+        training = {name: value for name, value in self.training.items() if name != "output_dir"}
+        return replace_fields(
+            self,
+            recipe=place_name(self.recipe),
+            data=replace_fields(self.data, dataset=changed["dataset"], noise=changed["noise"]),
+            model=replace_fields(self.model, model=changed["model"], weights=changed["weights"]),
+            training={**training, "output_dir": place_name(str(self.output_dir))},
+            asked=asked,
+            secrets={},
+        )
+
+    def command(self) -> str:
+        """The line for a shell that makes this run again, as the record and the card show it."""
+        shown = self.published()
+        steering = ("output_dir", "overwrite", "resume_from_checkpoint")
+        asked = {name: value for name, value in shown.asked.items() if name not in steering}
+        return shlex.join(["jal-hf", "train", *replace_fields(shown, asked=asked).to_argv()])
+
+    def to_argv(self) -> list[str]:
+        """The words after `jal-hf train` that make this run again; a token is never among them."""
+        words = [self.recipe, *(["--fast"] if self.fast else [])]
+        for name, value in self.asked.items():
+            if value is None:
+                continue
+            words.append(f"--{name}")
+            if isinstance(value, bool):
+                words.append(str(value).lower())
+            elif isinstance(value, list):
+                words += [str(item) for item in value]
+            else:
+                words.append(json.dumps(value) if isinstance(value, dict) else _plain(value))
+        return words
+
+
+def published_value(name: str, value: Any) -> Any:
+    """A value of one of `PLACES` as it may be published."""
+    if value is None:
+        return None
+    return published_spec(str(value)) if name == "noise" else place_name(str(value))
+
+
+def plain_changes(changes: Values) -> dict[str, Any]:
+    """Changes by field name as plain, checked values: a loss or a noise given as an object by its own words.
+
+    Raises:
+        ValueError: A name that no field has, or a value of the wrong type.
+    """
+    plain: dict[str, Any] = {}
+    for name, value in changes.items():
+        if isinstance(value, RobustLoss):
+            settings = dict(value.config())
+            plain["loss"] = str(settings.pop("name"))
+            plain["loss_args"] = settings
+        elif name == "noise" and hasattr(value, "spec"):
+            plain["noise"] = str(value.spec)
+        elif name == "resume":
+            plain["resume_from_checkpoint"] = "auto" if value is True else value
+        else:
+            plain[name] = checked_value(name, value) if name in known_fields() else value
+    return checked_values(plain)
+
+
+def _resolved(recipe: str, values: Values, asked: Values, fast: bool) -> RunConfig:
+    """A config of these values, the rest of them filled in."""
+    found = _with_preset(values, asked)
+    found.setdefault("seed", 0)
+    if found.get("noise_seed") is None:
+        found["noise_seed"] = found["seed"]
+    if found.get("output_dir") is None:
+        found["output_dir"] = _default_folder(Path(recipe).stem, found)
+    training = group_values(JALTrainingArguments, found)
+    return RunConfig(
+        recipe=recipe,
+        data=DataArguments(**group_values(DataArguments, found)),
+        model=ModelArguments(**group_values(ModelArguments, found)),
+        training=without_secrets(training),
+        asked=without_secrets(asked),
+        fast=fast,
+        secrets={name: value for name, value in training.items() if name in SECRET_FIELDS},
+    )
+
+
+def _with_preset(values: Values, asked: Values) -> dict[str, Any]:
+    """Fill loss parameters and decay from the preset, where they were not given.
+
+    A preset that is asked for brings its parameters in place of a recipe's; `auto` is worked out with the data.
+    """
+    preset = values.get("preset")
+    if preset in (None, "auto", "none"):
+        return {**values, "preset": None if preset == "none" else preset}
+    chosen = loss_preset(str(values.get("loss", "jal-ce")), str(preset))
+    own = values.get("loss_args") if "preset" not in asked else asked.get("loss_args")
+    given = {name: value for name, value in values.items() if name in _PRESET_VALUES and value is not None}
+    if "preset" in asked:
+        given = {name: value for name, value in given.items() if name in asked}
+    if "weight_decay" in asked and "l1_weight_decay" not in given:
+        given["l1_weight_decay"] = 0.0
+    decay = {"weight_decay": chosen.weight_decay, "l1_weight_decay": chosen.l1_weight_decay}
+    return {**values, **decay, **given, "loss_args": {**chosen.params, **(own or {})}}
+
+
+def _deviations(recipe: Recipe, config: RunConfig, fast: bool) -> tuple[str, ...]:
+    """Sentences on each value that differs from what the recipe's protocol fixes."""
+    sentences = [str(item) for item in recipe.protocol.get("deviations") or []]
+    changed = {*config.asked, *(recipe.fast if fast else ())} & _PROTOCOL_FIELDS
+    values = config.values
+    for name in sorted(changed):
+        before = recipe.settings.get(name)
+        if before != values.get(name):
+            sentences.append(_deviation(name, values.get(name), before))
+    return tuple(sentences)
+
+
+def _deviation(name: str, value: Any, before: Any) -> str:
+    return f"{name} {_plain(value)}" + (f" instead of {_plain(before)}" if before is not None else "")
+
+
+def _plain(value: Any) -> str:
+    """3.0 as 3: a flag's float and a recipe's integer read the same."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def _default_folder(recipe: str, values: Values) -> str:
+    noise = str(values.get("noise") or "none")
+    for sign in ":/,#":
+        noise = noise.replace(sign, "-" if sign == ":" else "_")
+    method = values.get("method") or "plain"
+    named = str(values.get("loss", "jal-ce")) + ("" if method == "plain" else f"-{method}")
+    return f"runs/{recipe}-{named}-{noise}-seed{values['seed']}"

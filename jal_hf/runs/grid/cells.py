@@ -1,0 +1,97 @@
+"""A grid of runs: losses by noises by seeds, each cell a run of `jal-hf train` in its own folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jal_hf.analysis.tables import row_name
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.parts import check_config
+
+# What a grid sets for each cell by itself, and the flag of `jal-hf compare` to use in its place.
+GRID_FIELDS = {
+    "loss": "--losses",
+    "noise": "--noises",
+    "method": "--methods",
+    "seed": "--seeds",
+    "output_dir": "--out",
+    "resume_from_checkpoint": "nothing: a grid always goes on where it stopped",
+    "overwrite": "another --out, or remove the folder",
+    "hub_model_id": "--push_to_hub alone: each cell's repository is named after its folder",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid."""
+
+    loss: str
+    noise: str
+    seed: int
+    method: str = "plain"
+
+    @property
+    def folder(self) -> str:
+        """Name of the cell's folder under the grid's, readable and safe on any file system."""
+        noise = re.sub(r"[^:]*/", "", self.noise)
+        return re.sub(r"[^A-Za-z0-9.+_-]+", "-", f"{self.row}-{noise}-seed{self.seed}")
+
+    @property
+    def row(self) -> str:
+        """The row of the grid's table: the loss, and the method where it is not the loss alone."""
+        return row_name(self.loss, self.method)
+
+    def __str__(self) -> str:
+        return f"{self.row}, {self.noise}, seed {self.seed}"
+
+
+def plan_cells(
+    losses: Sequence[str], noises: Sequence[str], seeds: Sequence[int], methods: Sequence[str] = ("plain",)
+) -> list[Cell]:
+    """All cells, those with the same data next to each other, the first seed of everything first.
+
+    Raises:
+        ValueError: Two cells would share a folder.
+    """
+    cells = [
+        Cell(loss, noise, seed, method)
+        for seed in seeds
+        for noise in noises
+        for loss in losses
+        for method in methods
+    ]
+    taken: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.folder in taken:
+            raise ValueError(f"{cell} and {taken[cell.folder]} would share the folder {cell.folder}.")
+        taken[cell.folder] = cell
+    return cells
+
+
+def cell_config(shared: RunConfig, cell: Cell, out: str | Path) -> RunConfig:
+    """The run of one cell, from the settings that all cells share."""
+    own = {"loss": cell.loss, "noise": cell.noise, "seed": cell.seed}
+    if cell.method != "plain":
+        own["method"] = cell.method
+    if "loss_args" in shared.asked:
+        own["loss_args"] = shared.asked["loss_args"]
+    return shared.replace(**own, output_dir=f"{out}/{cell.folder}", resume_from_checkpoint="auto")
+
+
+def check_grid(shared: RunConfig, cells: Sequence[Cell], out: str | Path) -> RunConfig:
+    """Find what cannot be trained before anything is; returns the first cell's config.
+
+    Raises:
+        ValueError: No cell, a field that the grid sets itself, or a loss or parameter that doesn't exist.
+    """
+    for name in shared.asked:
+        if name in GRID_FIELDS:
+            raise ValueError(f"--{name} cannot be given to a grid; use {GRID_FIELDS[name]}.")
+    if not cells:
+        raise ValueError("The grid is empty; give at least one loss, one noise and one seed.")
+    for cell in {cell.row: cell for cell in reversed(cells)}.values():
+        check_config(cell_config(shared, cell, out))
+    return cell_config(shared, cells[0], out)

@@ -1,0 +1,142 @@
+"""What a grid has done so far: `results.jsonl`, `failures.jsonl`, and the settings it was started with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jal_hf.ground.files import LogLine, append_line, read_lines, read_object, write_json, write_lines
+from jal_hf.ground.record import RunRecord
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.grid.cells import Cell
+
+# Flags that change nothing about a result, so a grid may go on with others.
+_HARMLESS = frozenset({"disable_tqdm", "log_level", "dataloader_num_workers", "push_to_hub", "report_to"})
+
+
+class GridLedger:
+    """The grid's files in its folder. A line is written whole or, after a kill, not counted."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def begin(self, shared: RunConfig, cells: Iterable[Cell]) -> None:
+        """Make the folder, check that a grid already in it has the same settings, forget failures to retry.
+
+        Raises:
+            ValueError: The folder holds a grid with other settings; the differing flag is named.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        public = shared.published()
+        asked: LogLine = {"recipe": public.recipe, **({"fast": True} if public.fast else {})}
+        asked |= {name: value for name, value in public.asked.items() if name not in _HARMLESS}
+        cells = list(cells)
+        order = self.order(cells)
+        path = self.folder / "grid.json"
+        if path.is_file():
+            before = read_object(path)
+            for key in sorted({*before, *asked} - {"order"}):
+                if before.get(key) != asked.get(key):
+                    raise ValueError(
+                        f"{self.folder} holds a grid made with {key} {_said(before.get(key))}, and now it is "
+                        f"{_said(asked.get(key))}. Give the same flags to go on with it, or another --out."
+                    )
+        write_json(path, {**asked, "order": order})
+        retried = set(cells)
+        self._rewrite("results.jsonl", self.results())
+        self._rewrite("failures.jsonl", [line for line in self.failures() if _cell(line) not in retried])
+
+    def order(self, cells: Iterable[Cell]) -> dict[str, list[str]]:
+        """All losses and noises of the grid in the order of its table.
+
+        That of the command (`cells`) when it names them all; else the order so far, with what is new at the end.
+        """
+        path = self.folder / "grid.json"
+        before = read_object(path).get("order", {}) if path.is_file() else {}
+        cells, lines = list(cells), self.results()
+        return {
+            "losses": _ordered(
+                [cell.row for cell in cells], before.get("losses", ()), [_cell(line).row for line in lines]
+            ),
+            "noises": _ordered(
+                [cell.noise for cell in cells], before.get("noises", ()), [line["noise"] for line in lines]
+            ),
+        }
+
+    def results(self) -> list[LogLine]:
+        """One mapping for each finished cell, in the order they finished; the last line of a cell counts."""
+        latest = {_cell(line): line for line in read_lines(self.folder / "results.jsonl")}
+        return list(latest.values())
+
+    def failures(self) -> list[LogLine]:
+        """One mapping for each cell that failed and has not been tried again."""
+        return read_lines(self.folder / "failures.jsonl")
+
+    def finished(self) -> set[Cell]:
+        """The cells with a result."""
+        return {_cell(line) for line in self.results()}
+
+    def add_result(self, cell: Cell, record: RunRecord) -> LogLine:
+        """Append the essential figures of a finished cell's record."""
+        line = result_line(cell, record)
+        append_line(self.folder / "results.jsonl", line, durable=True)
+        return line
+
+    def add_failure(self, cell: Cell, error: str) -> LogLine:
+        """Append why a cell failed."""
+        line = {**asdict(cell), "status": "failed", "error": error, "folder": cell.folder}
+        append_line(self.folder / "failures.jsonl", line, durable=True)
+        return line
+
+    def _rewrite(self, name: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Drop a line cut off by a kill, so that the next one starts on its own."""
+        path = self.folder / name
+        if lines:
+            write_lines(path, lines)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def result_line(cell: Cell, record: RunRecord) -> LogLine:
+    """A cell's line: what was run and what came out, rates and accuracies as fractions in [0, 1]."""
+    last, best, train, training = record.last, record.best, record.train, record.training
+    return {
+        "loss": cell.loss,
+        "noise": cell.noise,
+        "seed": cell.seed,
+        **({} if cell.method == "plain" else {"method": cell.method}),
+        "status": "finished",
+        "accuracy": last.get("accuracy"),
+        "best_accuracy": best.get("accuracy"),
+        "best_epoch": best.get("epoch"),
+        "top5_accuracy": last.get("top5_accuracy"),
+        "clean_accuracy": train.get("clean_accuracy"),
+        "memorized_rate": train.get("memorized_rate"),
+        "realised_rate": record.noise.get("realised_rate"),
+        "recipe": record.recipe,
+        "dataset": record.dataset["name"],
+        "rows": record.dataset["rows"],
+        "loss_params": record.loss["params"],
+        "epochs": training["epochs"],
+        "precision": training["precision"],
+        "seconds": training["seconds"],
+        "images_per_second": training["images_per_second"],
+        "deviations": record.protocol["deviations"],
+        "folder": cell.folder,
+    }
+
+
+def _ordered(asked: Iterable[str], before: Iterable[str], found: Iterable[str]) -> list[str]:
+    asked = list(dict.fromkeys(asked))
+    known = list(dict.fromkeys([*before, *found]))
+    return asked if set(known) <= set(asked) else list(dict.fromkeys([*known, *asked]))
+
+
+def _cell(line: Mapping[str, Any]) -> Cell:
+    return Cell(line["loss"], line["noise"], line["seed"], line.get("method", "plain"))
+
+
+def _said(value: Any) -> str:
+    return "not given" if value is None else repr(value)

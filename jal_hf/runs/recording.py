@@ -1,0 +1,139 @@
+"""The record of a finished run, from its trainer and, where they are known, its config and data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Subset
+
+from jal_hf.ground.places import is_hub_id, place_name, published_spec
+from jal_hf.ground.record import RunRecord, Section, evaluation_figures, read_log
+from jal_hf.runs.config import PLACES, RunConfig, published_value
+from jal_hf.training.diagnostics import training_set_figures
+from jal_hf.training.progress_record import progress_record
+from jal_hf.training.trainer import RobustTrainer
+
+# Beyond this many rows the pass over the training set is made on an evenly spaced part of it.
+TRAIN_FIGURES_ROWS = 100_000
+
+Facts = dict[str, Any]
+"""Sections of a record by name."""
+
+
+def finished_record(trainer: RobustTrainer, *, evaluate: bool) -> RunRecord:
+    """The record of a run that has just been trained; `evaluate` adds what isn't in the log yet."""
+    if evaluate and trainer.eval_dataset is not None and not _evaluated_at_end(trainer):
+        trainer.evaluate()
+    log = read_log(str(trainer.args.output_dir)) or trainer.state.log_history
+    metrics = {**evaluation_figures(log), "train": _train_figures(trainer)}
+    return progress_record(trainer).replace(metrics=metrics, finished=True)
+
+
+def facts_of_config(config: RunConfig, data: Any, precision: str, paths: dict[str, str]) -> Facts:
+    """Sections of a run's record that its config and its data tell.
+
+    Args:
+        precision: What is trained in.
+        paths: Filled with what stands in the config as a path of this machine, by field; the record keeps names.
+    """
+    public = config.published()
+    for name, value in config.values.items():
+        if name in PLACES and published_value(name, value) != value:
+            paths[name] = str(value)
+    return {
+        "recipe": config.name,
+        "command": config.command(),
+        "config": public.to_dict(),
+        "dataset": dataset_section(config, data),
+        "noise": noise_section(data),
+        "model": {"name": public.model.model},
+        "protocol": {
+            "paper": config.paper,
+            "deviations": [*config.deviations, *_precision(config, precision)],
+        },
+    }
+
+
+def noise_section(data: Any) -> Section:
+    """The noise of loaded data, with files by name."""
+    report = getattr(data, "noise_report", None)
+    if report is None:
+        return {}
+    section: dict[str, Any] = report.to_dict()
+    return {**section, "spec": published_spec(str(section.get("spec", "none")))}
+
+
+def dataset_section(config: RunConfig, data: Any) -> Section:
+    """What was trained on."""
+    streaming = config.data.streaming
+    return {
+        "name": place_name(data.name),
+        "source": "hub" if is_hub_id(data.name) else "local",
+        "config": config.data.dataset_config,
+        "rows": None if streaming else len(data["train"]),
+        "eval_rows": None if streaming or "test" not in data else len(data["test"]),
+        "num_classes": data.num_classes,
+        "class_names": list(data.class_names),
+        "fingerprint": data.fingerprint,
+        "skipped_images": data.skipped_images,
+        "image_column": data.image_column,
+        "label_column": data.label_column,
+        "val_fraction": config.data.val_fraction,
+        "warnings": list(data.warnings),
+    }
+
+
+def facts_of_trainer(trainer: RobustTrainer) -> Facts:
+    """The same as far as a trainer that was put together by hand tells."""
+    train, test = trainer.train_dataset, trainer.eval_dataset
+    names = dict(getattr(getattr(trainer.model, "config", None), "id2label", None) or {})
+    return {
+        "recipe": "none",
+        "dataset": {
+            "name": "given to the trainer",
+            "source": "local",
+            "rows": len(train) if hasattr(train, "__len__") else None,
+            "eval_rows": len(test) if hasattr(test, "__len__") and not isinstance(test, dict) else None,
+            "num_classes": len(names) or None,
+            "class_names": [str(names[key]) for key in sorted(names)],
+            "image_column": trainer.raw_images.image_column,
+            "label_column": trainer.raw_images.label_column,
+            "warnings": [],
+        },
+        "protocol": {"paper": None, "deviations": []},
+    }
+
+
+def _evaluated_at_end(trainer: RobustTrainer) -> bool:
+    return any(
+        "eval_accuracy" in line and line.get("step") == trainer.state.global_step
+        for line in trainer.state.log_history
+    )
+
+
+def _train_figures(trainer: RobustTrainer) -> Section | None:
+    """Recovered and memorised labels; None for a stream, or for data whose rows cannot be looked at again."""
+    dataset = trainer.unaugmented_train_dataset()
+    columns = getattr(dataset, "columns", None)
+    if columns is None or "labels" not in columns:
+        return None
+    given = columns["labels"].cpu().numpy()
+    clean = columns["clean_label"].cpu().numpy() if "clean_label" in columns else None
+    if given.ndim != 1 or given.dtype.kind not in "iu":
+        return None
+    if len(dataset) > TRAIN_FIGURES_ROWS:
+        chosen = np.linspace(0, len(dataset) - 1, TRAIN_FIGURES_ROWS).astype(int).tolist()
+        dataset = Subset(dataset, chosen)
+        given, clean = given[chosen], None if clean is None else clean[chosen]
+    logits = trainer.predict(dataset, metric_key_prefix="train").predictions
+    logits = logits[0] if isinstance(logits, tuple) else logits
+    names = trainer.known_facts.get("dataset", {}).get("class_names") or [
+        str(k) for k in range(logits.shape[1])
+    ]
+    return training_set_figures(logits, given, clean, names)
+
+
+def _precision(config: RunConfig, name: str) -> list[str]:
+    """The papers trained in float32; anything else is said."""
+    return [] if not config.paper or name == "fp32" else [f"{name} autocast instead of float32"]

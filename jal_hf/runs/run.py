@@ -1,0 +1,180 @@
+"""One run from its config to a finished folder, and what can be done with it then."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from torch import nn
+from transformers import pipeline, set_seed
+
+from jal_hf.ground.record import RunRecord
+from jal_hf.hub import check_hub_access, push_run, repository_name
+from jal_hf.noise import parse_noise_spec
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.folder import clear_the_way, find_start, held
+from jal_hf.runs.marker import MARKER
+from jal_hf.runs.parts import check_config, load_data
+from jal_hf.runs.trainer import JALTrainer
+from jal_hf.training.failures import explained, interrupted
+
+if TYPE_CHECKING:
+    from jal_hf.runs.audit.audit import Audit
+
+
+Prediction = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        folder: Weights, record, log, plots and card.
+        record: The facts, as in `run.json`.
+        trainer: The trainer that made it.
+        address: Where it was pushed to, if it was.
+    """
+
+    folder: Path
+    record: RunRecord
+    trainer: JALTrainer
+    address: str | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained network, in evaluation mode."""
+        network: nn.Module = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        return network.eval()
+
+    def predict(self, images: Sequence[Any]) -> list[Prediction]:
+        """The class of each image, `label`, and how sure the model is of it, `score` in [0, 1].
+
+        Args:
+            images: PIL images, paths, or arrays (H, W) or (H, W, 3) of uint8.
+        """
+        pictures = [Image.fromarray(item) if isinstance(item, np.ndarray) else item for item in images]
+        paths = [str(item) if isinstance(item, Path) else item for item in pictures]
+        classify = pipeline("image-classification", model=str(self.folder), top_k=1)
+        return [answer[0] for answer in classify(paths)]
+
+    def audit(self, **options: Any) -> Audit:
+        """Rank the training labels; see `jal_hf.audit_run`."""
+        from jal_hf.runs.audit.audit import audit_run
+
+        return audit_run(self.folder, **options)
+
+    def push(self, repo_id: str, **options: Any) -> str:
+        """Push checkpoint, card, record and plots in one commit; see `jal_hf.push_run`. Returns the address."""
+        return push_run(self.folder, check_hub_access(repo_id, token=options.get("token")), **options)
+
+
+def train(
+    recipe: str | Path | None = None,
+    *,
+    data: Any = None,
+    model: nn.Module | str | None = None,
+    **changes: Any,
+) -> RunResult:
+    """Train one robust classifier and leave a whole run folder; `jal-hf train` is a caller of this.
+
+    Args:
+        recipe: Built-in name or YAML file; None is own data where `dataset` is given, else `digits`.
+        data: A Hugging Face dataset or dict of splits in place of the recipe's; it gets no noise unless `noise` is
+            among the changes.
+        model: A network in place of the recipe's, by name or as an object.
+        changes: By flag name of `jal-hf train`: `loss="gce"`, `noise="symmetric:0.4"`, `output_dir="runs/x"`,
+            `seed=1`, `learning_rate=0.1`, ...
+
+    Raises:
+        ValueError: Settings, labels or images that cannot be trained on, before any training.
+        FileExistsError: The folder holds a run and neither `overwrite` nor `resume` was asked.
+        RunError: The run failed on the way: a disk, a loss that is not finite, a signal.
+
+    Example:
+        result = jal_hf.train("digits", loss="gce", output_dir="runs/digits-gce")
+        print(result.record.last["accuracy"], result.predict(["digit.png"]))
+    """
+    if isinstance(model, str):
+        changes["model"] = model
+    if data is not None:
+        changes.setdefault("noise", "none")
+    network = model if isinstance(model, nn.Module) else None
+    return run_training(RunConfig.from_recipe(recipe, **changes), given=data, model=network)
+
+
+def run_training(
+    config: RunConfig,
+    *,
+    data: Any = None,
+    given: Any = None,
+    model: nn.Module | None = None,
+    report: Callable[[RunRecord, Path], None] | None = None,
+) -> RunResult:
+    """Train as the config says and complete the run's folder; push it where that was asked.
+
+    Args:
+        data: Data already loaded by `load_noisy_dataset` for this config; None loads it here.
+        given: A dataset object to load in place of the config's name.
+        model: A network in place of the config's.
+        report: Told of the finished run before it is pushed.
+
+    Raises:
+        As `train`; ConnectionError when the push failed: the folder is complete then, and the message says how to
+        try again.
+    """
+    args = check_config(config)
+    if not config.data.streaming:
+        parse_noise_spec(config.noise)
+    folder = config.output_dir
+    if args.push_to_hub:
+        name = args.hub_model_id or repository_name(str(folder))
+        args.hub_model_id = check_hub_access(name, token=args.hub_token)
+    overwrite = bool(config.training.get("overwrite"))
+    resume = config.training.get("resume_from_checkpoint")
+    existed = folder.exists()
+    checkpoint = find_start(folder, overwrite=overwrite, resume=resume)
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    try:
+        with explained(folder), held(folder) if is_first else contextlib.nullcontext():
+            set_seed(args.seed)
+            if data is None:
+                # One process of a machine downloads and decodes; the others find its files.
+                with args.main_process_first(desc="loading the data"):
+                    data = load_data(config, given)
+            trainer = JALTrainer.from_config(config, data=data, model=model, args=args)
+            if is_first:
+                clear_the_way(folder, overwrite=overwrite, resume=resume)
+            trainer.accelerator.wait_for_everyone()
+            trainer.train(resume_from_checkpoint=checkpoint)
+    finally:
+        if not existed and is_first:
+            _remove_empty(folder)
+    if trainer.stop_signals.stopped_by or trainer.record is None:
+        raise interrupted(trainer.stop_signals.stopped_by, trainer.state.global_step, folder)
+    address = None
+    if trainer.is_world_process_zero():
+        if report is not None:
+            report(trainer.record, folder)
+        if args.push_to_hub:
+            address = push_run(
+                folder,
+                str(trainer.hub_model_id),
+                args.hub_private_repo,
+                args.hub_token,
+                revision=args.hub_revision,
+            )
+    return RunResult(folder, trainer.record, trainer, address)
+
+
+def _remove_empty(folder: Path) -> None:
+    """A run that never began leaves no folder."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {MARKER}:
+        (folder / MARKER).unlink(missing_ok=True)
+        folder.rmdir()

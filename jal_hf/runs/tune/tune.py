@@ -1,0 +1,164 @@
+"""A search for loss parameters and learning rate, scored on noisy labels that were held back."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from jal_hf.analysis.search_space import LEARNING_RATE, Interval, search_space
+from jal_hf.analysis.study_plot import plot_study
+from jal_hf.losses import create_loss, default_parameters
+from jal_hf.runs.audit.fold_training import QUIET, PartialData
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.parts import build_trainer, load_data
+from jal_hf.runs.tune.study import open_study, require_optuna, study_options
+from jal_hf.runs.tune.tuned_recipe import tuned_recipe, write_recipe
+from jal_hf.training.arguments import parse_json_object
+from jal_hf.training.trainer import RobustTrainer
+
+Parameters = dict[str, Any]
+
+VALIDATION_FRACTION = 0.2
+OBJECTIVE = "eval_accuracy"
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """Scores are accuracies on the noisy validation split, in [0, 1]; `recipe` is the file that trains."""
+
+    folder: Path
+    recipe: Path
+    best: dict[str, float]
+    score: float
+    preset_score: float | None
+    trials: int
+
+
+class TrialLoss(TrainerCallback):
+    """Builds the loss of each trial from the arguments that the search has just set."""
+
+    def __init__(self, trainer: RobustTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Replace the trainer's criterion; runs before the first step."""
+        given = parse_json_object("loss_args", self.trainer.args.loss_args)
+        self.trainer.criterion = create_loss(self.trainer.args.loss, **given)
+
+
+def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneResult:
+    """Search around a run's settings, and write the best as a recipe.
+
+    The score is the last epoch's accuracy on a part of the training rows, with their noisy labels; no clean
+    label and no test image is read. `output_dir` gets study.db (a killed search goes on where it was),
+    best.yaml and plots/study.png. The preset is the first trial.
+
+    Raises ValueError for bad settings or a folder whose study searched something else, ImportError without
+    Optuna.
+    """
+    if trials < 1:
+        raise ValueError(f"{trials} trials were asked for; give at least 1.")
+    require_optuna()
+    folder = Path(output_dir)
+    quiet = _quiet(config, folder)
+    arguments = quiet.arguments()
+    parameters = {**default_parameters(config.loss), **config.loss_args}
+    space = search_space(config.loss, parameters, arguments.learning_rate)
+    facts = {
+        "loss": config.loss,
+        "parameters": parameters,
+        "recipe": config.name,
+        "dataset": config.data.dataset,
+        "noise": config.noise,
+        "noise_seed": config.data.noise_seed,
+        "val_fraction": quiet.data.val_fraction,
+        "max_train_samples": config.data.max_train_samples,
+        "epochs": arguments.num_train_epochs,
+        "learning_rate": arguments.learning_rate,
+        "seed": config.seed,
+    }
+    trainer = _search_trainer(quiet, parameters)
+    steps = _steps(trainer)
+    study, finished = open_study(folder / "study.db", facts, space, arguments.seed, steps // 2)
+    if finished < trials:
+        _search(trainer, space, parameters, folder, trials - finished, finished, steps // 2)
+        study, finished = open_study(folder / "study.db", facts, space, arguments.seed, steps // 2)
+
+    best = {name: float(value) for name, value in study.best_params.items()}
+    chosen = tuned_recipe(config, parameters, best, float(study.best_value), finished)
+    recipe = write_recipe(folder / "best.yaml", chosen)
+    preset = {name: interval.preset for name, interval in space.items()}
+    preset_score = next(
+        (trial.value for trial in study.trials if trial.params == preset and trial.value), None
+    )
+    shutil.rmtree(folder / "trial", ignore_errors=True)
+    plot_study(study, space, folder / "plots" / "study", f"{config.loss}: {finished} trials")
+    return TuneResult(folder, recipe, best, float(study.best_value), preset_score, finished)
+
+
+def _quiet(config: RunConfig, folder: Path) -> RunConfig:
+    """The run of a trial: evaluated each epoch on held-back rows, nothing saved, pushed or reported."""
+    if config.data.streaming:
+        raise ValueError(
+            "A stream has no rows to hold back for scoring; search on a part of the data instead."
+        )
+    return config.repeated(
+        **{**QUIET, "eval_strategy": "epoch"},
+        output_dir=str(folder / "trial"),
+        val_fraction=config.data.val_fraction or VALIDATION_FRACTION,
+    )
+
+
+def _search_trainer(config: RunConfig, parameters: Parameters) -> RobustTrainer:
+    data = load_data(config)
+    seen = PartialData(data, data["train"], evaluated=data["validation"])
+    trainer = build_trainer(config.replace(loss_args=dict(parameters)), seen)
+    fresh = copy.deepcopy(trainer.accelerator.unwrap_model(trainer.model)).cpu()
+    # Every trial starts from the same weights, so that only what is searched makes a difference.
+    trainer.model_init = lambda: copy.deepcopy(fresh)
+    trainer.add_callback(TrialLoss(trainer))
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _search(
+    trainer: RobustTrainer,
+    space: dict[str, Interval],
+    parameters: Parameters,
+    folder: Path,
+    trials: int,
+    finished: int,
+    warmup_steps: int,
+) -> None:
+    def settings_of(trial: Any) -> Parameters:
+        drawn = {
+            name: trial.suggest_float(name, interval.low, interval.high, log=True)
+            for name, interval in space.items()
+        }
+        rate = drawn.pop(LEARNING_RATE)
+        return {LEARNING_RATE: rate, "loss_args": {**parameters, **drawn}}
+
+    trainer.hyperparameter_search(
+        hp_space=settings_of,
+        compute_objective=lambda metrics: metrics[OBJECTIVE],
+        n_trials=trials,
+        direction="maximize",
+        backend="optuna",
+        **study_options(folder / "study.db", trainer.args.seed, finished, warmup_steps),
+    )
+
+
+def _steps(trainer: RobustTrainer) -> int:
+    arguments = trainer.args
+    if arguments.max_steps > 0:
+        return int(arguments.max_steps)
+    rows = len(trainer.train_dataset)
+    batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    return int(arguments.num_train_epochs * -(-rows // batch))

@@ -1,0 +1,53 @@
+"""What a search chose, as a recipe that `jal-hf train` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jal_hf.analysis.search_space import LEARNING_RATE
+from jal_hf.ground.files import write_text
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.recipes import load_recipe
+
+_NOT_IN_A_RECIPE = frozenset({"output_dir", "val_fraction", "overwrite", "resume", "fast", "preset"})
+
+
+def tuned_recipe(
+    config: RunConfig,
+    parameters: Mapping[str, Any],
+    best: Mapping[str, float],
+    score: float,
+    trials: int,
+) -> Mapping[str, Any]:
+    """The recipe of `config` with the best trial's values in place, four significant digits each."""
+    recipe = load_recipe(config.recipe)
+    named = {*recipe.settings, *config.asked} - _NOT_IN_A_RECIPE
+    values = {name: value for name, value in config.values.items() if name in named and value is not None}
+    chosen = {name: float(f"{value:.4g}") for name, value in best.items()}
+    rate = chosen.pop(LEARNING_RATE)
+    values |= {
+        "loss": config.loss,
+        "loss_args": {**dict(parameters), **chosen},
+        LEARNING_RATE: rate,
+        "weight_decay": config.training.get("weight_decay") or 0.0,
+        "l1_weight_decay": config.training.get("l1_weight_decay") or 0.0,
+    }
+    how = f"chosen by jal-hf tune in {trials} trials on a noisy validation split (accuracy there {score:.4f})"
+    return {
+        "description": f"{recipe.name} with {config.loss}, settings found by a search.",
+        **values,
+        "protocol": {
+            "paper": recipe.protocol.get("paper"),
+            "deviations": [*recipe.protocol.get("deviations", []), f"settings {how}"],
+        },
+        "sources": {**recipe.sources, "loss_args": how, LEARNING_RATE: how},
+    }
+
+
+def write_recipe(path: Path, recipe: Mapping[str, Any]) -> Path:
+    """Write the recipe as YAML; returns the path."""
+    return write_text(path, yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=100))

@@ -1,0 +1,98 @@
+"""The sections of a run's record that a trainer knows, before, during and after training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from jal_hf.ground.places import place_name
+from jal_hf.ground.record import RunRecord, Section, evaluation_figures
+from jal_hf.models import is_own_network, weights_source
+
+
+def progress_record(trainer: Any) -> RunRecord:
+    """The record of a run so far; `trainer.known_facts` holds the sections known from its start."""
+    sections: dict[str, Any] = {
+        "seed": trainer.args.seed,
+        "loss": loss_section(trainer),
+        "method": trainer.method.config() if trainer.method.name != "plain" else {},
+        "model": model_section(trainer.accelerator.unwrap_model(trainer.model)),
+        "training": training_section(trainer),
+        "metrics": {**evaluation_figures(trainer.state.log_history), "train": None},
+        "hardware": {
+            "device": str(trainer.args.device),
+            "reason": trainer.args.hardware_reason,
+            "world_size": trainer.args.world_size,
+        },
+        "finished": False,
+    }
+    for name, value in trainer.known_facts.items():
+        known = sections.get(name)
+        sections[name] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
+    return RunRecord.new(**sections)
+
+
+def loss_section(trainer: Any) -> Section:
+    """Name and parameters of the loss, and the decay beside it."""
+    parameters = dict(trainer.criterion.config())
+    return {
+        "name": parameters.pop("name"),
+        "params": parameters,
+        "preset": trainer.args.preset,
+        "l1_weight_decay": trainer.args.l1_weight_decay,
+    }
+
+
+def model_section(model: nn.Module) -> Section:
+    """Name, size and preprocessing of a model, as far as its config tells."""
+    config = getattr(model, "config", None)
+    preprocessing = getattr(config, "pretrained_cfg", None) or {}
+    channels, _, size = preprocessing.get("input_size") or (None, None, None)
+    architecture = getattr(config, "architecture", None)
+    source = weights_source(model)
+    return {
+        "name": architecture or getattr(config, "model_type", None) or type(model).__name__,
+        "architecture": architecture,
+        "own_network": is_own_network(architecture or ""),
+        "library": "timm" if architecture else "transformers" if config is not None else "torch",
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "num_labels": getattr(config, "num_labels", None),
+        "pretrained": source.pretrained if source else False,
+        "weights": {**source.to_dict(), "name": place_name(source.name)} if source else None,
+        "image_size": size,
+        "in_chans": channels,
+        "mean": list(preprocessing.get("mean") or ()) or None,
+        "std": list(preprocessing.get("std") or ()) or None,
+    }
+
+
+def training_section(trainer: Any) -> Section:
+    """How the model is trained, and how fast."""
+    args, state = trainer.args, trainer.state
+    global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    speed = trainer.throughput.images_per_second(global_batch)
+    runtimes = [line["train_runtime"] for line in state.log_history if "train_runtime" in line]
+    return {
+        "epochs": state.epoch,
+        "steps": state.global_step,
+        "global_batch_size": global_batch,
+        "world_size": args.world_size,
+        "precision": args.precision_name,
+        "channels_last": args.channels_last,
+        "torch_compile": args.torch_compile,
+        "seconds": round(float(runtimes[-1]), 2) if runtimes else 0.0,
+        "images_per_second": None if speed is None else round(speed, 1),
+        "data_wait_share": round(trainer.throughput.wait_share, 4),
+        "optimizer": str(getattr(args.optim, "value", args.optim))
+        + (f"({args.optim_args})" if args.optim_args else ""),
+        "learning_rate": args.learning_rate,
+        "lr_scheduler": args.epoch_schedule
+        or str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
+        "weight_decay": args.weight_decay,
+        "max_grad_norm": args.max_grad_norm,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps,
+        "skipped_steps": trainer.guard.skipped,
+        # seconds and images_per_second are those of the part after it
+        "resumed_from_step": trainer.checkpoints.resumed_from_step,
+    }
