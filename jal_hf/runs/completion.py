@@ -11,8 +11,8 @@ from jal_hf.analysis.run_plots import plot_run
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.model_card import write_card
 from jal_hf.models import export_model
-from jal_hf.runs.folder import forget_replaced
 from jal_hf.runs.recording import finished_record
+from jal_hf.runs.replacement import forget_replaced
 from jal_hf.training.trainer import RobustTrainer
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from jal_hf.training.schedules import EPOCH_SCHEDULES
 _PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
-@dataclass
+# The parent's repr leaves tokens out; one made by dataclass would show them.
+@dataclass(repr=False)
 class JALTrainingArguments(TrainingArguments):
     """Arguments of `JALTrainer`: all of `transformers.TrainingArguments`, and these.
 
@@ -111,6 +112,13 @@ class JALTrainingArguments(TrainingArguments):
     sync_batchnorm: bool = field(
         default=False, metadata={"help": "Compute batch-norm statistics over all processes (needs CUDA)."}
     )
+    save_seconds: float | None = field(
+        default=None,
+        metadata={
+            "help": "Also write a checkpoint when so many seconds have passed since the last one, for machines that "
+            "may be taken away at any time."
+        },
+    )
     overwrite: bool = field(
         default=False, metadata={"help": "Replace a run that is already in the output folder."}
     )
@@ -147,6 +155,8 @@ class JALTrainingArguments(TrainingArguments):
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}.")
         if self.on_nonfinite not in ("stop", "skip"):
             raise ValueError(f"on_nonfinite must be 'stop' or 'skip', got {self.on_nonfinite!r}.")
+        if self.save_seconds is not None and self.save_seconds <= 0:
+            raise ValueError(f"save_seconds must be more than 0, got {self.save_seconds}.")
         self.loss_args = parse_json_object("loss_args", self.loss_args)
         self.method_args = parse_json_object("method_args", self.method_args)
         self.epoch_schedule: str | None = None

@@ -19,7 +19,7 @@ from jal_hf.models import as_run_model, savable_weights
 from jal_hf.models.channels import channels_last, with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
-from jal_hf.training.checkpoints import CheckpointCallback
+from jal_hf.training.checkpoints import CheckpointCallback, begin_checkpoint, is_checkpoint_of
 from jal_hf.training.criterion import (
     at_least_one,
     classes_second,
@@ -30,7 +30,7 @@ from jal_hf.training.criterion import (
 )
 from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
-from jal_hf.training.failures import explained
+from jal_hf.training.failures import explained, resuming
 from jal_hf.training.host_memory import keep_freed_memory
 from jal_hf.training.inputs import BATCH_EXTRAS, RawImages, class_names_for, collate_batch, on_accelerator
 from jal_hf.training.methods import Method, StepView, create_method
@@ -138,7 +138,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         self._last_step: tuple[Tensor, Tensor] | None = None
         self._classes_last = False
         self._operations: dict[Any, int] = {}
-        self.checkpoints = CheckpointCallback(args.save_total_limit)
+        self.checkpoints = CheckpointCallback(args.save_total_limit, args.save_seconds)
         self.stop_signals = StopSignals()
         self.guard = NonFiniteGuard(args.on_nonfinite, self.criterion, self._sum_over_processes)
         self._method_state = MethodCallback(self.method, args.seed)
@@ -204,9 +204,14 @@ class RobustTrainer(OneCommitPush, Trainer):
         self.args.save_total_limit = None
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
+        self.checkpoints.has_begun = False
         self._method_state.prepare(self, resume_from_checkpoint)
         try:
-            with explained(str(self.args.output_dir)), self.stop_signals.caught():
+            with (
+                resuming(resume_from_checkpoint, lambda: self.checkpoints.has_begun),
+                explained(str(self.args.output_dir)),
+                self.stop_signals.caught(),
+            ):
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         finally:
             self.args.save_total_limit = limit
@@ -344,6 +349,16 @@ class RobustTrainer(OneCommitPush, Trainer):
         """As the parent's; what `model_init` gives is taken as a model that is given."""
         model: nn.Module = as_run_model(super().call_model_init(trial))
         return model
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent's; a checkpoint's folder says from its first moment on that it is ours."""
+        if (
+            output_dir
+            and self.args.should_save
+            and is_checkpoint_of(Path(output_dir), Path(self.args.output_dir))
+        ):
+            begin_checkpoint(Path(output_dir))
+        super().save_model(output_dir, _internal_call)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""
