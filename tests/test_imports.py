@@ -29,7 +29,7 @@ ROOMS = tuple(room for floor in FLOORS for room in floor)
 ONLY = {"hub": {"losses", "noise", "ground"}, "models": {"ground"}, "theory": {"losses", "ground"}}
 # Beyond the standard library; None means anything.
 THIRD_PARTY = {
-    "ground": set(),
+    "ground": {"PIL"},
     "losses": {"torch", "triton"},
     "theory": {"torch", "numpy", "scipy"},
     "noise": {"numpy", "datasets", "pyarrow", "torch", "PIL", "tqdm"},

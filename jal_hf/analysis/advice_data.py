@@ -8,6 +8,7 @@ import numpy as np
 
 from jal_hf.analysis.advice import NoiseFacts, kind_of_matrix
 from jal_hf.analysis.simple_model import SimpleEstimate, estimate_noise, small_image_features
+from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.noise import create_noise
 
 ESTIMATE_ROWS = 10_000
@@ -63,7 +64,7 @@ def estimated_noise(data: Any, folds: int = 5, seed: int = 0) -> tuple[NoiseFact
     if len(rows) > ESTIMATE_ROWS:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:ESTIMATE_ROWS])
         rows = rows.select(chosen)
-    features = small_image_features(rows[data.image_column][:])
+    features = small_image_features(stored_pictures(rows, data.image_column))
     labels = np.asarray(rows[data.label_column][:], dtype=np.int64)
     found = estimate_noise(features, labels, folds, seed)
     matrix = found.estimate.transition_matrix

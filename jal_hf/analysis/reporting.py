@@ -36,7 +36,7 @@ def _to_tensorboard(folder: Path, files: list[Path], step: int) -> None:
     # The trainer closed its own writer when training ended; a second one adds a file to the same run.
     with SummaryWriter(log_dir=str(folder)) as writer:
         for path in files:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=("PNG",)) as picture:
                 writer.add_image(
                     f"plots/{path.stem}", np.asarray(picture.convert("RGB")), step, dataformats="HWC"
                 )

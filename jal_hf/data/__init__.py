@@ -2,19 +2,6 @@
 
 from __future__ import annotations
 
-from jal_hf._lazy import lazy_exports
+import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {
-        "AUGMENTS": ".arguments",
-        "DataArguments": ".arguments",
-        "load_noisy_dataset": ".load",
-        "NoisyDatasetDict": ".containers",
-        "NoisyIterableDatasetDict": ".containers",
-        "make_image_dataset": ".pipeline",
-        "collate_images": ".collate",
-        "cache_folder": ".paths",
-        "UnreadableImageError": ".decode",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

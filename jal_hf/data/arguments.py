@@ -17,10 +17,10 @@ class DataArguments:
     dataset: str = field(
         default="digits",
         metadata={
-            "help": "Hub id (uoft-cs/cifar10), local folder (Hub layout, parquet files, class folders, "
-            "WebDataset "
-            "tar shards; a glob such as 'shards/train-*.tar' works too), the built-in 'digits', or "
-            "'webvision:FOLDER' / 'clothing1m:FOLDER' for those sets in their published form."
+            "help": "Hub id (uoft-cs/cifar10), local folder (Hub layout, parquet files, class folders, save_to_disk, "
+            "WebDataset tar shards; a glob such as 'shards/train-*.tar' works too), a CSV or parquet table of image "
+            "paths and labels, the built-in 'digits', or 'webvision:FOLDER' / 'clothing1m:FOLDER' for those sets in "
+            "their published form."
         },
     )
     dataset_config: str | None = field(
@@ -121,5 +121,13 @@ class DataArguments:
             "beforehand, "
             "drops and counts the bad ones, and still refuses more than 5 %%.",
             "choices": ["error", "skip"],
+        },
+    )
+    unlabelled: str = field(
+        default="error",
+        metadata={
+            "help": "Rows whose label is empty or -1: 'error' stops and names them; 'drop' leaves them out and "
+            "counts them.",
+            "choices": ["error", "drop"],
         },
     )

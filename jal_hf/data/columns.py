@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import datasets
+
+from jal_hf.ground.sentences import did_you_mean, listed
 
 IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture", "photo")
 LABEL_NAMES = ("label", "labels", "fine_label", "cls", "class", "target", "category", "y")
 EVAL_NAMES = ("test", "validation", "val", "valid", "dev", "eval")
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+"""What folders and tables of a split are called, to the split's name."""
 _RESERVED = ("clean_label", "index")
-
-
-def listed(names: Iterable[str]) -> str:
-    """'a, b, c', or a word for none."""
-    return ", ".join(repr(name) for name in names) or "none"
 
 
 def _asked(kind: str, name: str, existing: Sequence[str]) -> str:
     if name in existing:
         return name
-    near = difflib.get_close_matches(name, existing, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, existing)
     raise ValueError(f"There is no {kind} {name!r}.{hint} There are: {listed(existing)}.")
 
 
@@ -56,8 +56,25 @@ def is_encoded_image(feature: Any) -> bool:
     return isinstance(feature, dict) and set(feature) == {"bytes", "path"}
 
 
-def find_label_column(features: datasets.Features, asked: str | None = None) -> str:
+@overload
+def find_label_column(features: datasets.Features, asked: str | None = None) -> str: ...
+
+
+@overload
+def find_label_column(
+    features: datasets.Features, asked: str | None = None, *, is_needed: bool
+) -> str | None: ...
+
+
+def find_label_column(
+    features: datasets.Features, asked: str | None = None, *, is_needed: bool = True
+) -> str | None:
     """The column with the labels: the one asked for, else the only ClassLabel, else by a usual name.
+
+    Args:
+        features: columns and their types.
+        asked: name given by the user.
+        is_needed: False gives None where no column is known to hold labels, as in rows for prediction.
 
     Raises:
         ValueError: none or several fit; the sentence lists the columns.
@@ -70,6 +87,8 @@ def find_label_column(features: datasets.Features, asked: str | None = None) -> 
     named = [name for name in LABEL_NAMES if name in (typed or features)]
     if named:
         return named[0]
+    if not typed and not is_needed:
+        return None
     reason = (
         f"several columns hold class labels ({listed(typed)})"
         if typed

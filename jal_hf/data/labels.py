@@ -47,16 +47,12 @@ def read_labels(
     if len(split) == 0:
         raise ValueError(f"The split {split_name!r} is empty.")
     feature = split.features[column]
-    values = split.with_format("arrow", columns=[column])[:].column(column).combine_chunks()
-    if isinstance(values, pa.ChunkedArray):
-        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    values = _values(split, column)
     _refuse_missing(values, column, split_name)
     own = list(feature.names) if isinstance(feature, datasets.ClassLabel) and feature.names else None
     if pa.types.is_boolean(values.type):
         values, own = values.cast(pa.int64()), ["False", "True"]
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+    if _is_text(values.type):
         return _from_strings(values, column, split_name, names)
     if not pa.types.is_integer(values.type):
         raise ValueError(
@@ -71,6 +67,45 @@ def read_labels(
     return labels, known
 
 
+def _values(split: datasets.Dataset, column: str) -> pa.Array:
+    values = split.with_format("arrow", columns=[column])[:].column(column).combine_chunks()
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def unlabelled_rows(split: datasets.Dataset, column: str) -> npt.NDArray[np.bool_]:
+    """Which rows have no label, (N,): an empty cell, NaN, -1, or text of nothing but that."""
+    values = _values(split, column)
+    is_missing = pc.is_null(values, nan_is_null=pa.types.is_floating(values.type))
+    if _is_text(values.type):
+        is_missing = pc.or_kleene(
+            is_missing, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(["", "-1"], values.type))
+        )
+    elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        is_missing = pc.or_kleene(is_missing, pc.equal(values, pa.scalar(-1).cast(values.type, safe=False)))
+    return np.asarray(is_missing.fill_null(True).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def is_no_label(label: object) -> bool:
+    """Whether one value stands for no label: None, NaN, -1, or text of nothing but that."""
+    if isinstance(label, str):
+        return label.strip() in ("", "-1")
+    return label is None or label != label or label == -1
+
+
+def with_whole_numbers(split: datasets.Dataset, column: str) -> datasets.Dataset:
+    """The split with labels such as 2.0, which a table's empty cells make of 2, as integers again."""
+    values = _values(split, column)
+    if not pa.types.is_floating(values.type) or not pc.all(pc.equal(values, pc.floor(values))).as_py():
+        return split
+    return split.cast_column(column, datasets.Value("int64"))
+
+
 def _refuse_missing(values: pa.Array, column: str, split_name: str) -> None:
     is_missing = pc.is_null(values, nan_is_null=pa.types.is_floating(values.type)).to_numpy(
         zero_copy_only=False
@@ -80,7 +115,7 @@ def _refuse_missing(values: pa.Array, column: str, split_name: str) -> None:
         raise ValueError(
             f"The label column {column!r} of split {split_name!r} has {len(rows)} missing value(s) (None "
             f"or NaN), "
-            f"at {rows_text(rows)}; drop those rows or label them."
+            f"at {rows_text(rows)}; label them, or leave them out with unlabelled='drop'."
         )
 
 
@@ -89,10 +124,13 @@ def _from_strings(
 ) -> tuple[Labels, list[str]]:
     texts = values.to_pylist()
     known = sorted(set(texts)) if names is None else list(names)
-    if "" in known:
-        rows = [row for row, text in enumerate(texts) if text == ""]
+    none = [name for name in known if is_no_label(name)]
+    if none:
+        rows = [row for row, text in enumerate(texts) if text in none]
+        what = "empty text" if not none[0].strip() else repr(none[0])
         raise ValueError(
-            f"The label column {column!r} of split {split_name!r} holds empty text at {rows_text(rows)}."
+            f"The label column {column!r} of split {split_name!r} holds {what} at {rows_text(rows)}; label these "
+            "rows, or leave them out with unlabelled='drop'."
         )
     ids = {name: number for number, name in enumerate(known)}
     unseen = sorted({text for text in texts if text not in ids})
@@ -152,6 +190,7 @@ def _refuse_outside(labels: Labels, num_classes: int, column: str, split_name: s
             f"{num_classes}) "
             f"(such as {', '.join(map(str, found))}) at {rows_text(rows)}; a label is a class id in [0, "
             f"{num_classes}), or {IGNORE_INDEX} for a row to leave out."
+            + (" Rows whose -1 means no label are left out with unlabelled='drop'." if -1 in found else "")
         )
 
 
@@ -180,6 +219,24 @@ def label_warnings(labels: Labels, names: Sequence[str], split_name: str) -> lis
             f"{ignored} row(s) of split {split_name!r} carry {IGNORE_INDEX} and are left out of the loss."
         )
     return warnings
+
+
+def check_num_classes(names: Sequence[str], outputs: int) -> None:
+    """Nothing, where a model has an output for each class.
+
+    Args:
+        names: classes of the data.
+        outputs: number of the model's outputs.
+
+    Raises:
+        ValueError: the data has more classes.
+    """
+    if len(names) > outputs:
+        raise ValueError(
+            f"The data has {len(names)} classes ({listed(names[:_SHOWN])}"
+            f"{' and more' if len(names) > _SHOWN else ''}) and the model {outputs} outputs; create the model "
+            f"with num_labels={len(names)}."
+        )
 
 
 def with_labels(

@@ -10,10 +10,20 @@ from typing import Any
 
 import datasets
 
-from jal_hf.data.encoded import integer_column
-from jal_hf.noise import NoiseReport, add_label_noise, create_noise, noise_report
+from jal_hf.data.column_values import integer_column
+from jal_hf.data.columns import listed
+from jal_hf.noise import (
+    LabelNoise,
+    NoiseReport,
+    add_label_noise,
+    create_noise,
+    noise_report,
+    parse_noise_spec,
+)
 
 MANIFEST = "noise_manifest.json"
+CLEAN_BENCHMARKS = frozenset({"digits", "mnist", "fashionmnist", "cifar10", "cifar100"})
+"""Datasets whose published labels count as clean, by the last part of their name."""
 _FROM_MANIFEST = ("spec", "kind", "seed", "mode", "asked_rate", "expected_rate", "transition_matrix")
 
 
@@ -35,11 +45,67 @@ def read_manifest(folder: Path) -> Mapping[str, Any] | None:
     return manifest
 
 
+def resolved_noise(noise: LabelNoise | str | None, names: Sequence[str]) -> LabelNoise:
+    """The noise for labels of these classes, from an object, a spec, or None for no noise.
+
+    Raises:
+        ValueError: a spec that does not fit, or an object made for other classes.
+    """
+    if not isinstance(noise, LabelNoise):
+        return create_noise(noise or "none", num_classes=len(names), class_names=names)
+    if noise.num_classes not in (None, len(names)):
+        raise ValueError(
+            f"The noise {noise.spec!r} was made for {noise.num_classes} classes, the dataset has {len(names)}; "
+            "make it for these, or give its spec."
+        )
+    if noise.class_names is not None and list(noise.class_names) != list(names):
+        raise ValueError(
+            f"The noise {noise.spec!r} was made for the classes {listed(noise.class_names[:5])}, the dataset has "
+            f"{listed(names[:5])}; make it for these, or give its spec."
+        )
+    return noise
+
+
+def check_noise(noise: object) -> None:
+    """Nothing, for an object or a well-formed spec of noise, or None.
+
+    Raises:
+        ValueError: a spec that nothing fits.
+        TypeError: something else.
+    """
+    if isinstance(noise, str):
+        parse_noise_spec(noise)
+    elif noise is not None and not isinstance(noise, LabelNoise):
+        raise TypeError(
+            f"The noise is a spec such as 'symmetric:0.4', or what create_noise gives, not {type(noise).__name__}."
+        )
+
+
+def is_noise_known(
+    source_name: str,
+    asked: LabelNoise | str | None,
+    kind: str,
+    has_clean_labels: bool,
+) -> bool:
+    """Whether a report tells the noise of the labels, instead of only that none was added.
+
+    Args:
+        source_name: of the dataset, as the user gave it.
+        asked: noise as the user gave it; None where they named none.
+        kind: of the noise report.
+        has_clean_labels: the column `clean_label` stands beside them.
+    """
+    if has_clean_labels or kind != "none":
+        return True
+    name = source_name.rstrip("/").rsplit("/", 1)[-1].lower().replace("-", "").replace("_", "")
+    return asked is not None and name in CLEAN_BENCHMARKS
+
+
 def put_noise(
     train: datasets.Dataset,
     label_column: str,
     names: Sequence[str],
-    spec: str,
+    asked: LabelNoise | str | None,
     seed: int,
     manifest: Mapping[str, Any] | None,
     warnings: list[str],
@@ -53,19 +119,19 @@ def put_noise(
         train: rows with ClassLabel `label_column` and `index`.
         label_column: the labels to change.
         names: class names.
-        spec: noise spec.
+        asked: the noise, its spec, or None.
         seed: seed of the noise.
         manifest: of the folder the rows came from, or None.
         warnings: sentences are added here.
     """
-    noise = create_noise(spec, num_classes=len(names), class_names=names)
+    noise = resolved_noise(asked, names)
     if "clean_label" in train.column_names:
         if noise.kind != "none" and (
             manifest is None or (noise.spec, seed) != (manifest["spec"], manifest["seed"])
         ):
             made = "" if manifest is None else f" ({manifest['spec']}, seed {manifest['seed']})"
             warnings.append(
-                f"The noise {spec!r} was not added: the dataset carries noisy labels already{made}, beside "
+                f"The noise {noise.spec!r} was not added: the dataset carries noisy labels already{made}, beside "
                 "clean_label."
             )
         return train, _report_as_found(train, label_column, names, manifest, warnings)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datasets
 import numpy as np
 
+from jal_hf.data.column_values import integer_column, row_numbers
 from jal_hf.data.draws import selection_order
-from jal_hf.data.encoded import integer_column, row_numbers
 
 _SUBSET, _VALIDATION = 1, 2
 

@@ -62,7 +62,7 @@ def add_run(run: Path, target: Path) -> None:
     (target / "plots").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / "run.json", target / "run.json")
     for picture in sorted((run / "plots").glob("*.png")):
-        with Image.open(picture) as content:
+        with Image.open(picture, formats=("PNG",)) as content:
             few = content.convert("RGB").quantize(256, dither=Image.Dither.NONE)
         few.save(target / "plots" / picture.name, optimize=True)
 

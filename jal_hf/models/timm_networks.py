@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 import timm
 from torch import nn
 
+from jal_hf.ground.sentences import did_you_mean
 from jal_hf.models import networks
 
 
@@ -46,8 +46,7 @@ def _check_name(name: str) -> None:
             f"{name!r} is a path without a config.json, so no checkpoint. Give the folder of a saved model."
         )
     known = [*timm.list_models(), *timm.list_models(pretrained=True)]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    hint = did_you_mean(name, known, most=3)
     raise ValueError(
         f"No network is called {name!r}.{hint} Allowed are the {len(timm.list_models())} names of "
         "timm.list_models(), "

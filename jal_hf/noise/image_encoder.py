@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
 
+from jal_hf.ground.image_files import DECODE_ERRORS, open_encoded, unreadable
 from jal_hf.noise.class_maps import infer_class_map
 
 # Channel means and deviations of the training images, as in the papers' protocols.
@@ -55,8 +54,8 @@ class ImageEncoder:
         with open_image(image, row) as opened:
             try:
                 converted = opened.convert(self.mode)
-            except (OSError, SyntaxError, ValueError) as error:
-                raise ValueError(f"The image of row {row} cannot be decoded: {error}.") from error
+            except DECODE_ERRORS as error:
+                raise unreadable(None, row, error) from error
         if converted.size != self.size:
             converted = converted.resize(self.size, PILImage.Resampling.BILINEAR)
         pixels = np.asarray(converted, dtype=np.float64).reshape(*self.size[::-1], -1) / 255.0
@@ -66,26 +65,7 @@ class ImageEncoder:
 
 def open_image(image: Any, row: object) -> PILImage.Image:
     """Open an encoded image ({'bytes', 'path'}) or return a decoded one."""
-    if isinstance(image, PILImage.Image):
-        return image
-    if not isinstance(image, dict) or (image.get("bytes") is None and image.get("path") is None):
-        raise ValueError(f"Row {row} has no image; remove such rows first.")
-    content = image.get("bytes")
-    try:
-        if content is None:
-            return PILImage.open(image["path"])
-        return PILImage.open(io.BytesIO(content), formats=_format(content))
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"The image of row {row} cannot be read: {error}.") from error
-
-
-def _format(content: bytes) -> tuple[str] | None:
-    """The format that the first bytes name; None lets Pillow try all it knows, which takes longer."""
-    if content[:8] == b"\x89PNG\r\n\x1a\n":
-        return ("PNG",)
-    if content[:3] == b"\xff\xd8\xff":
-        return ("JPEG",)
-    return ("WEBP",) if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else None
+    return image if isinstance(image, PILImage.Image) else open_encoded(image, row)
 
 
 def is_grey(mode: str) -> bool:

@@ -45,6 +45,7 @@ def load_data(config: RunConfig, given: Any = None) -> Any:
         val_fraction=data.val_fraction,
         streaming=data.streaming,
         on_bad_image=data.on_bad_image,
+        unlabelled=data.unlabelled,
         seed=config.seed,
     )
 

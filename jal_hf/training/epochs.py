@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 _INNER = ("base_dataloader", "batch_sampler", "sampler")
 
@@ -17,9 +19,13 @@ class EpochCallback(TrainerCallback):
     the middle of an epoch would see another order.
     """
 
+    def __init__(self) -> None:
+        self._epoch: int | None = None
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self._epoch = None
         # The parent trains one step too many when it resumes after the last step of a run that ends within an epoch.
         if 0 < state.max_steps <= state.global_step:
             control.should_training_stop = True
@@ -32,7 +38,24 @@ class EpochCallback(TrainerCallback):
         train_dataloader: Any = None,
         **kwargs: Any,
     ) -> None:
-        set_epoch_everywhere(train_dataloader, int(state.epoch or 0))
+        # A stream's passes are no whole epochs of the state, whose fraction is of all steps; so they are counted.
+        self._epoch = int(state.epoch or 0) if self._epoch is None else self._epoch + 1
+        set_epoch_everywhere(train_dataloader, self._epoch)
+
+
+def place_in_stream(checkpoint: Path, accumulation_steps: int) -> tuple[int, int]:
+    """Passes over a stream that a checkpoint had finished, and batches of the next one that it had trained on.
+
+    The Trainer, which knows no length of a stream, takes all steps for one pass and would skip their batches in the
+    first; but it notes the pass and the batches, as a share of all steps, in the state's epoch.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        accumulation_steps: Batches in an optimizer step.
+    """
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    passes = int(state.epoch or 0)
+    return passes, round(((state.epoch or 0) - passes) * state.max_steps * accumulation_steps)
 
 
 def set_epoch_everywhere(dataloader: Any, epoch: int) -> None:

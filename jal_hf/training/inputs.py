@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,8 @@ import torch
 from torch import nn
 from transformers import default_data_collator
 
-from jal_hf.data import make_image_dataset
-from jal_hf.data.columns import LABEL_NAMES, find_image_column, find_label_column
+from jal_hf.data import prepare_dataset
+from jal_hf.data.columns import LABEL_NAMES
 from jal_hf.training.methods.method import Batch
 
 logger = logging.getLogger(__name__)
@@ -48,47 +47,27 @@ class RawImages:
     on_bad_image: str = "error"
 
     def ready(self, dataset: Any, *, train: bool) -> Any:
-        """The dataset as the Trainer takes it; a dict of splits gives a dict.
-
-        Anything that is no raw image dataset comes back as it is: torch datasets, datasets with a transform of
-        their own, tokenized text.
-        """
-        if isinstance(dataset, Mapping):
-            return {name: self.ready(part, train=train) for name, part in dataset.items()}
-        settings = getattr(getattr(self.model, "config", None), "pretrained_cfg", None)
-        if not settings or not self.is_raw(dataset):
-            return dataset
-        if train and self.augment is None:
+        """The dataset as the Trainer takes it; see `prepare_dataset`."""
+        config = getattr(self.model, "config", None)
+        names = getattr(config, "id2label", None) or {}
+        prepared = prepare_dataset(
+            dataset,
+            getattr(config, "pretrained_cfg", None),
+            train=train,
+            augment=self.augment or "none",
+            seed=self.seed,
+            label_column=self.label_column,
+            image_column=self.image_column,
+            class_names=[str(names[number]) for number in sorted(names)] or None,
+            device=self.device,
+            on_bad_image=self.on_bad_image,
+        )
+        if train and self.augment is None and prepared is not dataset:
             logger.warning(
                 "Training without augmentation: none was asked for. Give the trainer augment='crop-flip' (small "
                 "images) or 'randomresizedcrop' (photographs), or augment='none' to silence this line."
             )
-        channels, _, size = settings["input_size"]
-        return make_image_dataset(
-            dataset,
-            image_column=self.image_column or find_image_column(dataset.features),
-            label_column=self.label_column or find_label_column(dataset.features),
-            image_size=size,
-            in_chans=channels,
-            mean=settings["mean"],
-            std=settings["std"],
-            augment=self.augment or "none",
-            train=train,
-            seed=self.seed,
-            device=self.device,
-            on_bad_image=self.on_bad_image,
-        )
-
-    def is_raw(self, dataset: Any) -> bool:
-        """Whether this is a dataset whose images are still to be decoded."""
-        if isinstance(dataset, datasets.Dataset) and dataset.format["type"] == "custom":
-            return False
-        if not isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
-            return False
-        features = dataset.features or {}
-        return self.image_column is not None or any(
-            isinstance(feature, datasets.Image) for feature in features.values()
-        )
+        return prepared
 
 
 def class_names_for(model: nn.Module, dataset: Any, label_column: str | None = None) -> list[str] | None:

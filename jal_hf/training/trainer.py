@@ -28,7 +28,7 @@ from jal_hf.training.criterion import (
     label_count,
     logits_of,
 )
-from jal_hf.training.epochs import EpochCallback
+from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained
 from jal_hf.training.host_memory import keep_freed_memory
@@ -210,6 +210,23 @@ class RobustTrainer(OneCommitPush, Trainer):
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         finally:
             self.args.save_total_limit = limit
+
+    def _init_training_state(
+        self,
+        max_steps: int,
+        steps_per_epoch: int,
+        epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
+    ) -> tuple[int, int]:
+        """As the parent's, which takes all steps over a stream for one pass; no public method decides that."""
+        done: tuple[int, int] = super()._init_training_state(
+            max_steps, steps_per_epoch, epochs, resume_from_checkpoint, trial
+        )
+        if resume_from_checkpoint is None or has_length(self.train_dataset):
+            return done
+        passes, batches = place_in_stream(Path(resume_from_checkpoint), self.args.gradient_accumulation_steps)
+        return passes, 0 if self.args.ignore_data_skip else batches
 
     def compute_loss(
         self,

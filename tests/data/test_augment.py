@@ -10,17 +10,17 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
-from jal_hf.data.augment import BatchTransform, check_augment
-from jal_hf.data.colour import (
+from jal_hf.data.draws import keyed_uniforms
+from jal_hf.data.images.augmentation import BatchTransform, check_augment
+from jal_hf.data.images.colour import (
     adjust_brightness,
     adjust_contrast,
     adjust_hue,
     adjust_saturation,
     colour_jitter,
 )
-from jal_hf.data.crops import resized_crop_box
-from jal_hf.data.draws import keyed_uniforms
-from jal_hf.data.geometry import crop_flip_rotate
+from jal_hf.data.images.crops import resized_crop_box
+from jal_hf.data.images.geometry import crop_flip_rotate
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 

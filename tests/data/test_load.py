@@ -5,11 +5,12 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 
 from jal_hf.data import load_noisy_dataset
-from jal_hf.noise import add_label_noise
+from jal_hf.noise import add_label_noise, create_noise
 
 
 def test_digits_split_is_fixed_and_stratified() -> None:
@@ -113,3 +114,34 @@ def test_fingerprint_tells_other_labels_and_images_but_not_noise() -> None:
 def test_names_that_lead_nowhere_are_not_found(name: str) -> None:
     with pytest.raises(FileNotFoundError):
         load_noisy_dataset(name)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_noise_object_draws_the_labels_of_its_spec(streams: bool) -> None:
+    spec = "symmetric:0.4,mode=iid"
+    noise = create_noise(spec, num_classes=10)
+    by_object = load_noisy_dataset("digits", noise=noise, streaming=streams)
+    by_spec = load_noisy_dataset("digits", noise=spec, streaming=streams)
+    assert [row["label"] for row in by_object["train"]] == [row["label"] for row in by_spec["train"]]
+    assert by_object.noise_report == by_spec.noise_report
+
+
+def test_noise_for_other_classes_or_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="made for 5 classes, the dataset has 10"):
+        load_noisy_dataset("digits", noise=create_noise("symmetric:0.4", num_classes=5))
+    named = create_noise("symmetric:0.4", class_names=[f"class {number}" for number in range(10)])
+    with pytest.raises(ValueError, match="made for the classes 'class 0'"):
+        load_noisy_dataset("digits", noise=named)
+    with pytest.raises(TypeError, match="not float"):
+        load_noisy_dataset("digits", noise=0.4)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["split", "dict", "streams", "one stream"])
+def test_datasets_objects_load_like_their_name(form: str) -> None:
+    named = datasets.DatasetDict(load_noisy_dataset("digits"))
+    streams = datasets.IterableDatasetDict({name: rows.to_iterable_dataset() for name, rows in named.items()})
+    given = {"split": named["train"], "dict": named, "streams": streams, "one stream": streams["train"]}[form]
+    data = load_noisy_dataset(given, noise="symmetric:0.4,mode=iid")
+    wanted = load_noisy_dataset("digits", noise="symmetric:0.4,mode=iid")
+    assert ("test" in data) == (form in ("dict", "streams"))
+    assert [row["label"] for row in data["train"]] == wanted["train"]["label"][:]

@@ -20,7 +20,7 @@ from jal_hf.data import (
     load_noisy_dataset,
     make_image_dataset,
 )
-from jal_hf.data.arrays import decoded_array
+from jal_hf.data.images.decoded_arrays import decoded_array
 from tests.data.conftest import colour_images, encoded
 
 GREY: dict[str, Any] = {"image_size": 8, "in_chans": 1, "mean": [0.3], "std": [0.4]}
@@ -98,7 +98,9 @@ def test_augmentation_follows_the_row_number_not_the_position() -> None:
 def test_images_are_decoded_once_and_shared_by_noisy_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     clean, noisy = load_noisy_dataset("digits"), load_noisy_dataset("digits", noise="pairflip:0.3")
     decoded_array(clean["train"], "image", 8, 1)
-    monkeypatch.setattr("jal_hf.data.arrays.open_image", lambda *_, **__: pytest.fail("decoded again"))
+    monkeypatch.setattr(
+        "jal_hf.data.images.decoded_arrays.open_image", lambda *_, **__: pytest.fail("decoded again")
+    )
     again = decoded_array(noisy["train"], "image", 8, 1)
     assert isinstance(again, np.memmap)
     assert np.array_equal(again[5, :, :, 0], np.asarray(clean["train"][5]["image"]))

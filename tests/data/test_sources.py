@@ -146,3 +146,19 @@ def test_dataset_objects_are_taken_as_they_are() -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
     data = load_noisy_dataset(datasets.Dataset.from_dict(rows, features=features))
     assert data.class_names == ["0", "1"]
+
+
+def test_image_folder_class_is_the_top_folder_whatever_lies_below(image_folder: Path) -> None:
+    for name in ("cat", "dog"):
+        save_picture(image_folder / "train" / name / "more/deep/9.png", 77)
+    data = load_noisy_dataset(str(image_folder))
+    assert data.class_names == ["cat", "dog"]
+    assert data["train"]["label"][:] == [0] * 7 + [1] * 7
+
+
+def test_tar_shards_take_class_names_and_mixed_endings(write_tar: Callable[..., Path]) -> None:
+    write_tar("train-0.tar", ["cat", "dog"])
+    folder = write_tar("train-1.tar", ["dog", "cat"], first=2, form="json").parent
+    data = load_noisy_dataset(str(folder))
+    assert data.class_names == ["cat", "dog"]
+    assert data["train"]["label"][:] == [0, 1, 1, 0]

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from jal_hf.data import UnreadableImageError, collate_images, load_noisy_dataset, make_image_dataset
+from jal_hf.data import collate_images, load_noisy_dataset, make_image_dataset
+from jal_hf.ground.image_files import UnreadableImageError
 from tests.data.conftest import colour_images
 
 

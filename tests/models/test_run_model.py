@@ -21,9 +21,9 @@ from transformers import (
     pipeline,
 )
 
+from jal_hf import JALTrainer, JALTrainingArguments
 from jal_hf.models import RunTimmModel, as_run_model, create_model, export_model, savable_weights
 from jal_hf.models.preprocessing import Preprocessing
-from jal_hf import JALTrainer, JALTrainingArguments
 
 
 class Plain(nn.Module):

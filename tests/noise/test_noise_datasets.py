@@ -292,7 +292,7 @@ def test_instance_noise_asks_for_images_of_one_size(rows: Dataset) -> None:
     broken = Dataset.from_dict(
         {"image": [{"bytes": b"no image", "path": None}] * 10, "label": [0] * 10}, features=features
     )
-    with pytest.raises(ValueError, match="row 0 cannot be read"):
+    with pytest.raises(ValueError, match="Row 0 is not a readable image"):
         add_label_noise(broken, noise)
 
 

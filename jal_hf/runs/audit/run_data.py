@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import nn
 
+from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.ground.record import RunRecord
 from jal_hf.models import create_model
 from jal_hf.noise import labels_sha256
@@ -35,8 +36,7 @@ class RunData:
 
     def picture(self, position: int) -> Image.Image:
         """The image of the row at this position, as the dataset stores it."""
-        image = self.data["train"][position][self.data.image_column]
-        return image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image, dtype=np.uint8))
+        return stored_pictures(self.data["train"], self.data.image_column, [position])[0]
 
 
 def load_run_data(

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-# Pillow warns from here on; pictures of this size are damaged headers, or attacks.
-_MOST_PIXELS = 89_478_485
-
-_MARKS = ((b"\x89PNG", ("PNG",)), (b"\xff\xd8\xff", ("JPEG", "MPO")))
-
-Encoded = Mapping[str, Any]
-"""A row of `datasets.Image(decode=False)`: {"bytes": bytes | None, "path": str | None}."""
-
-
-class UnreadableImageError(ValueError):
-    """An image that cannot be decoded; the message names its row."""
+from jal_hf.ground.image_files import DECODE_ERRORS, Encoded, UnreadableImageError, open_encoded, unreadable
 
 
 def open_image(encoded: Encoded | None, channels: int, row: int, draft: int | None = None) -> Image.Image:
@@ -36,37 +22,14 @@ def open_image(encoded: Encoded | None, channels: int, row: int, draft: int | No
         UnreadableImageError: nothing there, not an image, truncated, or too large to be one.
     """
     try:
-        if encoded is None or (encoded.get("bytes") is None and encoded.get("path") is None):
-            raise UnreadableImageError(f"Row {row} holds no image (the cell is empty).")
-        data = encoded.get("bytes")
-        source = io.BytesIO(data) if data is not None else encoded["path"]
-        with Image.open(source, formats=_formats(data)) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise ValueError(f"it claims {image.width} x {image.height} pixels")
+        with open_encoded(encoded, row) as image:
             if draft is not None:
                 image.draft("L" if channels == 1 else "RGB", (draft, draft))
             return _as_mode(image, channels)
     except UnreadableImageError:
         raise
-    except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"Row {row}{_place(encoded)} holds no image of a known format.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, Image.DecompressionBombError) as error:
-        # Pillow's readers raise any of these on damaged files; SyntaxError is its "not this format" for PNG
-        # chunks.
-        raise UnreadableImageError(f"Row {row}{_place(encoded)} is not a readable image: {error}.") from error
-
-
-def _formats(data: bytes | None) -> tuple[str, ...] | None:
-    """The format that the first bytes tell; None lets Pillow try all its readers, which takes longer than to decode."""
-    if data is None:
-        return None
-    if data[8:12] == b"WEBP":
-        return ("WEBP",)
-    return next((formats for mark, formats in _MARKS if data.startswith(mark)), None)
-
-
-def _place(encoded: Encoded | None) -> str:
-    return f" ({encoded['path']})" if encoded and encoded.get("path") else ""
+    except DECODE_ERRORS as error:
+        raise unreadable(encoded, row, error) from error
 
 
 def _as_mode(image: Image.Image, channels: int) -> Image.Image:

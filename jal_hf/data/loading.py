@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 
-from jal_hf.data.bad_images import without_unreadable
-from jal_hf.data.checks import dataset_fingerprint, shared_rows
-from jal_hf.data.columns import choose_splits, find_image_column, find_label_column, is_encoded_image
-from jal_hf.data.containers import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
-from jal_hf.data.encoded import integer_column
-from jal_hf.data.labels import label_warnings, read_labels, with_labels
-from jal_hf.data.load_stream import load_stream
-from jal_hf.data.noisy_labels import put_noise
-from jal_hf.data.open_source import ReadOptions, can_count_labels, open_source
+from jal_hf.data.checked_splits import checked_split, labelled_rows
+from jal_hf.data.column_values import integer_column
+from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
+from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
+from jal_hf.data.duplicates import find_duplicates
+from jal_hf.data.fingerprint import dataset_fingerprint
+from jal_hf.data.images.unreadable_images import without_unreadable
+from jal_hf.data.labels import label_warnings
+from jal_hf.data.noisy_labels import check_noise, is_noise_known, put_noise
+from jal_hf.data.readers.dataset_forms import can_count_labels, read_source
+from jal_hf.data.readers.source import ReadOptions
+from jal_hf.data.stream_loading import load_stream
 from jal_hf.data.subsets import check_fraction, cut_validation, take_subset
-from jal_hf.noise import parse_noise_spec
+from jal_hf.noise import LabelNoise
 
 
 def load_noisy_dataset(
@@ -30,13 +32,14 @@ def load_noisy_dataset(
     image_column: str | None = None,
     label_column: str | None = None,
     num_classes: int | None = None,
-    noise: str = "none",
+    noise: LabelNoise | str | None = None,
     noise_seed: int = 0,
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     val_fraction: float = 0.0,
     streaming: bool = False,
     on_bad_image: str = "error",
+    unlabelled: str = "error",
     seed: int = 0,
 ) -> NoisyDatasetDict | NoisyIterableDatasetDict:
     """Load a dataset, check its labels in one pass, and put label noise on the training split.
@@ -47,21 +50,23 @@ def load_noisy_dataset(
 
     Args:
         dataset: `digits`, Hub id, local folder or file, `webvision:FOLDER`, `clothing1m:FOLDER`, tar shards,
-            or a Hugging Face dataset object.
+            or a Hugging Face dataset object. A table (CSV, TSV, JSON lines, parquet) may name image files: from its
+            own folder, or by absolute paths.
         dataset_config: configuration of a Hub dataset.
         train_split: split to train on; default `train`.
         eval_split: split to test on; default `test`, else a validation split.
         image_column: default: found by type and usual names.
         label_column: the same.
         num_classes: only for streams whose classes cannot be counted.
-        noise: noise spec; see `create_noise`. Labels that came noisy (with `clean_label`) are used as they
-            are.
+        noise: a spec or an object of `create_noise`; None or `none` adds nothing. Labels that came noisy (with
+            `clean_label`) are used as they are.
         noise_seed: seed of the noise.
         max_train_samples: number of training rows, drawn by `seed`.
         max_eval_samples: number of test rows, drawn by `seed`.
         val_fraction: share of the training rows for `validation`, stratified by noisy label.
         streaming: give iterable datasets.
         on_bad_image: `error`, or `skip` to drop and count unreadable images (at most 5 %).
+        unlabelled: `error`, or `drop` to leave out and count rows whose label is empty or -1.
         seed: seed of subset and validation split.
 
     Returns:
@@ -74,11 +79,13 @@ def load_noisy_dataset(
         FileNotFoundError: no such dataset.
     """
     check_fraction(val_fraction)
-    parse_noise_spec(noise)
+    check_noise(noise)
     if on_bad_image not in ("error", "skip"):
         raise ValueError(f"on_bad_image is 'error' or 'skip', not {on_bad_image!r}.")
-    options = ReadOptions(dataset_config, streaming, num_classes, on_bad_image)
-    source = open_source(dataset, options)
+    if unlabelled not in ("error", "drop"):
+        raise ValueError(f"unlabelled is 'error' or 'drop', not {unlabelled!r}.")
+    options = ReadOptions(dataset_config, streaming, num_classes, on_bad_image, image_column)
+    source = read_source(dataset, options)
     if any(isinstance(split, datasets.IterableDataset) for split in source.splits.values()):
         if val_fraction:
             raise ValueError(
@@ -88,7 +95,7 @@ def load_noisy_dataset(
             source, train_split=train_split, eval_split=eval_split, image_column=image_column,
             label_column=label_column, num_classes=num_classes, noise=noise, noise_seed=noise_seed,
             max_train_samples=max_train_samples, max_eval_samples=max_eval_samples,
-            can_count=can_count_labels(dataset),
+            can_count=can_count_labels(dataset), unlabelled=unlabelled,
         )  # fmt: skip
     train_name, eval_name = choose_splits(
         list(source.splits), train_split or source.train_split, eval_split or source.eval_split
@@ -97,7 +104,10 @@ def load_noisy_dataset(
     image_column = find_image_column(raw_train.features, image_column)
     label_column = find_label_column(raw_train.features, label_column)
     warnings = list(source.warnings)
-    train, names = _checked_split(raw_train, train_name, image_column, label_column, None, warnings)
+    raw_train, unlabelled_count = labelled_rows(raw_train, train_name, label_column, unlabelled, warnings)
+    if unlabelled_count and len(raw_train) == 0:
+        raise ValueError(f"No row of split {train_name!r} has a label in {label_column!r}.")
+    train, names = checked_split(raw_train, train_name, image_column, label_column, None, warnings)
     warnings += label_warnings(integer_column(train, label_column), names, train_name)
     splits: dict[str, datasets.Dataset] = {}
     skipped = source.missing_images
@@ -105,23 +115,24 @@ def load_noisy_dataset(
         train, count = without_unreadable(train, image_column, train_name)
         skipped += count
     train = take_subset(train, max_train_samples, seed, "training")
+    given = train
     train, report = put_noise(train, label_column, names, noise, noise_seed, source.manifest, warnings)
     splits["train"], validation = cut_validation(train, label_column, val_fraction, seed)
     if raw_test is not None:
-        test, _ = _checked_split(raw_test, str(eval_name), image_column, label_column, names, warnings)
+        raw_test, count = labelled_rows(raw_test, str(eval_name), label_column, unlabelled, warnings)
+        unlabelled_count += count
+    if raw_test is not None and (len(raw_test) > 0 or not count):
+        test, _ = checked_split(raw_test, str(eval_name), image_column, label_column, names, warnings)
         if on_bad_image == "skip":
             test, count = without_unreadable(test, image_column, str(eval_name))
             skipped += count
         splits["test"] = take_subset(test, max_eval_samples, seed, "evaluation")
-        if (shared := shared_rows(train, splits["test"], image_column)) > 0:
-            warnings.append(
-                f"{shared} row(s) of split {eval_name!r} hold an image that is also in {train_name!r}."
-            )
+    tests = {str(eval_name): splits["test"]} if "test" in splits else {}
+    duplicates = find_duplicates({train_name: given, **tests}, image_column, label_column)
+    warnings += duplicates.sentences()
     for extra in source.more_tests:
         if extra != eval_name:
-            split, _ = _checked_split(
-                source.splits[extra], extra, image_column, label_column, names, warnings
-            )
+            split, _ = checked_split(source.splits[extra], extra, image_column, label_column, names, warnings)
             splits[extra] = take_subset(split, max_eval_samples, seed, "evaluation")
     if validation is not None:
         splits["validation"] = validation
@@ -129,58 +140,18 @@ def load_noisy_dataset(
         [train, *([splits["test"]] if "test" in splits else [])], image_column, label_column, names
     )
     facts = DatasetFacts(
-        source.name, image_column, label_column, tuple(names), report, fingerprint,
-        skipped, tuple(warnings),
-    )  # fmt: skip
+        name=source.name,
+        image_column=image_column,
+        label_column=label_column,
+        class_names=tuple(names),
+        noise_report=report,
+        fingerprint=fingerprint,
+        skipped_images=skipped,
+        warnings=tuple(warnings),
+        noise_known=is_noise_known(source.name, noise, report.kind, "clean_label" in train.column_names),
+        unlabelled_rows=unlabelled_count,
+        shared_rows=sum(duplicates.shared.values()),
+        contradicting_rows=duplicates.contradicting,
+        folder=source.folder,
+    )
     return NoisyDatasetDict(splits, facts)
-
-
-def _checked_split(
-    split: datasets.Dataset,
-    split_name: str,
-    image_column: str,
-    label_column: str,
-    names: list[str] | None,
-    warnings: list[str],
-) -> tuple[datasets.Dataset, list[str]]:
-    """The split with an Image column, a ClassLabel column and the column `index`."""
-    for column in (image_column, label_column):
-        if column not in split.column_names:
-            raise ValueError(
-                f"Split {split_name!r} has no column {column!r}; it has {', '.join(split.column_names)}."
-            )
-    labels, names = read_labels(split, label_column, split_name, names)
-    split = with_labels(split.with_format(None), label_column, labels, names)
-    if not isinstance(split.features[image_column], datasets.Image):
-        if not is_encoded_image(split.features[image_column]):
-            raise ValueError(
-                f"The column {image_column!r} of split {split_name!r} holds "
-                f"{split.features[image_column]}, not images."
-            )
-        split = split.cast_column(image_column, datasets.Image())
-    return _with_index(_with_clean_labels(split, split_name, names), split_name, warnings), names
-
-
-def _with_clean_labels(split: datasets.Dataset, split_name: str, names: list[str]) -> datasets.Dataset:
-    """`clean_label` checked like the labels; dropped where a split has the column but nothing in it."""
-    if "clean_label" not in split.column_names:
-        return split
-    if split.select_columns(["clean_label"]).with_format("arrow")[:].column(0).null_count == len(split):
-        return split.remove_columns(["clean_label"])
-    clean, _ = read_labels(split, "clean_label", split_name, names)
-    return with_labels(split, "clean_label", clean, names)
-
-
-def _with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -> datasets.Dataset:
-    """Keep a column `index` that numbers the rows; make one otherwise."""
-    if "index" in split.column_names:
-        feature = split.features["index"]
-        if isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint")):
-            values = integer_column(split, "index")
-            if len(np.unique(values)) == len(values) and values.min() >= 0:
-                return split
-        warnings.append(
-            f"The column 'index' of split {split_name!r} does not number the rows; it was replaced."
-        )
-        split = split.remove_columns(["index"])
-    return split.add_column("index", np.arange(len(split), dtype=np.int64))

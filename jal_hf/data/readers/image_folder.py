@@ -1,4 +1,8 @@
-"""Images in class folders: FOLDER/train/CLASS/*.jpg, FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg."""
+"""Images in class folders: FOLDER/train/CLASS/*.jpg, FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg.
+
+The imagefolder builder of `datasets` drops all labels where a class folder has subfolders, gives classes that only
+the test split has an output, and takes endings of formats that are not decoded here, so it is not used.
+"""
 
 from __future__ import annotations
 
@@ -7,44 +11,17 @@ from pathlib import Path
 
 import datasets
 
-from jal_hf.data.columns import listed
-from jal_hf.data.source import Source
-
-IMAGE_ENDINGS = frozenset(
-    [
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
-_SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
+from jal_hf.data.columns import SPLIT_NAMES, listed
+from jal_hf.data.readers.source import Source
+from jal_hf.ground.image_files import has_image_ending, regular_files
 
 
 def split_folders(path: Path) -> dict[str, Path]:
     """Subfolders named after a split, by split name."""
     found = {}
     for entry in sorted(path.iterdir()):
-        if entry.is_dir() and entry.name.lower() in _SPLIT_FOLDERS:
-            found[_SPLIT_FOLDERS[entry.name.lower()]] = entry
+        if entry.is_dir() and entry.name.lower() in SPLIT_NAMES:
+            found[SPLIT_NAMES[entry.name.lower()]] = entry
     return found
 
 
@@ -61,7 +38,7 @@ def _subfolders(path: Path) -> list[Path]:
 
 def _holds_image(folder: Path) -> bool:
     names = (name for _, _, files in os.walk(folder) for name in files)
-    return any(Path(name).suffix.lower() in IMAGE_ENDINGS for name in names)
+    return any(has_image_ending(name) for name in names)
 
 
 def read_image_folder(name: str, path: Path) -> Source:
@@ -85,29 +62,35 @@ def read_image_folder(name: str, path: Path) -> Source:
                 f"The folder {root} has class folders that {roots[first]} has not: {listed(unseen[:5])}. "
                 "The model would have no output for them."
             )
-        paths, labels, others = _files(root, classes)
-        if others:
-            warnings.append(
-                f"{others} file(s) in {root.name!r} are no images by their ending and were left out."
-            )
+        paths, labels = _files(root, classes, warnings)
         splits[split_name] = image_rows(paths, labels, classes)
-    return Source(name, splits, warnings=tuple(warnings))
+    return Source(name, splits, warnings=tuple(warnings), folder=str(path))
 
 
-def _files(root: Path, classes: list[str]) -> tuple[list[str], list[int], int]:
+def _files(root: Path, classes: list[str], warnings: list[str]) -> tuple[list[str], list[int]]:
     paths: list[str] = []
     labels: list[int] = []
-    others = 0
+    others = irregular = 0
     for label, class_name in enumerate(classes):
         for folder, subfolders, files in os.walk(root / class_name):
             subfolders.sort()
+            regular = regular_files(folder)
             for file in sorted(files):
-                if Path(file).suffix.lower() in IMAGE_ENDINGS and not file.startswith("."):
+                if not has_image_ending(file) or file.startswith("."):
+                    others += 1
+                elif file not in regular:
+                    irregular += 1
+                else:
                     paths.append(os.path.join(folder, file))
                     labels.append(label)
-                else:
-                    others += 1
-    return paths, labels, others
+    if others:
+        warnings.append(f"{others} file(s) in {root.name!r} are no images by their ending and were left out.")
+    if irregular:
+        warnings.append(
+            f"{irregular} entr{'y' if irregular == 1 else 'ies'} in {root.name!r} named like images are no regular "
+            "files (pipes, devices, broken links) and were left out."
+        )
+    return paths, labels
 
 
 def image_rows(paths: list[str], labels: list[int], class_names: list[str]) -> datasets.Dataset:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from jal_hf.data.augment import BATCH_DRAWS
-from jal_hf.data.decode import Encoded, centre_crop, open_image, resize_shorter_side, to_array
 from jal_hf.data.draws import keyed_uniforms
+from jal_hf.data.images.augmentation import BATCH_DRAWS
+from jal_hf.data.images.decoding import centre_crop, open_image, resize_shorter_side, to_array
+from jal_hf.ground.image_files import Encoded
 
 _ATTEMPTS = 10
 _SCALE = (0.08, 1.0)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from jal_hf.data.augment import BatchTransform
-from jal_hf.data.collate import Batch
-from jal_hf.data.crops import ImageCrop
-from jal_hf.data.encoded import encoded_column
+from jal_hf.data.images.augmentation import BatchTransform
+from jal_hf.data.images.batches import Batch
+from jal_hf.data.images.crops import ImageCrop
+from jal_hf.data.images.encoded import encoded_column
 
 
 class EpochCounter:

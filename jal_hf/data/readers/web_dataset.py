@@ -1,10 +1,14 @@
-"""WebDataset folders and globs as splits."""
+"""WebDataset folders and globs as splits.
+
+The webdataset builder of `datasets` fails on class names in .cls files, on samples of mixed endings or without a
+label, and on pipes, which it opens twice, so it is not used.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,9 @@ import datasets
 from datasets.exceptions import DatasetsError
 
 from jal_hf.data.columns import EVAL_NAMES
-from jal_hf.data.image_folder import split_folders
-from jal_hf.data.source import Source
-from jal_hf.data.tar_shards import is_pipe, iterate_tar
+from jal_hf.data.readers.image_folder import split_folders
+from jal_hf.data.readers.source import Source
+from jal_hf.data.readers.tar_shards import is_pipe, iterate_tar
 
 _ENDINGS = (".tar", ".tar.gz", ".tgz")
 
@@ -74,7 +78,7 @@ def read_web_dataset(
                 "key": datasets.Value("string"),
             }
         )
-        options: dict[str, Any] = {"shards": paths, "is_text": [is_text] * len(paths)}
+        options: dict[str, list[Any]] = {"shards": paths, "is_text": [is_text] * len(paths)}
         if streaming:
             splits[split] = datasets.IterableDataset.from_generator(
                 _rows, features=features, gen_kwargs=options
@@ -86,7 +90,7 @@ def read_web_dataset(
     return Source(name, splits)
 
 
-def _cached(name: str, features: datasets.Features, options: dict[str, Any]) -> datasets.Dataset:
+def _cached(name: str, features: datasets.Features, options: dict[str, list[Any]]) -> datasets.Dataset:
     try:
         return datasets.Dataset.from_generator(_rows, features=features, gen_kwargs=options)
     except DatasetsError as error:
@@ -102,7 +106,9 @@ def _has_text_labels(paths: list[str]) -> bool:
     )
 
 
-def _rows(shards: list[str], is_text: list[bool], state: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def _rows(
+    shards: list[str], is_text: list[bool], state: list[str] | None = None
+) -> Iterator[Mapping[str, Any]]:
     for shard, as_text in zip(shards, is_text, strict=True):
         for sample in iterate_tar(shard):
             label = str(sample.label) if as_text and sample.label is not None else sample.label

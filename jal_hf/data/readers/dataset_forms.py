@@ -1,4 +1,4 @@
-"""Find out what a dataset name means and read it."""
+"""The forms that a dataset can have, told from its name, and each one's reader."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import glob
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +13,21 @@ import datasets
 import pyarrow as pa
 from datasets.exceptions import DatasetsError
 
-from jal_hf.data.clothing1m import is_clothing1m, read_clothing1m
 from jal_hf.data.columns import listed
-from jal_hf.data.digits import load_digits
-from jal_hf.data.image_folder import looks_like_image_folder, read_image_folder
 from jal_hf.data.noisy_labels import read_manifest
-from jal_hf.data.source import Source
-from jal_hf.data.web_dataset import read_web_dataset, tar_files
-from jal_hf.data.webvision import is_webvision, read_webvision
+from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
+from jal_hf.data.readers.digits import load_digits
+from jal_hf.data.readers.image_folder import looks_like_image_folder, read_image_folder
+from jal_hf.data.readers.image_table import TABLE_FORMS, read_image_table, table_files
+from jal_hf.data.readers.loaded import first_line, load, load_files
+from jal_hf.data.readers.source import ReadOptions, Source, Splits
+from jal_hf.data.readers.web_dataset import read_web_dataset, tar_files
+from jal_hf.data.readers.webvision import is_webvision, read_webvision
 
-_READERS_BY_ENDING = {
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".csv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-}
-
-
-_LISTED = ("webvision", "clothing1m")
+_PUBLISHED = ("webvision", "clothing1m")
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """What a reader may need to know beside the name.
-
-    Attributes:
-        config: configuration name of a Hub dataset.
-        streaming: rows come as they are read.
-        num_classes: number of classes of a stream that cannot be counted.
-        on_bad_image: `error` or `skip`, for listed files that are absent.
-    """
-
-    config: str | None = None
-    streaming: bool = False
-    num_classes: int | None = None
-    on_bad_image: str = "error"
-
-
-def open_source(dataset: Any, options: ReadOptions) -> Source:
+def read_source(dataset: Any, options: ReadOptions) -> Source:
     """Read a dataset from wherever its name points to; no code of the dataset is ever run.
 
     Args:
@@ -72,7 +47,7 @@ def open_source(dataset: Any, options: ReadOptions) -> Source:
     if name == "digits":
         return Source(name, _maybe_streamed(load_digits(), options))
     prefix, _, rest = name.partition(":")
-    if prefix in _LISTED and name != prefix:
+    if prefix in _PUBLISHED and name != prefix:
         return _published(name, prefix, rest, options)
     if files := tar_files(name):
         return read_web_dataset(name, files, streaming=options.streaming, num_classes=options.num_classes)
@@ -87,7 +62,7 @@ def open_source(dataset: Any, options: ReadOptions) -> Source:
             f"'uoft-cs/cifar10', or "
             "the built-in 'digits'."
         )
-    return Source(name, _load(name, name, options))
+    return Source(name, load(name, name, options.config, streaming=options.streaming))
 
 
 def can_count_labels(dataset: Any) -> bool:
@@ -104,9 +79,9 @@ def _looks_like_path(name: str) -> bool:
     return is_odd or Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
 
 
-def _maybe_streamed(splits: Mapping[str, datasets.Dataset], options: ReadOptions) -> dict[str, Any]:
+def _maybe_streamed(splits: Splits, options: ReadOptions) -> Splits:
     if not options.streaming:
-        return dict(splits)
+        return splits
     return {name: split.to_iterable_dataset() for name, split in splits.items()}
 
 
@@ -155,51 +130,32 @@ def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
         return _published(name, "clothing1m", str(path), options)
     if not _has_data_files(path) and looks_like_image_folder(path):
         return _streamed(read_image_folder(name, path), options)
-    return Source(name, _load(name, str(path), options), manifest=read_manifest(path))
+    if (tables := table_files(path)) and (source := read_image_table(name, tables, options)):
+        return _streamed(source, options)
+    splits = load(name, str(path), options.config, streaming=options.streaming)
+    return Source(name, splits, manifest=read_manifest(path))
 
 
 def _has_data_files(path: Path) -> bool:
-    """Whether tables or metadata describe the folder, so that `datasets` knows best how to read it."""
-    endings = {".parquet", ".arrow", ".csv", ".json", ".jsonl"}
-    return any(entry.suffix.lower() in endings for level in ("*", "*/*") for entry in path.glob(level))
+    """Whether tables or metadata describe the folder, so that its class folders are not all there is to it."""
+    return any(entry.suffix.lower() in TABLE_FORMS for level in ("*", "*/*") for entry in path.glob(level))
 
 
 def _saved_to_disk(name: str, path: Path) -> dict[str, datasets.Dataset]:
     try:
         loaded = datasets.load_from_disk(str(path))
     except (DatasetsError, OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise ValueError(f"The dataset saved in {name!r} cannot be read: {_first_line(error)}") from error
+        raise ValueError(f"The dataset saved in {name!r} cannot be read: {first_line(error)}") from error
     return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
 
 
 def _from_file(name: str, path: Path, options: ReadOptions) -> Source:
-    reader = _READERS_BY_ENDING.get(path.suffix.lower())
-    if reader is None:
+    ending = path.suffix.lower()
+    if ending not in TABLE_FORMS:
         raise ValueError(
             f"The file {name!r} is of no kind that holds a dataset; a single file may be "
-            f"{', '.join(sorted(_READERS_BY_ENDING))}, or give a folder."
+            f"{', '.join(sorted(TABLE_FORMS))}, or give a folder."
         )
-    return Source(
-        name, _load(name, reader, dataclasses.replace(options, config=None), data_files={"train": str(path)})
-    )
-
-
-def _load(name: str, target: str, options: ReadOptions, **extra: Any) -> Mapping[str, Any]:
-    """`datasets.load_dataset`, with what can go wrong said in one sentence."""
-    try:
-        loaded: Mapping[str, Any] = datasets.load_dataset(
-            target, options.config, streaming=options.streaming, **extra
-        )
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"The dataset {name!r} was not found: {_first_line(error)}") from error
-    except (DatasetsError, ValueError, OSError, RuntimeError, KeyError, pa.ArrowException) as error:
-        # The reason of a failed build stands in the error behind it.
-        reason = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
-        raise ValueError(f"The dataset {name!r} cannot be read: {_first_line(reason)}") from error
-    return loaded
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    shown = " ".join(text.split("\n\n")[0].split())[:500]
-    return shown or type(error).__name__
+    if source := read_image_table(name, {"train": path}, options):
+        return _streamed(source, options)
+    return Source(name, load_files(name, TABLE_FORMS[ending], {"train": path}, streaming=options.streaming))

@@ -12,15 +12,13 @@ WebVision-mini is its first 50 classes (Jiang et al., MentorNet, ICML 2018).
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import datasets
 
-from jal_hf.data.image_folder import IMAGE_ENDINGS
-from jal_hf.data.listed_images import ListedImages
-from jal_hf.data.lists import count_warnings, read_label_list
-from jal_hf.data.source import Source
+from jal_hf.data.readers.listed_images import ListedImages, count_warnings, read_label_list
+from jal_hf.data.readers.source import Source
+from jal_hf.ground.image_files import has_image_ending, regular_files
 
 TRAIN_LIST = "info/train_filelist_google.txt"
 _ALL_CLASSES = 1000
@@ -99,8 +97,8 @@ def _ilsvrc12(builder: ListedImages, root: Path, synsets: list[str], classes: in
     paths: list[Path] = []
     labels: list[int] = []
     for label, synset in enumerate(synsets):
-        for file in sorted(os.listdir(root / synset)):
-            if Path(file).suffix.lower() in IMAGE_ENDINGS:
+        for file in sorted(regular_files(root / synset)):
+            if has_image_ending(file):
                 paths.append(root / synset / file)
                 labels.append(label)
     published = _PUBLISHED["ilsvrc12"] if classes == _MINI_CLASSES else None

@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 
+from jal_hf.data.images.encoded import file_names
 from jal_hf.noise import NoiseReport
 
 
@@ -45,6 +46,13 @@ class DatasetFacts:
             any machine.
         skipped_images: unreadable images left out.
         warnings: sentences on what looks odd but does not stop training.
+        noise_known: whether the noise report tells the noise of the labels: it was put on clean ones here, clean
+            labels stand beside them, or a clean benchmark was asked for with a noise that was named. False for own
+            data, whose noise nobody knows: its report's rate of 0 is no finding.
+        unlabelled_rows: rows left out because they have no label.
+        shared_rows: test rows whose image is a training image too, byte for byte.
+        contradicting_rows: training rows whose image stands there under another label too.
+        folder: where the names of image files start, on this machine; not for records.
     """
 
     name: str
@@ -55,6 +63,11 @@ class DatasetFacts:
     fingerprint: str
     skipped_images: int = 0
     warnings: tuple[str, ...] = ()
+    noise_known: bool = False
+    unlabelled_rows: int = 0
+    shared_rows: int = 0
+    contradicting_rows: int = 0
+    folder: str | None = None
 
 
 class _Described:
@@ -95,6 +108,15 @@ class _Described:
     @property
     def skipped_images(self) -> int:
         return self.facts.skipped_images
+
+    @property
+    def noise_known(self) -> bool:
+        return self.facts.noise_known
+
+    def file_names(self, split: str) -> list[str] | None:
+        """Names of a split's image files; None where its images have none."""
+        rows = self[split]  # type: ignore[index]  # the dict class stands behind in the bases
+        return file_names(rows, self.image_column, self.facts.folder)
 
     @property
     def warnings(self) -> list[str]:

@@ -12,11 +12,11 @@ import datasets
 import numpy as np
 from datasets.utils import tqdm
 
-from jal_hf.data.decode import Encoded, UnreadableImageError, open_image
-from jal_hf.data.encoded import content_key, iterate_encoded
+from jal_hf.data.cache import cache_folder
+from jal_hf.data.images.decoding import open_image
+from jal_hf.data.images.encoded import content_key, iterate_encoded
 from jal_hf.data.labels import rows_text
-from jal_hf.data.paths import cache_folder
-from jal_hf.data.stream_dataset import MOST_UNREADABLE
+from jal_hf.ground.image_files import MOST_UNREADABLE, Encoded, UnreadableImageError
 
 _PROGRESS_FROM = 20_000
 

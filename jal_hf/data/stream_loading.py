@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import datasets
 
-from jal_hf.data.columns import choose_splits, find_image_column, find_label_column, is_encoded_image
-from jal_hf.data.containers import DatasetFacts, NoisyIterableDatasetDict, StreamNoise
-from jal_hf.data.labels import IGNORE_INDEX
-from jal_hf.data.source import Source
-from jal_hf.noise import add_label_noise, create_noise
+from jal_hf.data.checked_splits import image_feature
+from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
+from jal_hf.data.dataset_facts import DatasetFacts, NoisyIterableDatasetDict, StreamNoise
+from jal_hf.data.labels import IGNORE_INDEX, is_no_label
+from jal_hf.data.noisy_labels import is_noise_known, resolved_noise
+from jal_hf.data.readers.source import Source
+from jal_hf.noise import LabelNoise, add_label_noise
 
 _BLOCK = 32
 
@@ -25,11 +28,12 @@ def load_stream(
     image_column: str | None,
     label_column: str | None,
     num_classes: int | None,
-    noise: str,
+    noise: LabelNoise | str | None,
     noise_seed: int,
     max_train_samples: int | None,
     max_eval_samples: int | None,
     can_count: bool,
+    unlabelled: str,
 ) -> NoisyIterableDatasetDict:
     """Streams with labels as class ids, row numbers in a column `index`, and noise on the training rows.
 
@@ -40,11 +44,12 @@ def load_stream(
         image_column: the same.
         label_column: the same.
         num_classes: number of classes where the stream does not name them.
-        noise: a spec whose rows are independent (`mode=iid`).
+        noise: one whose rows are independent (`mode=iid`).
         noise_seed: seed of the noise.
         max_train_samples: take this many rows from the start.
         max_eval_samples: the same.
         can_count: the source is local and ends, so one pass over its labels may find the classes.
+        unlabelled: `error` or `drop`, for rows without a label.
 
     Raises:
         ValueError: columns or classes cannot be told, or the noise needs all labels at once.
@@ -57,19 +62,19 @@ def load_stream(
             raise ValueError(
                 f"The number of {name} samples must be at least 1, not {count}; leave it out to take all."
             )
-    train = _with_features(source.splits[train_name], train_name)
+    train = with_features(source.splits[train_name], train_name)
     image_column = find_image_column(train.features, image_column)
     label_column = find_label_column(train.features, label_column)
-    names = _class_names(train, train_name, label_column, num_classes, can_count)
-    splits = {"train": _prepared(train, train_name, image_column, label_column, names)}
+    names = class_names_of_stream(train, train_name, label_column, num_classes, can_count)
+    splits = {"train": numbered_stream(train, train_name, image_column, label_column, names, unlabelled)}
     if eval_name is not None:
-        test = _with_features(source.splits[eval_name], eval_name)
-        splits["test"] = _prepared(test, eval_name, image_column, label_column, names)
+        test = with_features(source.splits[eval_name], eval_name)
+        splits["test"] = numbered_stream(test, eval_name, image_column, label_column, names, unlabelled)
         if max_eval_samples is not None:
             splits["test"] = splits["test"].take(max_eval_samples)
     if max_train_samples is not None:
         splits["train"] = splits["train"].take(max_train_samples)
-    model = create_noise(noise, num_classes=len(names), class_names=names)
+    model = resolved_noise(noise, names)
     if model.kind != "none":
         splits["train"] = add_label_noise(
             splits["train"], model, label_column=label_column, seed=noise_seed, index_column="index"
@@ -84,19 +89,26 @@ def load_stream(
         None if matrix is None else matrix.tolist(),
     )
     facts = DatasetFacts(
-        source.name,
-        image_column,
-        label_column,
-        tuple(names),
-        report,
-        "",
-        source.missing_images,
-        source.warnings,
+        name=source.name,
+        image_column=image_column,
+        label_column=label_column,
+        class_names=tuple(names),
+        noise_report=report,
+        fingerprint="",
+        skipped_images=source.missing_images,
+        warnings=source.warnings,
+        noise_known=is_noise_known(source.name, noise, report.kind, "clean_label" in train.features),
+        folder=source.folder,
     )
     return NoisyIterableDatasetDict(splits, facts)
 
 
-def _with_features(stream: Any, split_name: str) -> datasets.IterableDataset:
+def with_features(stream: Any, split_name: str) -> datasets.IterableDataset:
+    """The stream with its columns known; where it does not say them, its first rows are looked at.
+
+    Raises:
+        ValueError: it has no rows.
+    """
     if not isinstance(stream, datasets.IterableDataset):
         stream = stream.to_iterable_dataset()
     if stream.features is not None:
@@ -108,13 +120,18 @@ def _with_features(stream: Any, split_name: str) -> datasets.IterableDataset:
     return stream.cast(features)
 
 
-def _class_names(
+def class_names_of_stream(
     train: datasets.IterableDataset,
     split_name: str,
     label_column: str,
     num_classes: int | None,
     can_count: bool,
 ) -> list[str]:
+    """Class names of a stream: its ClassLabel's, else numbers up to `num_classes`, else by a pass over the labels.
+
+    Raises:
+        ValueError: nothing tells the classes, or a pass that is not allowed would have to.
+    """
     feature = train.features[label_column]
     if isinstance(feature, datasets.ClassLabel) and feature.names:
         return list(feature.names)
@@ -131,8 +148,7 @@ def _class_names(
         )
     seen: set[Any] = set()
     for batch in train.select_columns([label_column]).iter(batch_size=1000):
-        seen.update(batch[label_column])
-    seen.discard(None)
+        seen.update(label for label in batch[label_column] if not is_no_label(label))
     if len(seen) < 2:
         raise ValueError(
             f"Split {split_name!r} has rows of {len(seen)} class(es); a classifier needs at least two."
@@ -151,34 +167,52 @@ def _class_names(
     return [str(number) for number in range(count)]
 
 
-def _prepared(
+def numbered_stream(
     stream: datasets.IterableDataset,
     split_name: str,
     image_column: str,
-    label_column: str,
+    label_column: str | None,
     names: Sequence[str],
+    unlabelled: str = "error",
 ) -> datasets.IterableDataset:
+    """The stream with encoded images, labels as ids of `names`, and row numbers in a column `index`.
+
+    Args:
+        stream: rows whose columns are known.
+        split_name: for messages.
+        image_column: name of the images.
+        label_column: name of the labels; None leaves them out.
+        names: class names in the order of their ids.
+        unlabelled: `drop` leaves rows without a label out; `error` refuses them as they come.
+
+    Raises:
+        ValueError: a column is absent or holds no images.
+    """
     for column in (image_column, label_column):
-        if column not in stream.features:
+        if column is not None and column not in stream.features:
             raise ValueError(
                 f"Split {split_name!r} has no column {column!r}; it has {', '.join(stream.features)}."
             )
-    feature = stream.features[image_column]
-    if not isinstance(feature, datasets.Image) and not is_encoded_image(feature):
-        raise ValueError(f"The column {image_column!r} of split {split_name!r} holds {feature}, not images.")
-    own = stream.features[label_column]
+    image_feature(stream.features[image_column], image_column, split_name)
+    own = stream.features.get(label_column)
     own_names = list(own.names) if isinstance(own, datasets.ClassLabel) and own.names else None
-    kept = [name for name in (image_column, label_column, "clean_label") if name in stream.features]
+    wanted = (image_column,) if label_column is None else (image_column, label_column, "clean_label")
+    kept = [name for name in wanted if name in stream.features]
     index = stream.features.get("index")
     if isinstance(index, datasets.Value) and index.dtype.startswith(("int", "uint")):
         kept.append("index")
     stream = stream.select_columns(kept).cast_column(image_column, datasets.Image(decode=False))
     features = datasets.Features({name: stream.features[name] for name in kept})
-    label_feature = datasets.ClassLabel(names=list(names))
-    features[label_column] = label_feature
+    if label_column is not None:
+        features[label_column] = datasets.ClassLabel(names=list(names))
     features["index"] = datasets.Value("int64")
     convert = functools.partial(
-        _convert, split_name=split_name, label_column=label_column, names=tuple(names), own=own_names
+        _convert,
+        split_name=split_name,
+        label_column=label_column,
+        names=tuple(names),
+        own=own_names,
+        drop=unlabelled == "drop",
     )
     return stream.map(convert, batched=True, batch_size=_BLOCK, with_indices=True, features=features)
 
@@ -188,12 +222,19 @@ def _convert(
     rows: list[int],
     *,
     split_name: str,
-    label_column: str,
+    label_column: str | None,
     names: tuple[str, ...],
     own: list[str] | None,
+    drop: bool,
 ) -> dict[str, list[Any]]:
     """Labels as checked ids, and the row numbers: the stream's own column `index`, else counted."""
-    rows = batch.get("index") or rows
+    batch = {**batch, "index": list(batch.get("index") or rows)}
+    if drop and label_column is not None:
+        kept = [not is_no_label(label) for label in batch[label_column]]
+        batch = {name: list(compress(values, kept)) for name, values in batch.items()}
+    rows = batch["index"]
+    if label_column is None:
+        return batch
     ids = {name: number for number, name in enumerate(names)}
     labels = []
     for row, label in zip(rows, batch[label_column], strict=True):
@@ -208,4 +249,4 @@ def _convert(
                 f"[0, {len(names)}) or the name of a class."
             )
         labels.append(label)
-    return {**batch, label_column: labels, "index": list(rows)}
+    return {**batch, label_column: labels}

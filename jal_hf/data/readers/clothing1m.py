@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jal_hf.data.listed_images import ListedImages
-from jal_hf.data.lists import count_warnings, read_key_list, read_label_list
-from jal_hf.data.source import Source
+from jal_hf.data.readers.listed_images import ListedImages, count_warnings, read_key_list, read_label_list
+from jal_hf.data.readers.source import Source
 
 CLASS_NAMES = (
     "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Down Coat",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,9 +11,10 @@ import torch
 from torch import Tensor
 
 from jal_hf.data.arguments import AUGMENTS
-from jal_hf.data.colour import colour_jitter
 from jal_hf.data.draws import keyed_uniforms
-from jal_hf.data.geometry import crop_flip_rotate, flip
+from jal_hf.data.images.colour import colour_jitter
+from jal_hf.data.images.geometry import crop_flip_rotate, flip
+from jal_hf.ground.sentences import did_you_mean
 
 ROTATION_DEGREES = 20.0
 JITTER = (0.4, 0.4, 0.4, 0.2)
@@ -30,8 +30,7 @@ def check_augment(name: str) -> str:
     """
     if name in AUGMENTS:
         return name
-    near = difflib.get_close_matches(name, AUGMENTS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, AUGMENTS)
     raise ValueError(f"Unknown augmentation {name!r}.{hint} There are: {', '.join(AUGMENTS)}.")
 
 

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from datasets.utils import tqdm
 
-from jal_hf.data.decode import Encoded, centre_crop, open_image, resize_shorter_side, to_array
-from jal_hf.data.encoded import content_key, iterate_encoded, row_numbers
-from jal_hf.data.paths import cache_folder
+from jal_hf.data.cache import cache_folder
+from jal_hf.data.column_values import row_numbers
+from jal_hf.data.images.decoding import centre_crop, open_image, resize_shorter_side, to_array
+from jal_hf.data.images.encoded import content_key, iterate_encoded
+from jal_hf.ground.image_files import Encoded
 
 _PROGRESS_FROM = 20_000
 # One job a thread for this many images: a small image takes less time than handing it over.

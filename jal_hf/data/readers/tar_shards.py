@@ -1,8 +1,12 @@
-"""WebDataset tar shards: files of one sample share a name, their endings say what they are."""
+"""WebDataset tar shards: files of one sample share a name, their endings say what they are.
+
+`datasets` reads shards too, but decodes every field of every sample (arrays, torch files) to reach a label.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -10,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from jal_hf.data.image_folder import IMAGE_ENDINGS
+from jal_hf.ground.image_files import IMAGE_ENDINGS
 
 _LABEL_ENDINGS = ("cls", "json", "jsn", "txt")
 _BLOCK = 512
@@ -41,6 +45,8 @@ def iterate_tar(path: str, *, with_images: bool = True) -> Iterator[TarSample]:
     """
     mode = "r|*" if with_images or is_pipe(path) else "r:*"
     try:
+        if not os.path.isfile(path) and not is_pipe(path) and os.path.exists(path):
+            raise tarfile.ReadError("it is neither a regular file nor a named pipe")
         _refuse_cut_off(path)
         with tarfile.open(path, mode=mode) as archive:  # type: ignore[call-overload]  # "r|*" and "r:*" both exist
             yield from _samples(archive, path, with_images)

@@ -10,12 +10,12 @@ import datasets
 import torch
 from torch import Tensor
 
-from jal_hf.data.arrays import decoded_array
-from jal_hf.data.augment import BatchTransform, check_augment
-from jal_hf.data.crops import ImageCrop
-from jal_hf.data.encoded import integer_column, row_numbers
-from jal_hf.data.image_datasets import ArrayImages, DecodedImages, LabelledImages
-from jal_hf.data.stream_dataset import StreamedImages
+from jal_hf.data.column_values import integer_column, row_numbers
+from jal_hf.data.images.augmentation import BatchTransform, check_augment
+from jal_hf.data.images.batch_datasets import ArrayImages, DecodedImages, LabelledImages
+from jal_hf.data.images.crops import ImageCrop
+from jal_hf.data.images.decoded_arrays import decoded_array
+from jal_hf.data.images.stream_dataset import StreamedImages
 
 SMALL_SIDE = 64
 """Images up to this side are decoded once into memory-mapped uint8; larger ones as they are used."""
@@ -25,7 +25,7 @@ def make_image_dataset(
     split: datasets.Dataset | datasets.IterableDataset,
     *,
     image_column: str,
-    label_column: str,
+    label_column: str | None,
     image_size: int,
     in_chans: int = 3,
     mean: Sequence[float],
@@ -47,7 +47,7 @@ def make_image_dataset(
     Args:
         split: one split of `load_noisy_dataset`, or any dataset with an image and an integer label column.
         image_column: name of the images.
-        label_column: name of the labels.
+        label_column: name of the labels; None gives batches without `labels`, for prediction.
         image_size: side of the square images, pixels.
         in_chans: 1 (grey) or 3 (RGB); images are converted.
         mean: one number per channel, for pixels in [0, 1].
@@ -85,7 +85,7 @@ def make_image_dataset(
     tensors: dict[str, Tensor] = {
         name: torch.from_numpy(integer_column(split, column).copy())
         for name, column in columns.items()
-        if column in split.column_names
+        if column is not None and column in split.column_names
     }
     tensors.setdefault("index", torch.from_numpy(rows.copy()))
     if image_size > SMALL_SIDE or augment in ("randomresizedcrop", "resize-crop-flip"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -10,14 +10,15 @@ import datasets
 import numpy as np
 import torch
 
-from jal_hf.data.augment import BatchTransform
-from jal_hf.data.collate import Batch
-from jal_hf.data.crops import ImageCrop
-from jal_hf.data.decode import UnreadableImageError
-from jal_hf.data.image_datasets import EpochCounter
+from jal_hf.data.images.augmentation import BatchTransform
+from jal_hf.data.images.batch_datasets import EpochCounter
+from jal_hf.data.images.batches import Batch
+from jal_hf.data.images.crops import ImageCrop
+from jal_hf.ground.image_files import MOST_UNREADABLE, UnreadableImageError
 
-MOST_UNREADABLE = 0.05
-"""Share of unreadable images beyond which skipping them would hide a broken dataset."""
+Row = Mapping[str, Any]
+"""Values of one row by column."""
+
 _READ_BLOCK = 32
 _DECODE_BLOCK = 64
 _JUDGE_FROM = 200
@@ -38,7 +39,7 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
         self,
         stream: datasets.IterableDataset,
         image_column: str,
-        label_column: str,
+        label_column: str | None,
         crop: ImageCrop,
         transform: BatchTransform,
         *,
@@ -78,12 +79,12 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
             yield from self._samples(block, epoch)
         self._judge(at_end=True)
 
-    def _own_rows(self) -> Iterator[dict[str, Any]]:
+    def _own_rows(self) -> Iterator[Row]:
         worker = torch.utils.data.get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         first = 0
         for batch in self.stream.iter(batch_size=_READ_BLOCK):
-            size = len(batch[self.label_column])
+            size = len(batch[self.image_column])
             # A stream that load_noisy_dataset did not make is numbered here.
             batch.setdefault("index", list(range(first, first + size)))
             first += size
@@ -91,12 +92,12 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
                 if index % count == number:
                     yield {name: values[position] for name, values in batch.items()}
 
-    def _shuffled(self, epoch: int) -> Iterator[dict[str, Any]]:
+    def _shuffled(self, epoch: int) -> Iterator[Row]:
         if self.shuffle_buffer <= 1:
             yield from self._own_rows()
             return
         generator = np.random.default_rng([self.transform.seed, epoch])
-        buffer: list[dict[str, Any]] = []
+        buffer: list[Row] = []
         for row in self._own_rows():
             if len(buffer) < self.shuffle_buffer:
                 buffer.append(row)
@@ -107,9 +108,9 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
         for place in generator.permutation(len(buffer)):
             yield buffer[int(place)]
 
-    def _samples(self, block: list[dict[str, Any]], epoch: int) -> Iterator[Batch]:
+    def _samples(self, block: list[Row], epoch: int) -> Iterator[Batch]:
         """Decode and augment a block of rows."""
-        kept: list[dict[str, Any]] = []
+        kept: list[Row] = []
         squares: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
         for row in block:
             try:
@@ -121,7 +122,9 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
         self._count(len(block), len(block) - len(kept))
         if not kept:
             return
-        columns = {"labels": self._column(kept, self.label_column), "index": self._column(kept, "index")}
+        columns = {"index": self._column(kept, "index")}
+        if self.label_column is not None:
+            columns["labels"] = self._column(kept, self.label_column)
         if kept[0].get("clean_label") is not None:
             columns["clean_label"] = self._column(kept, "clean_label")
         images = self.transform(torch.from_numpy(np.stack(squares)), columns["index"].numpy(), epoch)
@@ -132,7 +135,7 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
             }
 
     @staticmethod
-    def _column(rows: list[dict[str, Any]], name: str) -> torch.Tensor:
+    def _column(rows: list[Row], name: str) -> torch.Tensor:
         return torch.tensor([row[name] for row in rows], dtype=torch.int64)
 
     def _count(self, seen: int, bad: int) -> None:

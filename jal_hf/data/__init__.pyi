@@ -1,0 +1,12 @@
+from .arguments import AUGMENTS as AUGMENTS
+from .arguments import DataArguments as DataArguments
+from .cache import cache_folder as cache_folder
+from .dataset_facts import NoisyDatasetDict as NoisyDatasetDict
+from .dataset_facts import NoisyIterableDatasetDict as NoisyIterableDatasetDict
+from .duplicates import find_duplicates as find_duplicates
+from .images.batches import collate_images as collate_images
+from .images.encoded import file_names as file_names
+from .images.image_dataset import make_image_dataset as make_image_dataset
+from .labels import check_num_classes as check_num_classes
+from .loading import load_noisy_dataset as load_noisy_dataset
+from .raw_datasets import prepare_dataset as prepare_dataset

@@ -1,0 +1,137 @@
+"""Tables of image paths and labels: CSV, TSV, JSON lines or parquet.
+
+A relative path counts from the table's folder and must stay in it, so that a table got from elsewhere names no other
+files of this machine; an absolute path is taken as it is, since only its owner could write it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jal_hf.data.columns import IMAGE_NAMES, SPLIT_NAMES, is_encoded_image
+from jal_hf.data.labels import with_whole_numbers
+from jal_hf.data.readers.listed_images import PresentFiles, leaves_folder
+from jal_hf.data.readers.loaded import load_files
+from jal_hf.data.readers.source import ReadOptions, Source
+from jal_hf.ground.image_files import has_image_ending
+
+TABLE_FORMS = {
+    ".arrow": "arrow",
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".parquet": "parquet",
+    ".tsv": "csv",
+}
+"""Ending of a table's file to the builder of `datasets` that reads it."""
+
+PATH_NAMES = (
+    "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "img_path", "image_file",
+    "image_name", *IMAGE_NAMES,
+)  # fmt: skip
+
+
+def table_files(folder: Path) -> dict[str, Path]:
+    """The table at the top of a folder, or those named after splits; empty where it is unclear which one counts."""
+    tables = [
+        entry for entry in sorted(folder.iterdir()) if entry.suffix.lower() in TABLE_FORMS and entry.is_file()
+    ]
+    # metadata.* beside images is the layout of `datasets`' own imagefolder.
+    tables = [table for table in tables if table.stem != "metadata"]
+    if len(tables) == 1:
+        return {"train": tables[0]}
+    splits = {SPLIT_NAMES[table.stem.lower()]: table for table in tables if table.stem.lower() in SPLIT_NAMES}
+    return splits if len(splits) == len(tables) else {}
+
+
+def read_image_table(name: str, tables: Mapping[str, Path], options: ReadOptions) -> Source | None:
+    """Rows with an image column in place of the paths, and their other columns; None where no column holds paths.
+
+    Args:
+        name: as the user gave it.
+        tables: file by split; all of one form.
+        options: `image_column` names the paths, `on_bad_image` says what becomes of absent files.
+
+    Raises:
+        ValueError: a table cannot be read, or a relative path leads out of its folder.
+        UnreadableImageError: image files are absent.
+    """
+    forms = {path.suffix.lower() for path in tables.values()}
+    if len(forms) != 1:
+        return None
+    form = forms.pop()
+    column = _path_column(_first_row(next(iter(tables.values())), form), options.image_column)
+    if column is None:
+        return None
+    files = PresentFiles(options.on_bad_image)
+    loaded = load_files(name, TABLE_FORMS[form], tables, **_csv_options(form))
+    splits = {split: _with_images(rows, column, tables[split], files) for split, rows in loaded.items()}
+    folders = {str(path.parent.absolute()) for path in tables.values()}
+    return Source(name, splits, missing_images=files.missing, folder=folders.pop())
+
+
+def _csv_options(form: str) -> dict[str, Any]:
+    # Only an empty cell is empty: 'NA', 'None' and 'null' may be names of classes.
+    options = {"keep_default_na": False, "na_values": [""]}
+    return {**options, "sep": "\t"} if form == ".tsv" else options if form == ".csv" else {}
+
+
+def _first_row(path: Path, form: str) -> Mapping[str, Any]:
+    """The first row's texts; empty where the table has images itself, no rows, or cannot be read."""
+    try:
+        if form == ".parquet":
+            schema = pq.read_schema(path)
+            if any(map(is_encoded_image, datasets.Features.from_arrow_schema(schema).values())):
+                return {}
+            texts = [
+                field.name
+                for field in schema
+                if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+            ]
+            first = next(pq.ParquetFile(path).iter_batches(1, columns=texts), None)
+            rows = [] if first is None else first.to_pylist()
+        else:
+            options = {"streaming": True, "split": "train", **_csv_options(form)}
+            stream = datasets.load_dataset(TABLE_FORMS[form], data_files=str(path), **options)
+            rows = list(stream.take(1))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, datasets.exceptions.DatasetsError):
+        # What is wrong is said when the whole table is read.
+        return {}
+    return rows[0] if rows else {}
+
+
+def _path_column(row: Mapping[str, Any], asked: str | None) -> str | None:
+    held = [column for column, value in row.items() if isinstance(value, str) and has_image_ending(value)]
+    if asked is not None:
+        return asked if asked in held else None
+    named = [column for column in PATH_NAMES if column in held]
+    return named[0] if named else held[0] if len(held) == 1 else None
+
+
+def _with_images(split: datasets.Dataset, column: str, table: Path, files: PresentFiles) -> datasets.Dataset:
+    folder = table.parent.absolute()
+    paths = split.select_columns([column]).with_format("arrow")[:].column(column).to_pylist()
+    for row, path in enumerate(paths):
+        if path is not None and not os.path.isabs(path) and leaves_folder(path):
+            raise ValueError(
+                f"Row {row} of {table.name!r} names {path!r}, which leads out of the table's folder; write absolute "
+                "paths for images that lie elsewhere, or put the table above them."
+            )
+    whole = ["" if path is None else os.path.join(folder, path) for path in paths]
+    present = files.rows(table.name, whole)
+    if "index" not in split.column_names:
+        split = split.add_column("index", list(range(len(split))))
+    if len(present) < len(whole):
+        split = split.select(present)
+    for name, feature in split.features.items():
+        if isinstance(feature, datasets.Value) and feature.dtype.startswith("float"):
+            split = with_whole_numbers(split, name)
+    images = split.remove_columns([column]).add_column(column, [whole[row] for row in present])
+    return images.cast_column(column, datasets.Image())
