@@ -59,8 +59,6 @@ def _share_of_a_row(upstream: Tensor, reduction: str, rows: int) -> Tensor | flo
     """What each row's gradient is multiplied by, as a column or a number."""
     if reduction == "none":
         return upstream.unsqueeze(1)
-    if upstream.is_cpu:
-        return upstream.item() / (rows if reduction == "mean" else 1)
     return upstream / rows if reduction == "mean" else upstream
 
 
