@@ -89,9 +89,7 @@ class JALTrainer(RobustTrainer):
         assert isinstance(trainer, cls)
         trainer.config = config
         trainer.local_paths = {}
-        trainer.known_facts = facts_of_config(
-            config, data, trainer.args.precision_name, trainer.local_paths
-        )
+        trainer.known_facts = facts_of_config(config, data, trainer.args.precision_name, trainer.local_paths)
         return trainer
 
     local_paths: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed
