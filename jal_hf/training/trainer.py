@@ -38,7 +38,7 @@ from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.methods.method import Batch
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
-from jal_hf.training.penalty import l1_penalty
+from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.pushing import OneCommitPush
@@ -294,7 +294,9 @@ class RobustTrainer(OneCommitPush, Trainer):
         share = normaliser if num_items_in_batch is None else num_items_in_batch
         loss: Tensor = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
         if self.args.l1_weight_decay and self.accelerator.sync_gradients:
-            loss = loss + self.args.l1_weight_decay * l1_penalty(model)
+            # Elsewhere than under DeepSpeed it is the value alone; training_step adds the gradient.
+            penalty = differentiable_l1_penalty if self.is_deepspeed_enabled else l1_penalty
+            loss = loss + self.args.l1_weight_decay * penalty(model)
         self.guard.watch(loss, logits, targets, inputs.get("index"))
         return loss
 
@@ -303,8 +305,18 @@ class RobustTrainer(OneCommitPush, Trainer):
         return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
-        """As the parent's; the loss of a step that will be left out must not spoil the logged mean."""
+        """As the parent's, and at the last micro-batch the L1 decay's gradient, before anything clips it.
+
+        The loss of a step that will be left out must not spoil the logged mean.
+        """
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if self.args.l1_weight_decay and self.accelerator.sync_gradients and not self.is_deepspeed_enabled:
+            # Processes have averaged their gradients by now, and a scaler of fp16 has scaled them.
+            decay = self.args.l1_weight_decay
+            scaler = self.accelerator.scaler
+            if scaler is not None:
+                scaled = scaler.scale(torch.full((), decay, device=loss.device))
+            add_l1_gradient(model.parameters(), decay if scaler is None else scaled)
         return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
 
     def prediction_step(
@@ -338,7 +350,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         parts = [
             label_count(self.criterion, batch["labels"], batch.get("sample_weight")) for batch in batches
         ]
-        count = torch.stack([part.to(device) for part in parts]).sum()
+        count = sum((part.to(device) for part in parts[1:]), parts[0].to(device))
         if self.args.world_size > 1:
             counts, wishes = self.accelerator.gather(self.stop_signals.beside(count)[None]).unbind(1)
             self.stop_signals.hear(wishes)
@@ -381,6 +393,15 @@ class RobustTrainer(OneCommitPush, Trainer):
         if self.args.decay_all_parameters:
             return [name for name, _ in model.named_parameters()]
         return list(super().get_decay_parameter_names(model))
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
+        """As the parent's; torch's own optimizers step all tensors of a CPU at once, as they do on CUDA anyway."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
+        for group in optimizer.param_groups if not self.is_fsdp_enabled else []:
+            # The same arithmetic in fewer operators; what was chosen stays.
+            if "foreach" in group and group["foreach"] is None and not group.get("fused"):
+                group["foreach"] = True
+        return optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
