@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jal_hf.analysis.advice import Advice, has_amse
+from jal_hf.analysis.advice import Advice, moves_a
 
 SHOWN_BLOCKED = 5
 
@@ -70,7 +70,7 @@ def _suggestions(advice: Advice) -> str:
         lines.append(f"  {number}. {suggestion.name}({_parameters(suggestion.parameters)})")
         lines.append(f"     {suggestion.reason}")
         lines.append(f"     jal-hf train --loss {suggestion.name} --preset {suggestion.preset} ...")
-    if not any(has_amse(suggestion.name) for suggestion in advice.suggestions):
+    if not any(moves_a(suggestion.name) for suggestion in advice.suggestions):
         a = max(2.0, 1.5 * advice.minimum_a)
         lines.append(f"  JAL is not in that table; for it a = {a:.3g} is safe with a margin of 1.5.")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from typing import Any
 
 NAME = "losses"
 HELP = "list the losses, or explain one"
+SCALE_AT = (10, 100, 1000)
 OMITTED_FIELDS = ("Formula:", "Args:", "Shape:", "Raises:", "Example:")
 
 
@@ -68,7 +69,7 @@ def _facts(name: str) -> dict[str, Any]:
         "robustness": info.symmetry,
         "has_detached_factors": info.has_detached_factors,
         "closed_form": info.closed_form,
-        "soft_targets": info.linear_in_label and not info.reported_only,
+        "soft_targets": info.soft_targets and not info.reported_only,
         "reported_only": info.reported_only,
         "reason": info.reason,
         "citation": info.citation,
@@ -76,7 +77,9 @@ def _facts(name: str) -> dict[str, Any]:
         "presets": {},
     }
     if not info.reported_only:
-        facts["defaults"] = create_loss(info.name).parameters_given()
+        loss = create_loss(info.name)
+        facts["defaults"] = loss.hyperparameters()
+        facts["gradient_scale"] = {str(classes): loss.gradient_scale(classes) for classes in SCALE_AT}
         for dataset in DATASETS:
             preset = loss_preset(info.name, dataset)
             facts["presets"][dataset] = {
@@ -98,6 +101,8 @@ def _describe(facts: dict[str, Any]) -> str:
     lines.append(f"  defaults    {_values(facts['defaults'])}")
     targets = "class indices or class probabilities" if facts["soft_targets"] else "class indices"
     lines.append(f"  targets     {targets}")
+    scales = [f"{scale:.2g} at {classes} classes" for classes, scale in facts["gradient_scale"].items()]
+    lines.append(f"  scale       {', '.join(scales)} (gradient at a uniform prediction, times that of ce)")
     if facts["has_detached_factors"]:
         lines.append("  gradient    the focal factors carry none, as in the authors' codes")
     if facts["closed_form"]:

@@ -15,7 +15,7 @@ EXIT_NOT_PUSHED = 1
 _OPTIONS = (
     "Options follow a comma: mode=exact (counts met to the row) or mode=iid (each row on its own); "
     "classes=mnist, cifar10, cifar100-block5, cifar100-superclass, your own pairs such as "
-    "'cat>dog;dog>cat', or a .json file of pairs; include_true_class=true."
+    "'cat>dog;dog>cat', or a .json file of pairs; include_true=true."
 )
 
 

@@ -190,7 +190,7 @@ def render_dataset_card(
             "summary": info.summary,
             "mode": manifest["mode"],
             "seed": manifest["seed"],
-            "sees_images": manifest["kind"] in ("idn", "pdn"),
+            "sees_images": info.cls.needs_features,
             "sha256": manifest["labels_sha256"],
         },
         untouched=", ".join(plain(name) for name in manifest["splits"] if name != "train"),
@@ -207,7 +207,7 @@ def render_dataset_card(
         class_names=names,
         more_classes=len(manifest["class_names"]) - len(names),
         license=plain(license_name) if license_name else "",
-        human=manifest["kind"] == "human",
+        human=info.cls.family == "human",
         versions=manifest["versions"],
     )
     validate_card(content)

@@ -13,7 +13,7 @@ from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope, normalised
+from jal_hf.losses.slope import Slope, normalised, slope_of
 
 
 def focal_factor(p: Tensor, gamma: float) -> Tensor:
@@ -60,14 +60,17 @@ class FocalLoss(RobustLoss):
 
     def __init__(self, gamma: float = 0.5, **common: Any) -> None:
         super().__init__(**common)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return -focal_factor(scores.label_p, self.gamma) * scores.label(scores.log_p)
 
     def slope(self, scores: Scores) -> Slope:
         at_label = focal_factor(scores.label_p, self.gamma).neg_()
-        return Slope(scores.label(scores.log_p).mul_(at_label), at_label)
+        return slope_of(scores, scores.label(scores.log_p).mul_(at_label), at_label)
+
+    def asymmetry_ratio(self) -> float:
+        return 0.0
 
 
 @register_loss(
@@ -107,7 +110,7 @@ class NormalizedFocalLoss(RobustLoss):
 
     def __init__(self, gamma: float = 0.5, **common: Any) -> None:
         super().__init__(**common)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         focal = focal_factor(scores.p, self.gamma) * scores.log_p

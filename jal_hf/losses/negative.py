@@ -1,4 +1,4 @@
-"""Losses of the complementary kind: the normalised negative losses of ANL, and negative learning."""
+"""The normalised negative losses of ANL, the passive halves of ANL-CE and ANL-FL."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class NormalizedNegativeCrossEntropyLoss(RobustLoss):
 
     def __init__(self, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         height = -math.log(self.eps)
@@ -105,8 +105,8 @@ class NormalizedNegativeFocalLoss(RobustLoss):
 
     def __init__(self, gamma: float = 0.5, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         log_eps = math.log(self.eps)

@@ -1,8 +1,9 @@
 """Triton kernels of the Joint Asymmetric Losses: each row's loss and gradient from one reading of its logits.
 
-The maths is that of `closed_form.joint_value_and_gradient`, whose notation holds here: l = log p, m the factor of
-a class (1 for NCE, the focal factor for NFL), f = m l. Sums and products are float32 whatever the logits are.
-Imported only where a kernel is wanted, as `triton` need not be installed; `TRITON_INTERPRET=1` runs it on the CPU.
+In the notation here l = log p, m is the factor of a class (1 for NCE, the focal factor for NFL) and f = m l; the
+maths is that of `slope.normalised` and `squared_error.powered_slope`. Sums and products are float32 whatever the
+logits are. Imported only where a kernel is wanted, as `triton` need not be installed; `TRITON_INTERPRET=1` runs it
+on the CPU.
 """
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 # What a kernel takes and returns are Triton's own values, for which it has no public types; constants of its

@@ -13,12 +13,13 @@ from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed  # type: ignore[attr-defined]
 from torch import Tensor
 
+from jal_hf.ground.files import write_text
 from jal_hf.models.head import head_parameter_names
 from jal_hf.models.labels import resolve_class_names
 from jal_hf.models.preprocessing import resolve_preprocessing
 from jal_hf.models.pretrained import WeightsReport, WeightsSource
 from jal_hf.models.sources import Checkpoint
-from jal_hf.models.weights_file import write_text, write_weights
+from jal_hf.models.weights_file import write_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -156,7 +157,7 @@ def save_transformers_model(
     # with it in config.json the folder would pass for one of timm's
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del config["pretrained_cfg"]
-    write_text(json.dumps(config, indent=2) + "\n", folder / "config.json")
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
     content = {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
@@ -170,4 +171,4 @@ def save_transformers_model(
         "image_mean": list(values["mean"]),
         "image_std": list(values["std"]),
     }
-    write_text(json.dumps(content, indent=2) + "\n", folder / "preprocessor_config.json")
+    write_text(folder / "preprocessor_config.json", json.dumps(content, indent=2) + "\n")

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
+from jal_hf.models.timm_format import write_timm_model
+
 
 class RunTimmModel(TimmWrapperForImageClassification):  # type: ignore[no-untyped-call]
     """`TimmWrapperForImageClassification` whose `save_pretrained` writes timm's own format.
@@ -34,15 +36,13 @@ class RunTimmModel(TimmWrapperForImageClassification):  # type: ignore[no-untype
         Raises:
             ValueError: when asked to push; `jal-hf push` and `trainer.push_to_hub()` do that with the card.
         """
-        from jal_hf.models.export import export_model
-
         if push_to_hub:
             raise ValueError(
                 "save_pretrained(push_to_hub=True) would push a checkpoint without its card. "
                 "Save first, then run: jal-hf push FOLDER NAME/REPO"
             )
         if is_main_process:
-            export_model(self, save_directory, state_dict=state_dict, keep_adapters=True)
+            write_timm_model(self, save_directory, state_dict)
 
 
 def wrap_timm(network: nn.Module, *, class_names: list[str], model_args: dict[str, Any]) -> RunTimmModel:

@@ -81,7 +81,9 @@ class RunConfig:
     secrets: Values = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def from_recipe(cls, recipe: str | Path | None = None, *, fast: bool = False, **changes: Any) -> RunConfig:
+    def from_recipe(
+        cls, recipe: str | Path | None = None, *, fast: bool = False, **changes: Any
+    ) -> RunConfig:
         """The run that a recipe describes, with changes by flag name of `jal-hf train`.
 
         Args:
@@ -121,7 +123,9 @@ class RunConfig:
         if any(name in changes and changes[name] != before.get(name) for name in ("loss", "preset")):
             # An explicit decay holds for any loss; parameters belong to one.
             asked = {name: value for name, value in asked.items() if name != "loss_args" or name in changes}
-            values = {name: value for name, value in values.items() if name not in _PRESET_VALUES or name in asked}
+            values = {
+                name: value for name, value in values.items() if name not in _PRESET_VALUES or name in asked
+            }
         for name in ("noise_seed", "output_dir"):
             if name not in asked:
                 values.pop(name, None)

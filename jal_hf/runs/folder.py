@@ -197,7 +197,9 @@ def _remove_cut_off(folder: Path) -> None:
     for checkpoint in checkpoint_folders(folder):
         if is_complete(checkpoint):
             continue
-        if not is_marked(folder) or ((checkpoint / "trainer_state.json").is_file() and not (checkpoint / WHOLE).exists()):
+        if not is_marked(folder) or (
+            (checkpoint / "trainer_state.json").is_file() and not (checkpoint / WHOLE).exists()
+        ):
             logger.warning("%s has no %s and doesn't count as whole; it is left alone.", checkpoint, WHOLE)
         else:
             logger.warning("%s was cut off while it was written and is removed.", checkpoint)

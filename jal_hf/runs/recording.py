@@ -48,7 +48,10 @@ def facts_of_config(config: RunConfig, data: Any, precision: str, paths: dict[st
         "dataset": dataset_section(config, data),
         "noise": noise_section(data),
         "model": {"name": public.model.model},
-        "protocol": {"paper": config.paper, "deviations": [*config.deviations, *_precision(config, precision)]},
+        "protocol": {
+            "paper": config.paper,
+            "deviations": [*config.deviations, *_precision(config, precision)],
+        },
     }
 
 
@@ -125,7 +128,9 @@ def _train_figures(trainer: RobustTrainer) -> Section | None:
         given, clean = given[chosen], None if clean is None else clean[chosen]
     logits = trainer.predict(dataset, metric_key_prefix="train").predictions
     logits = logits[0] if isinstance(logits, tuple) else logits
-    names = trainer.known_facts.get("dataset", {}).get("class_names") or [str(k) for k in range(logits.shape[1])]
+    names = trainer.known_facts.get("dataset", {}).get("class_names") or [
+        str(k) for k in range(logits.shape[1])
+    ]
     return training_set_figures(logits, given, clean, names)
 
 

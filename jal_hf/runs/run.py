@@ -76,7 +76,11 @@ class RunResult:
 
 
 def train(
-    recipe: str | Path | None = None, *, data: Any = None, model: nn.Module | str | None = None, **changes: Any
+    recipe: str | Path | None = None,
+    *,
+    data: Any = None,
+    model: nn.Module | str | None = None,
+    **changes: Any,
 ) -> RunResult:
     """Train one robust classifier and leave a whole run folder; `jal-hf train` is a caller of this.
 

@@ -255,7 +255,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         if model.training:
             loss = self._training_loss(model, inputs, logits, labels, num_items_in_batch)
         else:
-            total, normaliser = self.criterion.total(logits, labels, inputs.get("sample_weight"))
+            total, normaliser = self.criterion.sum_and_weight(logits, labels, inputs.get("sample_weight"))
             loss = total / at_least_one(normaliser)
         if not return_outputs:
             return loss
@@ -280,7 +280,9 @@ class RobustTrainer(OneCommitPush, Trainer):
             progress=self.state.global_step / max(1, self.state.max_steps),
         )
         targets = self.method.targets(view)
-        total, normaliser = self.criterion.total(logits, targets, self.method.row_weights(view))
+        # Losses that draw do so by step and row: the same after a resume, another on each process.
+        with self.criterion.drawing(self.state.global_step, view.index):
+            total, normaliser = self.criterion.sum_and_weight(logits, targets, self.method.row_weights(view))
         for term in self.method.terms(view).values():
             total = total + term
         self._last_step = (logits.detach(), targets)
@@ -299,6 +301,18 @@ class RobustTrainer(OneCommitPush, Trainer):
         """As the parent's; the loss of a step that will be left out must not spoil the logged mean."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """As the parent's, which hands rows without labels to the model with all their fields."""
+        if "labels" not in inputs:
+            inputs = {name: value for name, value in inputs.items() if name not in BATCH_EXTRAS}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device

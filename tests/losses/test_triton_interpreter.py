@@ -86,7 +86,7 @@ value, gradient = run(create_loss("jal-ce"), bad, labels)
 infinite_ignored = bool(torch.isfinite(value)) and bool(torch.isfinite(gradient).all())
 outside = bool(create_loss("jal-ce")(logits.clone().requires_grad_(), torch.full((7,), 40)).isnan())
 
-total, counted = create_loss("jal-ce").total(logits.clone().requires_grad_(), labels)
+total, counted = create_loss("jal-ce").sum_and_weight(logits.clone().requires_grad_(), labels)
 mean = create_loss("jal-ce")(logits, labels)
 
 leaf = logits.clone().requires_grad_()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from datasets.utils import tqdm
 
+from jal_hf.ground.record import RunRecord
 from jal_hf.runs.grid.cells import Cell
 from jal_hf.runs.grid.ledger import GridLedger
-from jal_hf.ground.record import RunRecord
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} cells, {elapsed}<{remaining}{postfix}"
 
