@@ -56,7 +56,9 @@ def require_soft_targets(method: str, criterion: RobustLoss) -> None:
     classes = 2 if criterion.weight is None else len(criterion.weight)
     try:
         with torch.random.fork_rng(devices=[]):
-            criterion(torch.zeros(2, classes, device=place), torch.full((2, classes), 1 / classes, device=place))
+            criterion(
+                torch.zeros(2, classes, device=place), torch.full((2, classes), 1 / classes, device=place)
+            )
     except ValueError as error:
         raise ValueError(f"Method {method!r} gives the loss class probabilities. {error}") from error
 

@@ -99,7 +99,7 @@ class Elr(Method):
 
     def terms(self, view: StepView) -> Mapping[str, Tensor]:
         require_one_label_a_row(self.name, view)
-        probabilities = view.logits.float().softmax(dim=1).clamp(_LEAST, 1 - _LEAST)
+        probabilities = view.probabilities().clamp(_LEAST, 1 - _LEAST)
         targets = self._targets_of(view, probabilities.detach())
         inner = (probabilities * targets).sum(dim=1)
         term = torch.log((1 - inner).clamp_min(_LEAST)) * view.counted()

@@ -55,7 +55,9 @@ class ClassMarginal:
             given = view.labels.movedim(1, -1).reshape(-1, classes).float()
         else:
             given = functional.one_hot(view.labels.flatten().clamp(0, classes - 1), classes).float()
-        both = torch.stack([torch.where(counted[:, None], part.float(), 0.0).sum(0) for part in (rows, given)])
+        both = torch.stack(
+            [torch.where(counted[:, None], part.float(), 0.0).sum(0) for part in (rows, given)]
+        )
         seen = torch.cat([both.flatten(), counted.sum()[None].float()])
         self._seen = seen if self._seen is None else self._seen + seen
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jal_hf.losses import RobustLoss
+from jal_hf.losses.inputs import in_full_precision
 
 Batch = dict[str, Any]
 """Tensors by name: `pixel_values` or a tokenizer's fields, `labels`, and `index`, `clean_label`, `sample_weight`."""
@@ -97,6 +98,10 @@ class StepView:
             return counted
         weight = self.sample_weight
         return counted * weight.reshape(weight.shape + (1,) * (counted.dim() - weight.dim()))
+
+    def probabilities(self) -> Tensor:
+        """Class probabilities of the logits' shape, at least float32, with gradient."""
+        return in_full_precision(self.logits).softmax(dim=1)
 
     def label_probabilities(self) -> Tensor:
         """The targets as float class probabilities of the logits' shape; an ignored label counts as class 0."""

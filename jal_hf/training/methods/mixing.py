@@ -105,7 +105,9 @@ class Cutmix(Mixup):
             half = (1 - share).sqrt() * size / 2
             places = torch.arange(size, device=pixels.device)
             middle = centre[:, axis] * size
-            inside.append((places >= (middle - half).round()[:, None]) & (places < (middle + half).round()[:, None]))
+            inside.append(
+                (places >= (middle - half).round()[:, None]) & (places < (middle + half).round()[:, None])
+            )
         cut = inside[0][:, :, None] & inside[1][:, None, :]
         own = 1 - cut.double().mean(dim=(1, 2))
         return torch.where(cut[:, None], pixels[partner], pixels), own

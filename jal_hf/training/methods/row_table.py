@@ -86,8 +86,8 @@ class RowTable:
     def _places(self, index: Tensor | None) -> Tensor:
         if index is None:
             raise ValueError(
-                f"Method {self.method!r} keeps something for each row, and the batches have no 'index'. Let the dataset "
-                "give each example its row number under that name."
+                f"Method {self.method!r} keeps something for each row, and the batches have no 'index'. Let the "
+                "dataset give each example its row number under that name."
             )
         index = index.to(self.setting.device)
         places = index if self.ids is None else torch.searchsorted(self.ids, index)
