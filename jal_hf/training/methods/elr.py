@@ -40,6 +40,7 @@ class Elr(Method):
             network for the unmixed image, a third more time and no state by row; `auto`, the teacher's for streams
             and beside mixup and cutmix, else rows.
         teacher_decay: Of the averaged network.
+        ramp: Share of the training over which lambda rises from 0.
 
     Reference:
         Liu et al. (2020), "Early-Learning Regularization Prevents Memorization of Noisy Labels", equation 7.
@@ -57,11 +58,13 @@ class Elr(Method):
         beta: float = 0.7,
         targets: str = "auto",
         teacher_decay: float = 0.997,
+        ramp: float = 0.2,
     ) -> None:
         self.lambda_ = None if lambda_ is None else require_within("elr", "lambda", lambda_, 0.0, 100.0)
         self.beta = require_within("elr", "beta", beta, 0.0, 1.0)
         self.asked_targets = require_choice("elr", "targets", targets, ("auto", "rows", "teacher"))
         self.teacher_decay = require_within("elr", "teacher_decay", teacher_decay, 0.0, 0.999999)
+        self.ramp = require_within("elr", "ramp", ramp, 0.0, 1.0)
         self.table: RowTable | None = None
         self.teacher: AveragedWeights | None = None
         self.strength: float | None = None
@@ -78,6 +81,7 @@ class Elr(Method):
             "beta": self.beta,
             "targets": ("teacher" if self.teacher else "rows") if begun else self.asked_targets,
             "teacher_decay": self.teacher_decay,
+            "ramp": self.ramp,
         }
 
     def begin(self, setting: Setting) -> None:
@@ -103,7 +107,8 @@ class Elr(Method):
         targets = self._targets_of(view, probabilities.detach())
         inner = (probabilities * targets).sum(dim=1)
         term = torch.log((1 - inner).clamp_min(_LEAST)) * view.counted()
-        return {"elr": float(self.strength or 0.0) * term.sum()}
+        share = min(1.0, view.progress / self.ramp) if self.ramp else 1.0
+        return {"elr": share * float(self.strength or 0.0) * term.sum()}
 
     def _targets_of(self, view: StepView, probabilities: Tensor) -> Tensor:
         if self.table is None:

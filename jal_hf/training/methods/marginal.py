@@ -17,6 +17,8 @@ _LEAST = 1e-4
 class ClassMarginal:
     """pi, the running mean over steps of the mean prediction of a global batch, and the prior it should be.
 
+    The first steps weigh more, 9 / (10 + t), so that the mean follows a training's quick start.
+
     A step uses the values from before it, and `flush` takes in what all processes saw, so neither depends on how the
     batch is split.
 
@@ -29,6 +31,7 @@ class ClassMarginal:
         self.setting, self.momentum, self.prior_kind = setting, momentum, prior
         self.running: Tensor | None = None
         """(2, K): pi, and the prior."""
+        self.steps = torch.zeros((), device=setting.device)
         self._seen: Tensor | None = None
 
     def debiased(self, probabilities: Tensor) -> Tensor:
@@ -70,15 +73,17 @@ class ClassMarginal:
         means = (seen[:-1] / seen[-1].clamp_min(1)).reshape(2, -1)
         if self.prior_kind == "uniform":
             means[1] = 1 / means.shape[1]
-        moved = self.running.lerp(means, 1 - self.momentum)
-        self.running = torch.where(seen[-1] > 0, moved, self.running)
+        share = (9 / (10 + self.steps)).clamp_min(1 - self.momentum) * (seen[-1] > 0)
+        self.running = self.running.lerp(means, share)
+        self.steps += 1
 
     def state_dict(self) -> dict[str, Tensor]:
         """Both running means, once they exist."""
-        return {} if self.running is None else {"marginal": self.running}
+        return {} if self.running is None else {"marginal": self.running, "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up a checkpoint's means; a checkpoint without them starts anew."""
         found = state.get("marginal")
         self.running = None if found is None else found.to(self.setting.device)
+        self.steps = state.get("steps", torch.zeros(())).to(self.setting.device)
         self._seen = None
