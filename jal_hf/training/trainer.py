@@ -32,10 +32,10 @@ from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained, resuming
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import BATCH_EXTRAS, RawImages, class_names_for, collate_batch, on_accelerator
+from jal_hf.training.inputs import RawImages, class_names_for, collate_batch, on_accelerator
 from jal_hf.training.methods import Method, StepView, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
-from jal_hf.training.methods.method import Batch
+from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
 from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
@@ -283,21 +283,23 @@ class RobustTrainer(OneCommitPush, Trainer):
             batch=inputs,
             step=self.state.global_step,
             progress=self.state.global_step / max(1, self.state.max_steps),
+            targets=labels,
+            ignore_index=self.criterion.ignore_index,
         )
-        targets = self.method.targets(view)
+        view, weights = for_the_loss(self.method, view)
         # Losses that draw do so by step and row: the same after a resume, another on each process.
         with self.criterion.drawing(self.state.global_step, view.index):
-            total, normaliser = self.criterion.sum_and_weight(logits, targets, self.method.row_weights(view))
+            total, normaliser = self.criterion.sum_and_weight(view.logits, view.targets, weights)
         for term in self.method.terms(view).values():
             total = total + term
-        self._last_step = (logits.detach(), targets)
+        self._last_step = (view.logits.detach(), view.targets)
         share = normaliser if num_items_in_batch is None else num_items_in_batch
         loss: Tensor = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
         if self.args.l1_weight_decay and self.accelerator.sync_gradients:
             # Elsewhere than under DeepSpeed it is the value alone; training_step adds the gradient.
             penalty = differentiable_l1_penalty if self.is_deepspeed_enabled else l1_penalty
             loss = loss + self.args.l1_weight_decay * penalty(model)
-        self.guard.watch(loss, logits, targets, inputs.get("index"))
+        self.guard.watch(loss, view.logits, view.targets, view.index)
         return loss
 
     def _gradient_averaging(self, num_items_in_batch: Tensor | int | None) -> int:
@@ -430,9 +432,9 @@ class RobustTrainer(OneCommitPush, Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
-        if self.args.world_size > 1:
-            share_buffers(self.model)
         with self.method.evaluated(self.accelerator.unwrap_model(self.model)):
+            if self.args.world_size > 1:
+                share_buffers(self.model)
             output = super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
             )
