@@ -1,0 +1,10 @@
+from .audit.audit import Audit as Audit
+from .audit.audit import audit_run as audit_run
+from .config import RunConfig as RunConfig
+from .recipes import Recipe as Recipe
+from .recipes import list_recipes as list_recipes
+from .recipes import load_recipe as load_recipe
+from .run import RunResult as RunResult
+from .run import run_training as run_training
+from .run import train as train
+from .trainer import JALTrainer as JALTrainer

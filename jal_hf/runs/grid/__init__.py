@@ -1,0 +1,1 @@
+"""A grid of runs: losses by methods by noises by seeds."""

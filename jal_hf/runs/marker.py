@@ -1,0 +1,35 @@
+"""The marker of a run's folder: what shows that it is ours, and what the run knows that is nobody else's business."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from jal_hf.ground.files import read_object, write_json
+
+MARKER = ".jal_hf.json"
+
+
+def mark_folder(folder: str | os.PathLike[str], paths: Mapping[str, str] | None = None) -> Path:
+    """Write the marker; `paths` says by field where data and weights lie on this machine. It is never shared."""
+    content = {"format": 1, "place": str(Path(folder).resolve()), "paths": dict(paths or {})}
+    return write_json(Path(folder) / MARKER, content)
+
+
+def is_marked(folder: str | os.PathLike[str]) -> bool:
+    """Whether a run of this package was begun in the folder."""
+    return (Path(folder) / MARKER).is_file()
+
+
+def made_here(folder: str | os.PathLike[str]) -> bool:
+    """Whether the folder lies where its run was made: one that came from elsewhere does not."""
+    return is_marked(folder) and read_object(Path(folder) / MARKER).get("place") == str(Path(folder).resolve())
+
+
+def marked_paths(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Where a run's data and weights lie on this machine, by field; empty where nothing is known."""
+    if not is_marked(folder):
+        return {}
+    paths = read_object(Path(folder) / MARKER).get("paths")
+    return {str(name): str(path) for name, path in paths.items()} if isinstance(paths, dict) else {}

@@ -1,0 +1,54 @@
+"""A finished run's config again, from its record; what a stranger's record may bring about, and what not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jal_hf.ground.places import is_hub_id
+from jal_hf.ground.record import RunRecord
+from jal_hf.models.sources import is_checkpoint_name
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.marker import made_here, marked_paths
+
+
+def config_of_run(folder: Path, record: RunRecord) -> RunConfig:
+    """The config that gives a run's result again, with the data where it lies on this machine.
+
+    Only fields that decide the result are taken: nothing in a record can push, overwrite or report.
+
+    Raises:
+        ValueError: The record keeps no config, as those of version 0.1, or one that cannot be.
+    """
+    if not record.config:
+        raise ValueError(
+            f"The record in {folder} was written by jal_hf 0.1 and keeps the run's settings as a command alone, "
+            f"which `jal-hf audit {folder}` reads."
+        )
+    config = RunConfig.from_dict(record.config).repeated()
+    return config.replace(**marked_paths(folder)) if made_here(folder) else config
+
+
+def refuse_strange_sources(folder: Path, config: RunConfig, *, trust: bool, with_model: bool) -> None:
+    """What a run made elsewhere names is not loaded unasked.
+
+    Args:
+        trust: The user has said that the record's data and weights may be loaded.
+        with_model: The network is built anew by the name in the record, as folds do.
+
+    Raises:
+        ValueError: The record names a dataset or a checkpoint from elsewhere.
+    """
+    if trust or made_here(folder):
+        return
+    named = [] if config.data.dataset == "digits" else [("dataset", config.data.dataset)]
+    if "#" in config.noise or config.noise.startswith("matrix:"):
+        named.append(("label file", config.noise))
+    if with_model and (is_checkpoint_name(config.model.model) or config.model.pretrained):
+        named.append(("model", config.model.model))
+    if named:
+        what, name = named[0]
+        where = "from the Hub" if is_hub_id(name) else "on this machine"
+        raise ValueError(
+            f"The run in {folder} was made elsewhere, and its record names the {what} {name!r}, which would be loaded "
+            f"{where}. Pass --trust (trust=True) if that is meant, or name your own data with --dataset."
+        )

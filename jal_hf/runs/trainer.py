@@ -1,0 +1,121 @@
+"""`JALTrainer`: the trainer that leaves a run's whole folder behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+from torch import nn
+
+from jal_hf.ground.record import RunRecord
+from jal_hf.runs.completion import complete_run
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.folder import refuse_foreign_files
+from jal_hf.runs.marker import is_marked, mark_folder
+from jal_hf.runs.parts import build_trainer, load_data
+from jal_hf.runs.recording import facts_of_config, facts_of_trainer
+from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.trainer import RobustTrainer
+
+
+class JALTrainer(RobustTrainer):
+    """A `transformers.Trainer` with a robust loss, whose `train` ends with a folder that is ready to use.
+
+    After training the output folder holds the weights in the form that transformers, `pipeline` and timm load, the
+    record `run.json`, plots, and the model card. With `save_strategy="no"` nothing is written.
+
+    Args:
+        As `RobustTrainer`.
+
+    Example:
+        trainer = JALTrainer.from_recipe("cifar10", noise="symmetric:0.4", output_dir="runs/mine")
+        trainer.train()
+    """
+
+    config: RunConfig | None = None
+    record: RunRecord | None = None
+    """The record of the run once it is trained."""
+
+    @classmethod
+    def from_recipe(
+        cls,
+        recipe: str | Path | None = None,
+        *,
+        model: nn.Module | str | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        **changes: Any,
+    ) -> JALTrainer:
+        """A trainer with a recipe's loss, network, optimiser, schedule and augmentation.
+
+        Args:
+            recipe: As in `RunConfig.from_recipe`.
+            model: A network in place of the recipe's, as an object or by name.
+            train_dataset, eval_dataset: Raw datasets in place of the recipe's. No noise is put on them unless
+                `noise` is among the changes.
+            changes: By flag name of `jal-hf train`.
+
+        Raises:
+            ValueError: What `jal-hf train` would refuse.
+        """
+        network = model if isinstance(model, nn.Module) else None
+        if isinstance(model, str):
+            changes["model"] = model
+        if train_dataset is not None:
+            changes.setdefault("noise", "none")
+        config = RunConfig.from_recipe(recipe, **changes)
+        splits = {"train": train_dataset, "test": eval_dataset}
+        given = datasets.DatasetDict({name: split for name, split in splits.items() if split is not None})
+        return cls.from_config(config, data=load_data(config, given or None), model=network)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: RunConfig,
+        *,
+        data: Any = None,
+        model: nn.Module | None = None,
+        args: JALTrainingArguments | None = None,
+    ) -> JALTrainer:
+        """The trainer of a run.
+
+        Args:
+            data: What `load_noisy_dataset` gave for the config; None loads it here.
+            args: `config.arguments()`, where they were made already: a process may make them once.
+        """
+        data = load_data(config) if data is None else data
+        trainer = build_trainer(config, data, args=args, model=model, trainer_class=cls)
+        assert isinstance(trainer, cls)
+        trainer.config = config
+        trainer.local_paths = {}
+        trainer.known_facts = facts_of_config(
+            config, data, trainer.args.precision_name, trainer.local_paths
+        )
+        return trainer
+
+    local_paths: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed
+    """Where data and weights lie on this machine, by field; kept beside the record, never in it."""
+
+    @property
+    def leaves_a_folder(self) -> bool:
+        """Whether the end of training writes weights, record and card."""
+        return str(getattr(self.args.save_strategy, "value", self.args.save_strategy)) != "no" or (
+            self.config is not None
+        )
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """As the parent's; then the folder is completed, unless a signal ended the training before its end."""
+        folder = Path(str(self.args.output_dir))
+        if self.leaves_a_folder:
+            if self.is_world_process_zero():
+                refuse_foreign_files(folder)
+                if not is_marked(folder) or self.local_paths:
+                    mark_folder(folder, self.local_paths)
+            self.accelerator.wait_for_everyone()
+            if not self.known_facts:
+                self.known_facts = facts_of_trainer(self)
+        outcome = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        if self.leaves_a_folder and not self.stop_signals.stopped_by:
+            self.record = complete_run(self, evaluate=self.config is not None)
+        return outcome
