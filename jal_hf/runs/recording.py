@@ -48,16 +48,22 @@ def facts_of_config(config: RunConfig, data: Any, precision: str, paths: dict[st
         "dataset": dataset_section(config, data),
         "noise": noise_section(data),
         "model": {"name": public.model.model},
-        "protocol": {"paper": config.paper, "deviations": [*config.deviations, *_precision(config, precision)]},
+        "protocol": {
+            "paper": config.paper,
+            "deviations": [*config.deviations, *_precision(config, precision)],
+        },
     }
 
 
 def noise_section(data: Any) -> Section:
-    """The noise of loaded data, with files by name."""
+    """The noise of loaded data, with files by name; of data whose noise nobody knows only that."""
     report = getattr(data, "noise_report", None)
     if report is None:
         return {}
     section: dict[str, Any] = report.to_dict()
+    if not getattr(data, "noise_known", True):
+        told = {name: section[name] for name in ("rows", "labels_sha256")}
+        return {"spec": "unknown", "kind": "unknown", "realised_rate": None, **told}
     return {**section, "spec": published_spec(str(section.get("spec", "none")))}
 
 
@@ -70,6 +76,8 @@ def dataset_section(config: RunConfig, data: Any) -> Section:
         "config": config.data.dataset_config,
         "rows": None if streaming else len(data["train"]),
         "eval_rows": None if streaming or "test" not in data else len(data["test"]),
+        "validation_rows": len(data["validation"]) if "validation" in data else None,
+        "unlabelled_rows": data.facts.unlabelled_rows,
         "num_classes": data.num_classes,
         "class_names": list(data.class_names),
         "fingerprint": data.fingerprint,
@@ -104,7 +112,8 @@ def facts_of_trainer(trainer: RobustTrainer) -> Facts:
 
 def _evaluated_at_end(trainer: RobustTrainer) -> bool:
     return any(
-        "eval_accuracy" in line and line.get("step") == trainer.state.global_step
+        ("eval_accuracy" in line or "validation_accuracy" in line)
+        and line.get("step") == trainer.state.global_step
         for line in trainer.state.log_history
     )
 
@@ -125,7 +134,9 @@ def _train_figures(trainer: RobustTrainer) -> Section | None:
         given, clean = given[chosen], None if clean is None else clean[chosen]
     logits = trainer.predict(dataset, metric_key_prefix="train").predictions
     logits = logits[0] if isinstance(logits, tuple) else logits
-    names = trainer.known_facts.get("dataset", {}).get("class_names") or [str(k) for k in range(logits.shape[1])]
+    names = trainer.known_facts.get("dataset", {}).get("class_names") or [
+        str(k) for k in range(logits.shape[1])
+    ]
     return training_set_figures(logits, given, clean, names)
 
 
