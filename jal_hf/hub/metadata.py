@@ -61,9 +61,10 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
         "dataset_split": clean(dataset.get("eval_split") or "test"),
         "dataset_args": {key: value for key, value in arguments.items() if value is not None},
     }
+    test = "Test" if noise.get("kind") == "unknown" else "Clean test"
     found = [
-        ("accuracy", "accuracy", "Clean test accuracy, last epoch"),
-        ("top5_accuracy", "top_5_accuracy", "Clean test top-5 accuracy, last epoch"),
+        ("accuracy", "accuracy", f"{test} accuracy, last epoch"),
+        ("top5_accuracy", "top_5_accuracy", f"{test} top-5 accuracy, last epoch"),
     ]
     return [
         EvalResult(metric_type=metric, metric_name=label, metric_value=round(float(last[key]), 6), **shared)

@@ -57,11 +57,14 @@ def facts_of_config(config: RunConfig, data: Any, precision: str, paths: dict[st
 
 
 def noise_section(data: Any) -> Section:
-    """The noise of loaded data, with files by name."""
+    """The noise of loaded data, with files by name; of data whose noise nobody knows only that."""
     report = getattr(data, "noise_report", None)
     if report is None:
         return {}
     section: JsonObject = report.to_dict()
+    if not getattr(data, "noise_known", True):
+        told = {name: section[name] for name in ("rows", "labels_sha256")}
+        return {"spec": "unknown", "kind": "unknown", "realised_rate": None, **told}
     return {**section, "spec": published_spec(str(section.get("spec", "none")))}
 
 
@@ -74,6 +77,8 @@ def dataset_section(config: RunConfig, data: Any) -> Section:
         "config": config.data.dataset_config,
         "rows": None if streaming else len(data["train"]),
         "eval_rows": None if streaming or "test" not in data else len(data["test"]),
+        "validation_rows": len(data["validation"]) if "validation" in data else None,
+        "unlabelled_rows": data.facts.unlabelled_rows,
         "num_classes": data.num_classes,
         "class_names": list(data.class_names),
         "fingerprint": data.fingerprint,
@@ -108,7 +113,8 @@ def facts_of_trainer(trainer: RobustTrainer) -> Facts:
 
 def _evaluated_at_end(trainer: RobustTrainer) -> bool:
     return any(
-        "eval_accuracy" in line and line.get("step") == trainer.state.global_step
+        ("eval_accuracy" in line or "validation_accuracy" in line)
+        and line.get("step") == trainer.state.global_step
         for line in trainer.state.log_history
     )
 

@@ -147,6 +147,7 @@ class JALTrainingArguments(TrainingArguments):
                 f"label_smoothing_factor={self.label_smoothing_factor} cannot be combined with a robust loss: it "
                 "changes the labels that the loss is built on. Set it to 0, or use the stock Trainer and cross entropy."
             )
+        self.forget_workers()
         self.decay_given = self.weight_decay is not None or self.l1_weight_decay is not None
         self.weight_decay, self.l1_weight_decay = self.weight_decay or 0.0, self.l1_weight_decay or 0.0
         if self.l1_weight_decay < 0:
@@ -167,6 +168,11 @@ class JALTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.label_names is None:  # type: ignore[has-type]
             self.label_names = ["labels"]
+
+    def forget_workers(self) -> None:
+        """Without workers none can be persistent or fetch ahead; torch refuses to be asked for it."""
+        if self.dataloader_num_workers == 0:  # type: ignore[has-type]
+            self.dataloader_persistent_workers, self.dataloader_prefetch_factor = False, None
 
     def _choose_precision(self) -> None:
         """Settle bf16, fp16 and channels_last; what was set explicitly is never overruled."""

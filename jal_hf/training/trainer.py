@@ -133,6 +133,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         if on_accelerator(train_dataset):
             # Batches are made where they are used: there is nothing to pin, and no worker could reach them.
             args.dataloader_pin_memory, args.dataloader_num_workers = False, 0
+            args.forget_workers()
         self.known_facts: dict[str, Any] = {}
         """Sections of the run's record that are known before it trains, such as `dataset`, `noise` and `config`."""
         self._last_step: tuple[Tensor, Tensor] | None = None
@@ -154,7 +155,8 @@ class RobustTrainer(OneCommitPush, Trainer):
             model=model,
             args=args,
             train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            # Without a test split the validation split alone is evaluated; `evaluate` names its figures.
+            eval_dataset=self.validation_dataset if eval_dataset is None else eval_dataset,
             data_collator=data_collator,
             compute_metrics=fitting_metrics if compute_metrics == "auto" else compute_metrics,
             callbacks=own + (callbacks or []),
@@ -446,6 +448,12 @@ class RobustTrainer(OneCommitPush, Trainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """As the parent's; where there is a validation split and no other dataset is asked for, that one too."""
+        if (
+            eval_dataset is None
+            and self.eval_dataset is self.validation_dataset
+            and metric_key_prefix == "eval"
+        ):
+            metric_key_prefix = "validation"
         metrics = dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
         if eval_dataset is None and self.validation_dataset is not None and metric_key_prefix == "eval":
             metrics |= super().evaluate(self.validation_dataset, ignore_keys, "validation")
