@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -170,7 +171,8 @@ def installed_versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    package = sys.modules.get("jal_hf")  # a checkout on the path may lie beside an older installation
+    return {**found, "jal_hf": str(getattr(package, "__version__", found.get("jal_hf", "unknown")))}
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[LogLine]:
