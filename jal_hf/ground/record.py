@@ -171,8 +171,8 @@ def installed_versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    package = sys.modules.get("jal_hf")  # a checkout on the path may lie beside an older installation
-    return {**found, "jal_hf": str(getattr(package, "__version__", found.get("jal_hf", "unknown")))}
+    ours = sys.modules.get("jal_hf")  # a checkout on the path may lie beside an older installation
+    return {**found, "jal_hf": str(getattr(ours, "__version__", found.get("jal_hf", "unknown")))}
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[LogLine]:
