@@ -13,7 +13,7 @@ from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, serie
 from jal_hf.ground.files import LogLine
 from jal_hf.ground.record import log_series
 
-ACCURACY = "eval_accuracy"
+ACCURACY, VALIDATION = "eval_accuracy", "validation_accuracy"
 
 
 def _draw(axes: Axes, epochs: Sequence[float], values: Sequence[float], number: int, label: str) -> None:

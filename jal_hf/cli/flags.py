@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from transformers import HfArgumentParser
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.values import GROUPS
@@ -60,7 +61,7 @@ def config_of_words(words: Sequence[str]) -> RunConfig:
     return RunConfig.from_recipe(asked.pop("recipe", None), fast=bool(asked.pop("fast", False)), **asked)
 
 
-def explicit_flags(words: Sequence[str]) -> dict[str, Any]:
+def explicit_flags(words: Sequence[str]) -> JsonObject:
     """Only what stands on the command line after `jal-hf train`, by field name, with types applied.
 
     Raises:

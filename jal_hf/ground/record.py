@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jal_hf.ground.files import LogLine, read_lines, read_object, write_json
+from jal_hf.ground.files import JsonObject, LogLine, read_lines, read_object, write_json
 
 SCHEMA = 2
 RECORD, LOG = "run.json", "log.jsonl"
@@ -68,7 +68,7 @@ class RunRecord(Mapping[str, Any]):
         """
         if not isinstance(content.get("loss"), Mapping) or not isinstance(content.get("model"), Mapping):
             raise ValueError("It is not the record of a run: it names no loss and no model.")
-        known: dict[str, Any] = {}
+        known: JsonObject = {}
         for item in fields(cls):
             value = content.get(item.name)
             if item.name in _SECTIONS:
@@ -100,7 +100,7 @@ class RunRecord(Mapping[str, Any]):
         """Write `run.json` whole or not at all; its presence marks a finished run."""
         return write_json(Path(folder) / RECORD, self.to_dict())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, ready for JSON; optional sections that are empty are left out."""
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         return {
@@ -198,7 +198,7 @@ def evaluation_figures(log: Iterable[Mapping[str, Any]]) -> dict[str, Section | 
     validated = [line for line in log if line.get("validation_accuracy") is not None]
     if not evaluations and not validated:
         return {"last": None, "best": None}
-    last: dict[str, Any] = {}
+    last: JsonObject = {}
     best: Section | None = None
     if evaluations:
         line = evaluations[-1]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from transformers import set_seed
+from transformers import IntervalStrategy, set_seed
 
-from jal_hf.data import load_noisy_dataset
+from jal_hf.data import NoisyDatasetDict, find_duplicates, load_noisy_dataset
+from jal_hf.data.subsets import cut_validation
 from jal_hf.losses import create_loss
 from jal_hf.models import create_model, default_in_chans
 from jal_hf.runs.config import RunConfig
 from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.inputs import RawImages
 from jal_hf.training.trainer import RobustTrainer
+
+HELD_BACK = 0.1
+"""Share of the training rows that scores a run whose data has no test split."""
 
 
 def check_config(config: RunConfig) -> JALTrainingArguments:
@@ -28,9 +33,12 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
 
 
 def load_data(config: RunConfig, given: Any = None) -> Any:
-    """The dataset of a run, noise included; `given` is a dataset object in place of the config's name."""
+    """The dataset of a run, noise included; `given` is a dataset object in place of the config's name.
+
+    Data without a test split is scored on rows held back from training, unless the config says how it is scored.
+    """
     data = config.data
-    return load_noisy_dataset(
+    found = load_noisy_dataset(
         data.dataset if given is None else given,
         dataset_config=data.dataset_config,
         train_split=data.train_split,
@@ -48,6 +56,39 @@ def load_data(config: RunConfig, given: Any = None) -> Any:
         unlabelled=data.unlabelled,
         seed=config.seed,
     )
+    return found if _says_how_it_is_scored(config, found) else with_validation(found, config.seed)
+
+
+def _says_how_it_is_scored(config: RunConfig, data: Any) -> bool:
+    is_scored = str(config.training.get("eval_strategy") or "no") != "no"
+    return bool(
+        not is_scored
+        or config.data.streaming
+        or "val_fraction" in config.asked
+        or {"test", "validation"} & {*data}
+    )
+
+
+def with_validation(data: NoisyDatasetDict, seed: int, fraction: float = HELD_BACK) -> NoisyDatasetDict:
+    """Data with a validation split cut from its training rows, and a warning that says so.
+
+    Labels of the split are as noisy as those that are trained on: its accuracy is a lower bound that ranks models, not
+    a share of right answers. Data too small to give rows of its classes away comes back as it is.
+    """
+    train, column = data["train"], data.label_column
+    groups = find_duplicates({"train": train}, data.image_column, column).groups["train"]
+    try:
+        rest, validation = cut_validation(train, column, fraction, seed, groups)
+    except ValueError:
+        return data
+    if validation is None:
+        return data
+    sentence = (
+        f"There is no test split: {len(validation):,} of {len(train):,} training rows were held back, with their "
+        "labels as they are, to score the model; --val_fraction says another share, and 0 trains on all of them."
+    )
+    facts = replace(data.facts, warnings=(*data.facts.warnings, sentence))
+    return NoisyDatasetDict({**data, "train": rest, "validation": validation}, facts)
 
 
 def build_model(config: RunConfig, data: Any) -> Any:
@@ -79,6 +120,13 @@ def build_trainer(
     args = args or config.arguments()
     set_seed(args.seed)
     model = build_model(config, data) if model is None else model
+    if "test" not in data and "validation" not in data and str(args.eval_strategy.value) != "no":
+        if "eval_strategy" in config.asked:
+            raise ValueError(
+                f"eval_strategy {args.eval_strategy.value!r} was asked for, and the data has neither a test nor a "
+                "validation split; give one, hold rows back with --val_fraction, or leave eval_strategy out."
+            )
+        args.eval_strategy = IntervalStrategy.NO
     return trainer_class(
         model=model,
         args=args,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import TrainingArguments
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.secrets import SECRET_FIELDS
 from jal_hf.ground.sentences import shortened
 from jal_hf.training.hardware import detect_hardware
@@ -146,6 +147,7 @@ class JALTrainingArguments(TrainingArguments):
                 f"label_smoothing_factor={self.label_smoothing_factor} cannot be combined with a robust loss: it "
                 "changes the labels that the loss is built on. Set it to 0, or use the stock Trainer and cross entropy."
             )
+        self.forget_workers()
         self.decay_given = self.weight_decay is not None or self.l1_weight_decay is not None
         self.weight_decay, self.l1_weight_decay = self.weight_decay or 0.0, self.l1_weight_decay or 0.0
         if self.l1_weight_decay < 0:
@@ -166,6 +168,11 @@ class JALTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.label_names is None:  # type: ignore[has-type]
             self.label_names = ["labels"]
+
+    def forget_workers(self) -> None:
+        """Without workers none can be persistent or fetch ahead; torch refuses to be asked for it."""
+        if self.dataloader_num_workers == 0:  # type: ignore[has-type]
+            self.dataloader_persistent_workers, self.dataloader_prefetch_factor = False, None
 
     def _choose_precision(self) -> None:
         """Settle bf16, fp16 and channels_last; what was set explicitly is never overruled."""
@@ -206,7 +213,7 @@ class JALTrainingArguments(TrainingArguments):
         found = super().device
         return torch.device("cpu") if found.type == "cpu" else found
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         """Without tokens, for the Trainer pickles its arguments into every checkpoint."""
         return {**self.__dict__, **dict.fromkeys(SECRET_FIELDS & set(self.__dict__))}
 
@@ -216,15 +223,15 @@ class JALTrainingArguments(TrainingArguments):
         clone.__dict__.update(self.__dict__)
         return clone
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As the parent's, with the asked schedule in place of the stand-in that the parent sees."""
-        content: dict[str, Any] = super().to_dict()
+        content: JsonObject = super().to_dict()
         if self.epoch_schedule is not None:
             content["lr_scheduler_type"] = self.epoch_schedule
         return content
 
 
-def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]:
+def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> JsonObject:
     """Parameters from a mapping or a JSON object.
 
     Raises:

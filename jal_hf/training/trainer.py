@@ -32,13 +32,13 @@ from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained, resuming
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import BATCH_EXTRAS, RawImages, class_names_for, collate_batch, on_accelerator
+from jal_hf.training.inputs import RawImages, class_names_for, collate_batch, on_accelerator
 from jal_hf.training.methods import Method, StepView, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
-from jal_hf.training.methods.method import Batch
+from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
-from jal_hf.training.penalty import l1_penalty
+from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.pushing import OneCommitPush
@@ -133,6 +133,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         if on_accelerator(train_dataset):
             # Batches are made where they are used: there is nothing to pin, and no worker could reach them.
             args.dataloader_pin_memory, args.dataloader_num_workers = False, 0
+            args.forget_workers()
         self.known_facts: dict[str, Any] = {}
         """Sections of the run's record that are known before it trains, such as `dataset`, `noise` and `config`."""
         self._last_step: tuple[Tensor, Tensor] | None = None
@@ -154,7 +155,8 @@ class RobustTrainer(OneCommitPush, Trainer):
             model=model,
             args=args,
             train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            # Without a test split the validation split alone is evaluated; `evaluate` names its figures.
+            eval_dataset=self.validation_dataset if eval_dataset is None else eval_dataset,
             data_collator=data_collator,
             compute_metrics=fitting_metrics if compute_metrics == "auto" else compute_metrics,
             callbacks=own + (callbacks or []),
@@ -283,19 +285,23 @@ class RobustTrainer(OneCommitPush, Trainer):
             batch=inputs,
             step=self.state.global_step,
             progress=self.state.global_step / max(1, self.state.max_steps),
+            targets=labels,
+            ignore_index=self.criterion.ignore_index,
         )
-        targets = self.method.targets(view)
+        view, weights = for_the_loss(self.method, view)
         # Losses that draw do so by step and row: the same after a resume, another on each process.
         with self.criterion.drawing(self.state.global_step, view.index):
-            total, normaliser = self.criterion.sum_and_weight(logits, targets, self.method.row_weights(view))
+            total, normaliser = self.criterion.sum_and_weight(view.logits, view.targets, weights)
         for term in self.method.terms(view).values():
             total = total + term
-        self._last_step = (logits.detach(), targets)
+        self._last_step = (view.logits.detach(), view.targets)
         share = normaliser if num_items_in_batch is None else num_items_in_batch
         loss: Tensor = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
         if self.args.l1_weight_decay and self.accelerator.sync_gradients:
-            loss = loss + self.args.l1_weight_decay * l1_penalty(model)
-        self.guard.watch(loss, logits, targets, inputs.get("index"))
+            # Elsewhere than under DeepSpeed it is the value alone; training_step adds the gradient.
+            penalty = differentiable_l1_penalty if self.is_deepspeed_enabled else l1_penalty
+            loss = loss + self.args.l1_weight_decay * penalty(model)
+        self.guard.watch(loss, view.logits, view.targets, view.index)
         return loss
 
     def _gradient_averaging(self, num_items_in_batch: Tensor | int | None) -> int:
@@ -303,8 +309,18 @@ class RobustTrainer(OneCommitPush, Trainer):
         return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
-        """As the parent's; the loss of a step that will be left out must not spoil the logged mean."""
+        """As the parent's, and at the last micro-batch the L1 decay's gradient, before anything clips it.
+
+        The loss of a step that will be left out must not spoil the logged mean.
+        """
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if self.args.l1_weight_decay and self.accelerator.sync_gradients and not self.is_deepspeed_enabled:
+            # Processes have averaged their gradients by now, and a scaler of fp16 has scaled them.
+            decay = self.args.l1_weight_decay
+            scaler = self.accelerator.scaler
+            if scaler is not None:
+                scaled = scaler.scale(torch.full((), decay, device=loss.device))
+            add_l1_gradient(model.parameters(), decay if scaler is None else scaled)
         return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
 
     def prediction_step(
@@ -338,7 +354,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         parts = [
             label_count(self.criterion, batch["labels"], batch.get("sample_weight")) for batch in batches
         ]
-        count = torch.stack([part.to(device) for part in parts]).sum()
+        count = sum((part.to(device) for part in parts[1:]), parts[0].to(device))
         if self.args.world_size > 1:
             counts, wishes = self.accelerator.gather(self.stop_signals.beside(count)[None]).unbind(1)
             self.stop_signals.hear(wishes)
@@ -382,6 +398,15 @@ class RobustTrainer(OneCommitPush, Trainer):
             return [name for name, _ in model.named_parameters()]
         return list(super().get_decay_parameter_names(model))
 
+    def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
+        """As the parent's; torch's own optimizers step all tensors of a CPU at once, as they do on CUDA anyway."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
+        for group in optimizer.param_groups if not self.is_fsdp_enabled else []:
+            # The same arithmetic in fewer operators; what was chosen stays.
+            if "foreach" in group and group["foreach"] is None and not group.get("fused"):
+                group["foreach"] = True
+        return optimizer
+
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> Any:
@@ -409,9 +434,9 @@ class RobustTrainer(OneCommitPush, Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
-        if self.args.world_size > 1:
-            share_buffers(self.model)
         with self.method.evaluated(self.accelerator.unwrap_model(self.model)):
+            if self.args.world_size > 1:
+                share_buffers(self.model)
             output = super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
             )
@@ -423,6 +448,12 @@ class RobustTrainer(OneCommitPush, Trainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """As the parent's; where there is a validation split and no other dataset is asked for, that one too."""
+        if (
+            eval_dataset is None
+            and self.eval_dataset is self.validation_dataset
+            and metric_key_prefix == "eval"
+        ):
+            metric_key_prefix = "validation"
         metrics = dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
         if eval_dataset is None and self.validation_dataset is not None and metric_key_prefix == "eval":
             metrics |= super().evaluate(self.validation_dataset, ignore_keys, "validation")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import jal_hf.training.checkpoints as checkpoints
-from jal_hf.runs.folder import check_place, clear_the_way, find_start
+from jal_hf.runs.folder import clear_the_way, find_start
 from jal_hf.training.checkpoints import (
     checkpoint_folders,
     is_complete,

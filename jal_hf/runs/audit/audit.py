@@ -16,7 +16,7 @@ from jal_hf.analysis.estimates import (
     has_cleanlab,
 )
 from jal_hf.analysis.folds import check_folds, cross_validated_probabilities
-from jal_hf.analysis.histograms import confidence_histogram, plot_confidence_histogram
+from jal_hf.analysis.histograms import plot_confidence_histogram
 from jal_hf.analysis.label_issues import FloatArray, LabelIssues, find_label_issues
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.predictions import example_losses, predict_logits, softmax
@@ -30,6 +30,7 @@ from jal_hf.runs.audit.fold_training import recipe_trainer
 from jal_hf.runs.audit.run_data import RunData, load_run_data
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.repeat import config_of_run, refuse_strange_sources
+from jal_hf.training.diagnostics import confidence_histogram
 
 Summary = dict[str, Any]
 

@@ -14,7 +14,6 @@ from torch import nn
 from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.ground.record import RunRecord
 from jal_hf.models import create_model
-from jal_hf.noise import labels_sha256
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import image_dataset, load_data
 
@@ -83,13 +82,14 @@ def load_run_data(
         clean=np.asarray(rows["clean_label"][:], dtype=np.int64) if known else None,
         index=np.asarray(index, dtype=np.int64),
         class_names=[str(name) for name in data.class_names],
-        warnings=_label_warnings(given, record, is_other_data) if split == "train" else [],
+        warnings=_label_warnings(data, record, is_other_data) if split == "train" else [],
     )
 
 
-def _label_warnings(given: IntArray, record: RunRecord, is_other_data: bool) -> list[str]:
+def _label_warnings(data: Any, record: RunRecord, is_other_data: bool) -> list[str]:
+    # The digest is that of all training rows, those held back for validation among them.
     trained_on = record.noise.get("labels_sha256")
-    if trained_on is None or trained_on == labels_sha256(given):
+    if trained_on is None or trained_on == data.noise_report.labels_sha256:
         return []
     sentence = "The labels are not those that the run was trained on."
     if not is_other_data:

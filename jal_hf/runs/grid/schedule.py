@@ -49,7 +49,7 @@ def run_cells(
         try:
             while pending:
                 ready, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in ready:
+                for future in [one for one in pending if one in ready]:
                     cell = pending.pop(future)
                     error = future.result()
                     done += 1
