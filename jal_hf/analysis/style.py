@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -94,8 +95,8 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     for text in figure.findobj(Text):
         text.set(text=shown(text.get_text(), 200), parse_math=False, usetex=False)
     # Tick labels are only made now.
-    literal = {"text.parse_math": False, "text.usetex": False}
-    with matplotlib.rc_context({"svg.hashsalt": "jal_hf", **literal}), warnings.catch_warnings():
+    settings: dict[str, Any] = {"svg.hashsalt": "jal_hf", "text.parse_math": False, "text.usetex": False}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks
         figure.savefig(picture, dpi=150, metadata={"Software": None})
         figure.savefig(drawing, metadata={"Date": None})

@@ -29,6 +29,7 @@ COMMANDS = {
 EXIT_BAD_INPUT = 2
 EXIT_NOT_REACHED = 1
 EXIT_STOPPED = 130
+_UNUSABLE = "The record of the run cannot be used: something in it is missing or has another form ({})."
 _READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export")
 
 
@@ -90,6 +91,8 @@ def main(argv: Sequence[str]) -> int:
     except (ValueError, TypeError, OSError, ImportError, RunError) as error:
         if os.environ.get("JAL_HF_DEBUG"):
             raise
+        if isinstance(error, TypeError) and command in _READ_A_RECORD:
+            return fail(_UNUSABLE.format(shortened(error, 200)))
         if isinstance(error, RunError):
             return fail(str(error), error.exit_code)
         return fail(str(error), EXIT_NOT_REACHED if isinstance(error, ConnectionError) else EXIT_BAD_INPUT)
@@ -98,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
         if command not in _READ_A_RECORD or os.environ.get("JAL_HF_DEBUG"):
             raise
         reason = shortened(f"{type(error).__name__}: {error}", 200)
-        return fail(f"The record of the run cannot be used: something in it is missing or has another form ({reason}).")
+        return fail(_UNUSABLE.format(reason))
 
 
 def entry() -> None:
