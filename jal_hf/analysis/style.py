@@ -95,7 +95,7 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     for text in figure.findobj(Text):
         text.set(text=shown(text.get_text(), 200), parse_math=False, usetex=False)
     # Tick labels are only made now.
-    settings: dict[str, Any] = {"svg.hashsalt": "jal_hf", "text.parse_math": False, "text.usetex": False}
+    settings: Any = {"svg.hashsalt": "jal_hf", "text.parse_math": False, "text.usetex": False}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks
         figure.savefig(picture, dpi=150, metadata={"Software": None})
