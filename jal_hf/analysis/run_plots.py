@@ -42,6 +42,10 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
 
 def plot_run(folder: str | Path) -> list[Path]:
     """Write the run's pictures under `folder/plots/` as PNG and SVG and return the files written."""
+    if (Path(folder) / "plots").is_symlink():
+        raise ValueError(
+            f"{Path(folder) / 'plots'} is a link, and what is behind it is left alone. Remove the link."
+        )
     written: list[Path] = []
     for name, figure in run_figures(folder).items():
         written += save_figure(figure, Path(folder) / "plots" / name)

@@ -358,6 +358,8 @@ def _deviations(recipe: Recipe, config: RunConfig, fast: bool) -> tuple[str, ...
 
 
 def _deviation(name: str, value: Any, before: Any) -> str:
+    if name in PLACES:
+        value, before = published_value(name, value), published_value(name, before)
     return f"{name} {_plain(value)}" + (f" instead of {_plain(before)}" if before is not None else "")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 from transformers import IntervalStrategy, set_seed
+from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from jal_hf.data import NoisyDatasetDict, find_duplicates, load_noisy_dataset
 from jal_hf.data.subsets import cut_validation
@@ -17,6 +18,7 @@ from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.inputs import RawImages
 from jal_hf.training.trainer import RobustTrainer
 
+_METRICS = ("loss", "accuracy", "top5_accuracy")
 HELD_BACK = 0.1
 """Share of the training rows that scores a run whose data has no test split."""
 
@@ -30,6 +32,19 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
     args = config.arguments()
     if args.preset != "auto":
         create_loss(config.loss, **config.loss_args)
+    best = (args.metric_for_best_model or "loss").removeprefix("eval_")
+    if best not in _METRICS:
+        raise ValueError(f"metric_for_best_model must be one of {', '.join(_METRICS)}, got {best!r}.")
+    if args.neftune_noise_alpha is not None:
+        raise ValueError(
+            "neftune_noise_alpha is for models of text: a network of images has no token embeddings."
+        )
+    wanted = {str(name) for name in args.report_to or ()}
+    missing = sorted(wanted & set(INTEGRATION_TO_CALLBACK) - set(get_available_reporting_integrations()))
+    if missing:
+        raise ImportError(
+            f"report_to {missing[0]!r} needs {missing[0]}, which is not installed: pip install {missing[0]}."
+        )
     return args
 
 

@@ -32,7 +32,7 @@ from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained, resuming
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import RawImages, class_names_for, collate_batch, on_accelerator
+from jal_hf.training.inputs import RawImages, check_classes, class_names_for, collate_batch, on_accelerator
 from jal_hf.training.methods import Method, StepView, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
@@ -111,6 +111,7 @@ class RobustTrainer(OneCommitPush, Trainer):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
         if model is not None:
             model = as_run_model(model, class_names_for(model, train_dataset, label_column))
+            check_classes(model, train_dataset, label_column)
         classes = getattr(getattr(model, "config", None), "num_labels", None)
         choice = decide_loss(loss, args, num_classes=classes, noise=noise)
         args = args.copied()
