@@ -107,6 +107,13 @@ class JALTrainingArguments(TrainingArguments):
             "checkpoint; 'skip' leaves that step out and counts it."
         },
     )
+    cuda_graph: str = field(
+        default="auto",
+        metadata={
+            "help": "Replay the whole training step as one CUDA graph: 'auto' where that is safe, 'on' or refuse "
+            "(on a CPU the same step runs on the same buffers without a graph), 'off'."
+        },
+    )
     sync_batchnorm: bool = field(
         default=False, metadata={"help": "Compute batch-norm statistics over all processes (needs CUDA)."}
     )
@@ -146,6 +153,8 @@ class JALTrainingArguments(TrainingArguments):
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}.")
         if self.on_nonfinite not in ("stop", "skip"):
             raise ValueError(f"on_nonfinite must be 'stop' or 'skip', got {self.on_nonfinite!r}.")
+        if self.cuda_graph not in ("auto", "on", "off"):
+            raise ValueError(f"cuda_graph must be 'auto', 'on' or 'off', got {self.cuda_graph!r}.")
         self.loss_args = parse_json_object("loss_args", self.loss_args)
         self.method_args = parse_json_object("method_args", self.method_args)
         self.epoch_schedule: str | None = None

@@ -47,6 +47,15 @@ class Method:
 
     name: str = "plain"
 
+    @property
+    def capturable(self) -> bool:
+        """Whether its hooks work on tensors alone, so that a step with them can be recorded and replayed.
+
+        Then no hook reads a value back, and nothing depends on `step`, `epoch` or `progress`. A subclass that keeps to
+        this says `capturable = True`.
+        """
+        return type(self) is Method
+
     def begin(self, *, num_classes: int | None, rows: int | None, seed: int, model: nn.Module) -> None:
         """Called once before the first step, or before a checkpoint's state is loaded.
 
