@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
 
 from jal_hf import JALTrainer
@@ -233,3 +234,37 @@ def test_captured_step_is_left_off_on_a_cpu_unless_asked_for(tmp_path: Path) -> 
     trainer = trainer_of(tmp_path, "auto", max_steps=4, eval_strategy="no")
     trainer.train()
     assert trainer.captured is None
+
+
+class _Operators(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func._schema.name.removeprefix("aten::"))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_what_is_recorded_neither_reads_values_nor_brings_any_from_the_host(
+    accumulation: int, tmp_path: Path
+) -> None:
+    """Either would fail, or be frozen, in a CUDA graph: shapes from values, `.item()`, tensors from Python numbers."""
+    trainer = trainer_of(
+        tmp_path,
+        "on",
+        max_steps=6,
+        eval_strategy="no",
+        precision="bf16",
+        gradient_accumulation_steps=accumulation,
+    )
+    trainer.train()
+    assert trainer.captured is not None
+    with _Operators() as operators:
+        for recording in trainer.captured._recordings.values():
+            recording._function()
+    refused = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "unique", "lift_fresh"}
+    assert refused.isdisjoint(operators.names)
+    assert "convolution_backward" in operators.names
+    assert "_fused_sgd_" in operators.names
