@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from jal_hf.training.criterion import (
     label_count,
     logits_of,
 )
+from jal_hf.training.data_wait import fetch_on
 from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained
@@ -364,9 +364,9 @@ class RobustTrainer(OneCommitPush, Trainer):
         """
         if self.control.should_training_stop:  # resumed after the last step
             return [], None
-        started = time.perf_counter()
+        fetch = fetch_on(self.args.device)
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self.throughput.waited += time.perf_counter() - started
+        self.throughput.add(fetch.end())
         if self.captured is not None:
             return self.captured.begin(batches)
         if not batches or "labels" not in batches[0]:
