@@ -10,8 +10,9 @@ from jal_hf.data import load_noisy_dataset
 from jal_hf.losses import create_loss
 from jal_hf.models import create_model, default_in_chans
 from jal_hf.runs.config import RunConfig
-from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.inputs import RawImages
+from jal_hf.training.methods import create_method
 from jal_hf.training.trainer import RobustTrainer
 
 
@@ -24,6 +25,7 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
     args = config.arguments()
     if args.preset != "auto":
         create_loss(config.loss, **config.loss_args)
+    create_method(args.method, parse_json_object("method_args", args.method_args))
     return args
 
 

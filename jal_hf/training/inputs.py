@@ -17,6 +17,7 @@ from jal_hf.training.methods.method import Batch
 
 logger = logging.getLogger(__name__)
 
+
 def collate_batch(batch: Any) -> Batch:
     """Pass a ready batch through; stack a list of examples as the stock collator does."""
     if isinstance(batch, dict):
