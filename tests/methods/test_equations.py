@@ -53,7 +53,9 @@ def test_elr_term_is_the_papers_over_two_visits() -> None:
             if labels[row] != -100:
                 expected += 2.0 * math.log(1 - float((p * targets[row]).sum()))
         found = method.terms(view(logits, labels))["elr"]
-        assert float(found.detach()) == pytest.approx(expected, rel=1e-3)  # targets are kept in half precision
+        assert float(found.detach()) == pytest.approx(
+            expected, rel=1e-3
+        )  # targets are kept in half precision
         method.after_step(nn.Identity(), step=1)
     assert not method.state_dict()["rows"][4].any()
 
