@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train one robust classifier",
     "compare": "train a grid of losses, noises and seeds; a table as in the papers",
     "losses": "list the losses, or explain one",
+    "methods": "list the training methods, or explain one",
     "noise": "write or push a noisy copy of a dataset",
     "check": "is a loss asymmetric under a noise, and the smallest safe a",
     "audit": "rank the training examples whose labels look wrong",

@@ -14,8 +14,9 @@ from jal_hf.data.subsets import cut_validation
 from jal_hf.losses import create_loss
 from jal_hf.models import as_run_model, create_model, default_in_chans
 from jal_hf.runs.config import RunConfig
-from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.inputs import RawImages
+from jal_hf.training.methods import create_method
 from jal_hf.training.trainer import RobustTrainer
 
 _METRICS = ("loss", "accuracy", "top5_accuracy")
@@ -45,6 +46,7 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
         raise ImportError(
             f"report_to {missing[0]!r} needs {missing[0]}, which is not installed: pip install {missing[0]}."
         )
+    create_method(args.method, parse_json_object("method_args", args.method_args))
     return args
 
 

@@ -51,10 +51,14 @@ class JALTrainingArguments(TrainingArguments):
         },
     )
     method: str = field(
-        default="plain", metadata={"help": "Training method around the loss; `plain` is the loss alone."}
+        default="plain",
+        metadata={"help": "Training method around the loss, or several as a+b; `plain` is the loss alone."},
     )
     method_args: dict | str | None = field(  # type: ignore[type-arg]
-        default=None, metadata={"help": "Parameters of the method as JSON."}
+        default=None,
+        metadata={
+            "help": 'Parameters of the method as JSON; of several by name, \'{"elr": {"lambda": 1}}\'.'
+        },
     )
     weight_decay: float | None = field(
         default=None, metadata={"help": "L2 decay of the weights. Default: the preset's, else 0."}
