@@ -32,7 +32,15 @@ from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import BATCH_EXTRAS, RawImages, class_names_for, collate_batch, on_accelerator
+from jal_hf.training.inputs import (
+    BATCH_EXTRAS,
+    RawImages,
+    class_names_for,
+    collate_batch,
+    dropping_last,
+    leaves_one_row,
+    on_accelerator,
+)
 from jal_hf.training.methods import Method, StepView, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.methods.method import Batch
@@ -176,13 +184,21 @@ class RobustTrainer(OneCommitPush, Trainer):
                 "on_nonfinite 'skip' cannot leave a step out under DeepSpeed, which steps by itself; use 'stop'."
             )
 
+    def get_train_dataloader(self) -> Any:
+        """As the parent's; a last batch of one row, on which batch norm cannot train, is left out."""
+        is_one = leaves_one_row(self.model, self.train_dataset, self.args.train_batch_size)
+        with dropping_last(self.args, self.args.dataloader_drop_last or is_one):
+            return super().get_train_dataloader()
+
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """As the parent's, of raw datasets too."""
-        return super().get_eval_dataloader(self._ready(eval_dataset))
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_eval_dataloader(self._ready(eval_dataset))
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
-        """As the parent's, of raw datasets too."""
-        return super().get_test_dataloader(self._ready(test_dataset))
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_test_dataloader(self._ready(test_dataset))
 
     def unaugmented_train_dataset(self) -> Any:
         """The training rows as they are evaluated, or None where they are no raw images, or a stream."""
