@@ -1,10 +1,11 @@
 """Time and peak extra memory of forward and backward, for every loss beside `F.cross_entropy`, from one run.
 
     python examples/benchmarks/losses.py                      # CPU, float32
+    python examples/benchmarks/losses.py --threads 2          # CPU, by the wall's clock
     python examples/benchmarks/losses.py --device cuda --dtype bfloat16
 
 A round times cross entropy and then the loss, and the table shows the median over rounds of their ratio, so that
-a busy machine slows both alike. On CPU the time is that of one thread's own clock. Memory is what one forward
+a busy machine slows both alike. On CPU the time of one thread is by its own clock. Memory is what one forward
 and backward need at their highest beyond the logits, in buffers of the logits' size in float32.
 """
 
@@ -38,7 +39,7 @@ def step(loss: Loss, logits: Tensor, labels: Tensor) -> None:
 
 
 def seconds(loss: Loss, logits: Tensor, labels: Tensor, repeats: int) -> float:
-    """Seconds per step: of the device on CUDA, of this thread's clock on CPU."""
+    """Seconds per step: of the device on CUDA, of this thread's clock on CPU, of the wall's with several threads."""
     if logits.device.type == "cuda":
         torch.cuda.synchronize()
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -48,10 +49,11 @@ def seconds(loss: Loss, logits: Tensor, labels: Tensor, repeats: int) -> float:
         end.record()
         torch.cuda.synchronize()
         return float(begin.elapsed_time(end)) / 1e3 / repeats
-    start = time.thread_time()
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     for _ in range(repeats):
         step(loss, logits, labels)
-    return (time.thread_time() - start) / repeats
+    return (clock() - start) / repeats
 
 
 def peak_bytes(loss: Loss, logits: Tensor, labels: Tensor) -> int:
@@ -143,7 +145,7 @@ def main() -> None:
         default=9,
         help="Rounds, in which a loss and cross entropy take turns; the ratio is of their medians.",
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; the clock is that of one.")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads.")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shapes = arguments.shapes or (CPU_SHAPES if arguments.device == "cpu" else CUDA_SHAPES)

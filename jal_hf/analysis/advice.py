@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from jal_hf.analysis.paper_results import PaperColumn, nearest_column
 from jal_hf.losses import create_loss, list_losses, loss_info, loss_preset
+from jal_hf.noise import noise_family
 
 Matrix = npt.NDArray[np.float64]
 SUGGESTIONS = 3
@@ -148,25 +149,26 @@ def _suggest(
         parameters = dict(loss.parameters)
         reason = f"{accuracy:.2f} % on {expected.dataset}, {expected.noise} ({expected.table})"
         a = parameters.get("a")
-        if has_amse(name) and a is not None and a < least:
+        if moves_a(name) and a is not None and a < least:
             parameters["a"] = float(f"{MARGIN * least:.3g}")
             reason += f"; the preset's a = {a:g} lies below the smallest safe a, so a = {parameters['a']:g}"
         elif not loss.asymmetric:
             reason += "; its condition does not hold here for every class, the papers' figures speak for it"
-        elif has_amse(name):
+        elif moves_a(name):
             reason += f"; a = {a:g} is safe, the smallest being {least:.3g}"
         chosen.append(Suggestion(name, preset, parameters, reason))
     return tuple(chosen[:SUGGESTIONS])
 
 
-def has_amse(name: str) -> bool:
-    """Whether the loss is AMSE or has it as a part, so that `minimum_a` is about its `a`."""
-    return name == "amse" or "amse" in (loss_info(name).parts or ())
+def moves_a(name: str) -> bool:
+    """Whether `minimum_a` is about the loss's own a, so that advice may replace the preset's."""
+    part = create_loss(name).with_a()
+    return part is not None and part.raises_a_to_safety
 
 
 def _table_rate(noise: NoiseFacts) -> float:
     """The rate as the papers name it: asymmetric noise by the share of flips within the classes that flip."""
-    if noise.kind not in {"asymmetric", "pairflip"}:
+    if noise_family(noise.kind) != "asymmetric":
         return noise.rate
     flips = 1.0 - np.diag(noise.matrix)
     affected = flips > 0.5 * flips.max()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jal_hf.analysis.advice import Advice, has_amse
+from jal_hf.analysis.advice import Advice, moves_a
+from jal_hf.ground.files import JsonObject
 
 SHOWN_BLOCKED = 5
 
@@ -70,13 +71,13 @@ def _suggestions(advice: Advice) -> str:
         lines.append(f"  {number}. {suggestion.name}({_parameters(suggestion.parameters)})")
         lines.append(f"     {suggestion.reason}")
         lines.append(f"     jal-hf train --loss {suggestion.name} --preset {suggestion.preset} ...")
-    if not any(has_amse(suggestion.name) for suggestion in advice.suggestions):
+    if not any(moves_a(suggestion.name) for suggestion in advice.suggestions):
         a = max(2.0, 1.5 * advice.minimum_a)
         lines.append(f"  JAL is not in that table; for it a = {a:.3g} is safe with a margin of 1.5.")
     return "\n".join(lines)
 
 
-def _parameters(parameters: dict[str, Any]) -> str:
+def _parameters(parameters: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{key}={value:g}" if isinstance(value, (int, float)) else f"{key}={value}"
         for key, value in parameters.items()
@@ -96,7 +97,7 @@ def _expected(advice: Advice) -> str:
     return "\n".join(lines)
 
 
-def advice_dict(advice: Advice) -> dict[str, Any]:
+def advice_dict(advice: Advice) -> JsonObject:
     """The advice, ready for JSON; an infinite smallest a is null."""
     return {
         "num_classes": advice.num_classes,

@@ -30,7 +30,7 @@ def gradient_magnitude(
     logits = rest[:, None].repeat(1, num_classes)
     logits[:, 0] = p.log()
     logits.requires_grad_(True)
-    total, _ = loss.total(logits, torch.zeros(len(p), dtype=torch.long))
+    total, _ = loss.sum_and_weight(logits, torch.zeros(len(p), dtype=torch.long))
     (gradient,) = torch.autograd.grad(total, logits)
     return np.asarray(gradient[:, 0].abs().numpy(), dtype=np.float64)
 

@@ -10,6 +10,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from jal_hf.ground.files import JsonObject
+from jal_hf.noise import noise_family
+
 CLASSES = {"CIFAR-10": 10, "CIFAR-100": 100, "MNIST": 10, "CIFAR-10N": 10, "CIFAR-100N": 100}
 HUMAN_RATES = {"aggregate": 0.0901, "random1": 0.1723, "worst": 0.4021, "noisy": 0.4020}
 KINDS = {"sym": "symmetric", "asym": "asymmetric", "idn": "instance-dependent"}
@@ -38,10 +41,10 @@ class PaperColumn:
 
 
 @cache
-def paper_tables() -> dict[str, Any]:
+def paper_tables() -> JsonObject:
     """The tables as published: `jal` (ICCV 2025, Tables 3-6) and `alf` (ICML 2021, Tables 1-3)."""
     content = files("jal_hf.analysis").joinpath("paper_tables.json").read_text(encoding="utf-8")
-    tables: dict[str, Any] = json.loads(content)
+    tables: JsonObject = json.loads(content)
     return tables
 
 
@@ -90,13 +93,7 @@ def nearest_column(kind: str, rate: float, num_classes: int, dataset: str = "") 
 
 
 def _family(kind: str, rate: float) -> str:
-    if kind == "none" or rate == 0.0:
-        return "clean"
-    if kind in {"asymmetric", "pairflip"}:
-        return "asymmetric"
-    if kind in {"idn", "pdn"}:
-        return "instance-dependent"
-    return "human" if kind == "human" else "symmetric"
+    return "clean" if rate == 0.0 else noise_family(kind)
 
 
 def _column_family(column: PaperColumn) -> str:

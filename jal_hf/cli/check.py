@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jal_hf.ground.files import JsonObject
+
+if TYPE_CHECKING:
+    from jal_hf.losses import RobustLoss
 
 NAME = "check"
 HELP = "is a loss asymmetric under a noise, by how much, and the smallest safe a"
@@ -36,17 +42,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check(arguments: argparse.Namespace) -> dict[str, Any]:
+def check(arguments: argparse.Namespace) -> JsonObject:
     """The verdict as a JSON-ready record; an infinite figure is null."""
-    from jal_hf.losses import create_loss
+    from jal_hf.losses import resolve_loss
     from jal_hf.losses.conditions import transition_rows
     from jal_hf.theory import row_verdict
 
     params = _loss_parameters(arguments.loss_args)
     noise, rows = _noise(arguments.noise, arguments.num_classes)
-    if arguments.preset == "auto":
-        params.update(num_classes=len(rows), noise=noise)
-    loss = create_loss(arguments.loss, preset=arguments.preset, **params)
+    loss = resolve_loss(
+        arguments.loss, preset=arguments.preset, params=params, num_classes=len(rows), noise=noise
+    )
     rows = transition_rows(rows)
     verdicts = [row_verdict(loss, row, index) for index, row in enumerate(rows)]
     theorem_loss, smallest = _smallest_a(loss, rows)
@@ -64,7 +70,7 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
     ]
     return {
         "loss": loss.config()["name"],
-        "params": dict(loss.parameters_given()),
+        "params": dict(loss.hyperparameters()),
         "preset_reason": loss.preset_reason or "",
         "noise": arguments.noise,
         "kind": noise.kind,
@@ -79,7 +85,7 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _loss_parameters(text: str | None) -> dict[str, Any]:
+def _loss_parameters(text: str | None) -> JsonObject:
     if text is None:
         return {}
     try:
@@ -111,26 +117,18 @@ def _noise(spec: str, num_classes: int | None) -> tuple[Any, list[list[float]]]:
     return noise, transition_rows(noise)
 
 
-def _smallest_a(loss: Any, rows: list[list[float]]) -> tuple[str | None, list[float] | None]:
-    from jal_hf.losses import JointLoss
-    from jal_hf.losses.automatic import WITH_THEOREM, row_minimum_a
-
-    parts = [loss.active, loss.passive] if isinstance(loss, JointLoss) else [loss]
-    for part in parts:
-        if part.label in WITH_THEOREM:
-            given = part.parameters_given()
-            exponent = float(given.get("q", given.get("p", 0.0)))
-            return part.label, [
-                row_minimum_a(part.label, row, exponent, dominant=index) for index, row in enumerate(rows)
-            ]
-    return None, None
+def _smallest_a(loss: RobustLoss, rows: list[list[float]]) -> tuple[str | None, list[float] | None]:
+    part = loss.with_a()
+    if part is None:
+        return None, None
+    return part.name, [part.smallest_safe_a(row, index) for index, row in enumerate(rows)]
 
 
 def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _text(report: dict[str, Any]) -> str:
+def _text(report: Mapping[str, Any]) -> str:
     params = ", ".join(f"{key} {value}" for key, value in report["params"].items() if value is not None)
     named = report["loss"] + (f" ({params})" if params else "")
     safe = sum(entry["asymmetric"] for entry in report["classes"])
@@ -158,7 +156,7 @@ def _text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _class_table(classes: list[dict[str, Any]]) -> list[str]:
+def _class_table(classes: list[JsonObject]) -> list[str]:
     groups: dict[tuple[Any, ...], list[int]] = {}
     for entry in classes:
         key = tuple(

@@ -7,10 +7,14 @@ import inspect
 import json
 import shutil
 import textwrap
+from collections.abc import Mapping
 from typing import Any
+
+from jal_hf.ground.files import JsonObject
 
 NAME = "losses"
 HELP = "list the losses, or explain one"
+SCALE_AT = (10, 100, 1000)
 OMITTED_FIELDS = ("Formula:", "Args:", "Shape:", "Raises:", "Example:")
 
 
@@ -49,18 +53,18 @@ def _table() -> str:
     )
 
 
-def _all_facts() -> list[dict[str, Any]]:
+def _all_facts() -> list[JsonObject]:
     from jal_hf.losses import all_infos
 
     return [_facts(info.name) for info in all_infos()]
 
 
-def _facts(name: str) -> dict[str, Any]:
+def _facts(name: str) -> JsonObject:
     from jal_hf.losses import create_loss, loss_info, loss_preset
     from jal_hf.losses.presets import DATASETS
 
     info = loss_info(name)
-    facts: dict[str, Any] = {
+    facts: JsonObject = {
         "name": info.name,
         "summary": info.summary,
         "formula": info.formula,
@@ -68,7 +72,7 @@ def _facts(name: str) -> dict[str, Any]:
         "robustness": info.symmetry,
         "has_detached_factors": info.has_detached_factors,
         "closed_form": info.closed_form,
-        "soft_targets": info.linear_in_label and not info.reported_only,
+        "soft_targets": info.soft_targets and not info.reported_only,
         "reported_only": info.reported_only,
         "reason": info.reason,
         "citation": info.citation,
@@ -76,7 +80,9 @@ def _facts(name: str) -> dict[str, Any]:
         "presets": {},
     }
     if not info.reported_only:
-        facts["defaults"] = create_loss(info.name).parameters_given()
+        loss = create_loss(info.name)
+        facts["defaults"] = loss.hyperparameters()
+        facts["gradient_scale"] = {str(classes): loss.gradient_scale(classes) for classes in SCALE_AT}
         for dataset in DATASETS:
             preset = loss_preset(info.name, dataset)
             facts["presets"][dataset] = {
@@ -88,7 +94,7 @@ def _facts(name: str) -> dict[str, Any]:
     return facts
 
 
-def _describe(facts: dict[str, Any]) -> str:
+def _describe(facts: Mapping[str, Any]) -> str:
     from jal_hf.losses import loss_info
 
     lines = [f"{facts['name']}: {facts['summary']}", "", f"  formula     {facts['formula']}"]
@@ -98,6 +104,8 @@ def _describe(facts: dict[str, Any]) -> str:
     lines.append(f"  defaults    {_values(facts['defaults'])}")
     targets = "class indices or class probabilities" if facts["soft_targets"] else "class indices"
     lines.append(f"  targets     {targets}")
+    scales = [f"{scale:.2g} at {classes} classes" for classes, scale in facts["gradient_scale"].items()]
+    lines.append(f"  scale       {', '.join(scales)} (gradient at a uniform prediction, times that of ce)")
     if facts["has_detached_factors"]:
         lines.append("  gradient    the focal factors carry none, as in the authors' codes")
     if facts["closed_form"]:
@@ -119,7 +127,7 @@ def _describe(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, "", "citation", textwrap.indent(facts["citation"], "  ")])
 
 
-def _robustness(facts: dict[str, Any]) -> str:
+def _robustness(facts: Mapping[str, Any]) -> str:
     return {
         "symmetric": "symmetric: the losses of all labels sum to a constant",
         "asymmetric": "asymmetric where its condition holds; `jal-hf check` tells",
@@ -137,5 +145,5 @@ def _docstring(cls: type) -> list[str]:
     return kept
 
 
-def _values(params: dict[str, Any]) -> str:
+def _values(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in params.items() if value is not None) or "none"

@@ -9,13 +9,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from jal_hf.ground.files import JsonObject
+
 NAME = "noise"
 HELP = "write or push a noisy copy of a dataset"
 EXIT_NOT_PUSHED = 1
 _OPTIONS = (
     "Options follow a comma: mode=exact (counts met to the row) or mode=iid (each row on its own); "
     "classes=mnist, cifar10, cifar100-block5, cifar100-superclass, your own pairs such as "
-    "'cat>dog;dog>cat', or a .json file of pairs; include_true_class=true."
+    "'cat>dog;dog>cat', or a .json file of pairs; include_true=true."
 )
 
 
@@ -166,7 +168,7 @@ def _source(arguments: argparse.Namespace, data: Any) -> Any:
     )
 
 
-def _front_matter(card: Path) -> dict[str, Any]:
+def _front_matter(card: Path) -> JsonObject:
     """Metadata block of a card; empty when there is none that can be read."""
     import yaml
     from huggingface_hub import DatasetCard

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jal_hf.data.columns import listed
+from jal_hf.ground.sentences import listed
 
 IGNORE_INDEX = -100
 _SHOWN = 5

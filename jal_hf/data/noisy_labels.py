@@ -11,7 +11,7 @@ from typing import Any
 import datasets
 
 from jal_hf.data.column_values import integer_column
-from jal_hf.data.columns import listed
+from jal_hf.ground.sentences import listed
 from jal_hf.noise import (
     LabelNoise,
     NoiseReport,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -11,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jal_hf.ground.files import LogLine, read_lines, read_object, write_json
+from jal_hf.ground.files import JsonObject, LogLine, read_lines, read_object, write_json
 
 SCHEMA = 2
 RECORD, LOG = "run.json", "log.jsonl"
@@ -68,7 +69,7 @@ class RunRecord(Mapping[str, Any]):
         """
         if not isinstance(content.get("loss"), Mapping) or not isinstance(content.get("model"), Mapping):
             raise ValueError("It is not the record of a run: it names no loss and no model.")
-        known: dict[str, Any] = {}
+        known: JsonObject = {}
         for item in fields(cls):
             value = content.get(item.name)
             if item.name in _SECTIONS:
@@ -100,7 +101,7 @@ class RunRecord(Mapping[str, Any]):
         """Write `run.json` whole or not at all; its presence marks a finished run."""
         return write_json(Path(folder) / RECORD, self.to_dict())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, ready for JSON; optional sections that are empty are left out."""
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         return {
@@ -170,7 +171,8 @@ def installed_versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    package = sys.modules.get("jal_hf")  # a checkout on the path may lie beside an older installation
+    return {**found, "jal_hf": str(getattr(package, "__version__", found.get("jal_hf", "unknown")))}
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[LogLine]:
@@ -198,7 +200,7 @@ def evaluation_figures(log: Iterable[Mapping[str, Any]]) -> dict[str, Section | 
     validated = [line for line in log if line.get("validation_accuracy") is not None]
     if not evaluations and not validated:
         return {"last": None, "best": None}
-    last: dict[str, Any] = {}
+    last: JsonObject = {}
     best: Section | None = None
     if evaluations:
         line = evaluations[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.citations import dataset_citations, network_citations
 from jal_hf.hub.metadata import base_model, dataset_label
@@ -15,7 +16,7 @@ _COMMON_PARAMETERS = ("reduction", "ignore_index", "weight")
 _MOST_CLASSES = 100
 
 
-def card_facts(record: RunRecord) -> dict[str, Any]:
+def card_facts(record: RunRecord) -> JsonObject:
     """The variables of `model_card.md.jinja`; absent parts of a record give None, and the card leaves them
     out.
     """
@@ -65,7 +66,7 @@ def card_facts(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
+def _loss(loss: Mapping[str, Any]) -> JsonObject:
     """Name, formula, parameters and source of the loss; a loss of the user's own has no formula here."""
     from jal_hf.losses import list_losses, loss_info
 
@@ -97,7 +98,7 @@ def _formula(info: Any) -> str:
     return "\n".join(lines)
 
 
-def _noise(noise: Mapping[str, Any]) -> dict[str, Any]:
+def _noise(noise: Mapping[str, Any]) -> JsonObject:
     return {
         "spec": code(noise.get("spec", "none")),
         "is_noisy": noise.get("kind", "none") not in ("none", "unknown"),

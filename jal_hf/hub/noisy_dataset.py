@@ -18,6 +18,7 @@ import datasets
 from huggingface_hub import DatasetCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.hub.text import block, clean, code, percent, plain
 from jal_hf.hub.validation import LICENSES, validate_card
 from jal_hf.noise import NoiseReport, noise_info
@@ -55,7 +56,7 @@ def noise_manifest(
     image_column: str,
     class_names: Sequence[str],
     command: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     """The record of a noisy dataset, ready for JSON: what was asked, what came of it, and from what."""
     return {
         "schema": 1,
@@ -190,7 +191,7 @@ def render_dataset_card(
             "summary": info.summary,
             "mode": manifest["mode"],
             "seed": manifest["seed"],
-            "sees_images": manifest["kind"] in ("idn", "pdn"),
+            "sees_images": info.cls.needs_features,
             "sha256": manifest["labels_sha256"],
         },
         untouched=", ".join(plain(name) for name in manifest["splits"] if name != "train"),
@@ -207,7 +208,7 @@ def render_dataset_card(
         class_names=names,
         more_classes=len(manifest["class_names"]) - len(names),
         license=plain(license_name) if license_name else "",
-        human=manifest["kind"] == "human",
+        human=info.cls.family == "human",
         versions=manifest["versions"],
     )
     validate_card(content)

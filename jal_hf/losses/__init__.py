@@ -16,7 +16,7 @@ from jal_hf.losses.asymmetric import (
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.cross_entropy import CrossEntropyLoss, NormalizedCrossEntropyLoss
 from jal_hf.losses.epsilon_softmax import EpsilonCrossEntropyLoss, EpsilonFocalLoss
-from jal_hf.losses.factory import create_loss
+from jal_hf.losses.factory import create_loss, resolve_loss
 from jal_hf.losses.focal import FocalLoss, NormalizedFocalLoss
 from jal_hf.losses.generalized import GeneralizedCrossEntropyLoss, NormalizedGeneralizedCrossEntropyLoss
 from jal_hf.losses.joint import JointLoss
@@ -67,4 +67,5 @@ __all__ = [
     "markdown_table",
     "pairs",
     "register_loss",
+    "resolve_loss",
 ]

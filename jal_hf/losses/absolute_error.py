@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import MAE, SCE
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope
+from jal_hf.losses.slope import Slope, slope_of
 
 
 @register_loss(
@@ -53,14 +55,20 @@ class MeanAbsoluteErrorLoss(RobustLoss):
 
     def __init__(self, scale: float = 2.0, **common: Any) -> None:
         super().__init__(**common)
-        self.scale = require_number(self.label, "scale", scale, above=0.0)
+        self.scale = require_number(self.name, "scale", scale, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return -self.scale * scores.label(scores.log_p).expm1()
 
     def slope(self, scores: Scores) -> Slope:
         losses = scores.label(scores.log_p).expm1_().mul_(-self.scale)
-        return Slope(losses, scores.label_p.mul_(-self.scale))
+        return slope_of(scores, losses, scores.label_p.mul_(-self.scale))
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("mae", self.scale),)
+
+    def asymmetry_ratio(self) -> float:
+        return 1.0
 
 
 @register_loss(
@@ -82,7 +90,7 @@ class ReverseCrossEntropyLoss(RobustLoss):
     Args:
         eps: least value of p that enters.
     Shape:
-        As `RobustLoss`; soft targets are refused.
+        As `RobustLoss`.
     Raises:
         ValueError: eps outside (0, 1).
     Example:
@@ -98,11 +106,9 @@ class ReverseCrossEntropyLoss(RobustLoss):
         The paper writes A = log 0; its code, and this, take A = log 1e-4.
     """
 
-    linear_in_label = False
-
     def __init__(self, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         p = scores.p.clamp_min(self.eps)
@@ -111,7 +117,15 @@ class ReverseCrossEntropyLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         height = -math.log(1e-4)
         clamped = scores.p.clamp_min(self.eps)
-        losses = clamped.sum(1, keepdim=True).sub_(scores.label(clamped)).mul_(height)
-        # A probability below eps is clamped, and has no slope.
-        beside = F.threshold(scores.p, self.eps, 0.0).mul_(height)
-        return Slope(losses, scores.label(beside).neg_(), beside)
+        losses = (clamped.sum(1, keepdim=True) - scores.label(clamped)).mul_(height)
+        # A probability below eps is clamped, and has no slope. The softmax takes H p from every slope H p; leaving
+        # both out, only what is clamped is left, and nothing cancels.
+        at_label = F.threshold(scores.label_p, self.eps, 0.0).mul_(-height)
+        each = torch.threshold_(scores.p.neg(), -self.eps, 0.0).mul_(height)
+        return slope_of(scores, losses, at_label, each=each)
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("rce", self.eps, -math.log(1e-4)),)
+
+    def asymmetry_ratio(self) -> float:
+        return 1.0

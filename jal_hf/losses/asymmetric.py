@@ -9,10 +9,12 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import ALF
+from jal_hf.losses.conditions import Lead
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope
+from jal_hf.losses.slope import Slope, slope_of
 
 
 @register_loss(
@@ -53,8 +55,8 @@ class AsymmetricGeneralizedCrossEntropyLoss(RobustLoss):
 
     def __init__(self, a: float = 0.6, q: float = 0.6, **common: Any) -> None:
         super().__init__(**common)
-        self.a = require_number(self.label, "a", a, above=0.0)
-        self.q = require_number(self.label, "q", q, above=0.0)
+        self.a = require_number(self.name, "a", a, above=0.0)
+        self.q = require_number(self.name, "q", q, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         top = float((self.a + 1.0) ** self.q)
@@ -64,7 +66,19 @@ class AsymmetricGeneralizedCrossEntropyLoss(RobustLoss):
         label_p = scores.label_p
         shifted = label_p + self.a
         losses = (float((self.a + 1.0) ** self.q) - shifted.pow(self.q)).mul_(1.0 / self.q)
-        return Slope(losses, shifted.pow_(self.q - 1.0).mul_(label_p).neg_())
+        return slope_of(scores, losses, shifted.pow_(self.q - 1.0).mul_(label_p).neg_())
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("agce", self.a, self.q),)
+
+    def asymmetry_ratio(self) -> float:
+        return float((self.a / (self.a + 1.0)) ** (1.0 - self.q)) if self.q <= 1.0 else 1.0
+
+    def smallest_a(self, lead: Lead) -> float:
+        if self.q >= 1.0:
+            return 0.0
+        share = (lead.next / lead.top) ** (1.0 / (1.0 - self.q))
+        return float(share / (1.0 - share))
 
 
 @register_loss(
@@ -104,10 +118,12 @@ class AsymmetricUnhingedLoss(RobustLoss):
         here.
     """
 
+    least_chosen_a = 2.0
+
     def __init__(self, a: float = 5.5, p: float = 3.0, **common: Any) -> None:
         super().__init__(**common)
-        self.a = require_number(self.label, "a", a, above=1.0)
-        self.p = require_number(self.label, "p", p, above=0.0)
+        self.a = require_number(self.name, "a", a, above=1.0)
+        self.p = require_number(self.name, "p", p, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         bottom = float((self.a - 1.0) ** self.p)
@@ -117,7 +133,18 @@ class AsymmetricUnhingedLoss(RobustLoss):
         label_p = scores.label_p
         gap = self.a - label_p
         losses = gap.pow(self.p).sub_(float((self.a - 1.0) ** self.p)).mul_(1.0 / self.p)
-        return Slope(losses, gap.pow_(self.p - 1.0).mul_(label_p).neg_())
+        return slope_of(scores, losses, gap.pow_(self.p - 1.0).mul_(label_p).neg_())
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("aul", self.a, self.p),)
+
+    def asymmetry_ratio(self) -> float:
+        return float(((self.a - 1.0) / self.a) ** (self.p - 1.0)) if self.p >= 1.0 else 1.0
+
+    def smallest_a(self, lead: Lead) -> float:
+        if self.p <= 1.0:
+            return 1.0
+        return float(1.0 / (1.0 - (lead.next / lead.top) ** (1.0 / (self.p - 1.0))))
 
 
 @register_loss(
@@ -156,7 +183,7 @@ class AsymmetricExponentialLoss(RobustLoss):
 
     def __init__(self, a: float = 2.5, **common: Any) -> None:
         super().__init__(**common)
-        self.a = require_number(self.label, "a", a, above=0.0)
+        self.a = require_number(self.name, "a", a, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return (-scores.label_p / self.a).exp()
@@ -164,7 +191,16 @@ class AsymmetricExponentialLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         exponent = scores.label_p.mul_(-1.0 / self.a)
         losses = exponent.exp()
-        return Slope(losses, exponent.mul_(losses))
+        return slope_of(scores, losses, exponent.mul_(losses))
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("ael", self.a),)
+
+    def asymmetry_ratio(self) -> float:
+        return math.exp(-1.0 / self.a)
+
+    def smallest_a(self, lead: Lead) -> float:
+        return 1.0 / math.log(lead.top / lead.next) if lead.next else 0.0
 
     def floor(self, num_classes: int) -> float:
         return math.exp(-1.0 / self.a)

@@ -2,77 +2,65 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Mapping
 from typing import Any
 
-from jal_hf.losses.conditions import amse_minimum_a, dominant_margin, ratio_minimum_a, transition_rows
-from jal_hf.losses.registry import LossInfo, loss_info
+from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.conditions import symmetric_rows, transition_rows
 
 MARGIN = 1.5
 ASSUMED_RATE = 0.8
-WITH_THEOREM = ("amse", "agce", "aul", "ael")
 
 
-def choose_a(
-    info: LossInfo, settings: Mapping[str, Any], num_classes: int | None, noise: Any
-) -> tuple[float | None, str]:
-    """(the a to use or None where the loss has none, the reason).
+def choose_a(loss: RobustLoss, num_classes: int | None, noise: Any) -> tuple[float | None, str]:
+    """(the a to use or None where the loss has none to choose, the reason).
 
     Args:
-        settings: the loss's other parameters; an `a` among them is only replaced by the caller's own.
+        loss: the loss with its other parameters.
         num_classes: K; needed unless the noise tells it.
         noise: None, a symmetric rate, a (K, K) matrix or an object with `transition_matrix()`.
 
     Raises:
         ValueError: neither K nor a noise that tells it; or no a is safe under the noise.
     """
-    part = next((name for name in (info.parts or (info.name,)) if name in WITH_THEOREM), None)
+    part = loss.with_a()
     if part is None:
-        return None, f"{info.name} has no parameter a to choose: its default parameters are used"
+        return None, f"{loss.name} has no parameter a to choose: its default parameters are used"
     rows, described = _noise_rows(num_classes, noise)
-    exponent = float(settings.get("p" if part == "aul" else "q", _default_exponent(part)))
-    bounds = [row_minimum_a(part, row, exponent, dominant=k) for k, row in enumerate(rows)]
+    bounds = [part.smallest_safe_a(row, k) for k, row in enumerate(rows)]
     hardest = max(range(len(rows)), key=lambda k: bounds[k])
     if math.isinf(bounds[hardest]):
         raise ValueError(
-            f"no value of a makes {info.name} safe: under {described} the labels given to class {hardest} are "
+            f"no value of a makes {loss.name} safe: under {described} the labels given to class {hardest} are "
             "not most often that class, so clean labels do not dominate."
         )
-    least = bounds[hardest]
-    chosen = max(MARGIN * least, 2.0 if part in ("amse", "aul") else 0.5)
-    chosen = float(f"{chosen:.4g}")
+    chosen = float(f"{max(MARGIN * bounds[hardest], part.least_chosen_a):.4g}")
     return chosen, (
-        f"a = {chosen:g}: the smallest safe a for {part} is {least:.4g} under {described} "
+        f"a = {chosen:g}: the smallest safe a for {part.name} is {bounds[hardest]:.4g} under {described} "
         f"(hardest class {hardest}, {len(rows)} classes), taken with a margin of {MARGIN:g}"
     )
 
 
-def row_minimum_a(loss: str, weights: list[float], exponent: float, dominant: int | None = None) -> float:
-    """The smallest safe a of amse, agce, aul or ael on one row of label weights."""
-    if loss == "amse":
-        return amse_minimum_a(weights, exponent, dominant)
-    w_m, w_n, _ = dominant_margin(weights, dominant)
-    return ratio_minimum_a(loss, exponent, w_m, w_n)
-
-
-def _default_exponent(part: str) -> float:
-    cls = loss_info(part).cls
-    parameter = inspect.signature(cls.__init__).parameters.get("p" if part == "aul" else "q") if cls else None
-    return float(parameter.default) if parameter is not None else 0.0
-
-
 def _noise_rows(num_classes: int | None, noise: Any) -> tuple[list[list[float]], str]:
-    if noise is not None:
-        classes = num_classes if num_classes is not None else getattr(noise, "num_classes", None)
-        if isinstance(noise, (int, float)):
-            return transition_rows(noise, classes), f"symmetric noise of rate {noise:g}"
-        return transition_rows(noise, classes), f"the noise {getattr(noise, 'spec', 'matrix given')}"
-    if num_classes is None:
-        raise ValueError('preset="auto" needs num_classes=K, and noise= where the noise is known.')
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2, but {num_classes} was given.")
-    # 0.8 is the heaviest symmetric noise of the papers; few classes do not bear it.
-    rate = min(ASSUMED_RATE, 0.9 * (num_classes - 1) / num_classes)
-    return transition_rows(rate, num_classes), f"symmetric noise of rate {rate:g} (assumed, none was given)"
+    classes = num_classes if num_classes is not None else getattr(noise, "num_classes", None)
+    if noise is None or (hasattr(noise, "transition_matrix") and noise.transition_matrix() is None):
+        if classes is None:
+            raise ValueError(
+                "the preset 'auto' needs num_classes=K, the number of classes, and noise= where it is known."
+            )
+        if classes < 2:
+            raise ValueError(f"num_classes must be at least 2, but {classes} was given.")
+        # 0.8 is the heaviest symmetric noise of the papers; few classes do not bear it.
+        bearable = 0.9 * (classes - 1) / classes
+        if noise is None:
+            rate = min(ASSUMED_RATE, bearable)
+            return symmetric_rows(
+                rate, classes
+            ), f"symmetric noise of rate {rate:g} (assumed, none was given)"
+        rate = min(float(noise.rate), bearable)
+        return symmetric_rows(rate, classes), (
+            f"the noise {noise.spec}, whose matrix is unknown, taken as symmetric of rate {rate:g}"
+        )
+    if isinstance(noise, (int, float)):
+        return transition_rows(noise, classes), f"symmetric noise of rate {noise:g}"
+    return transition_rows(noise, classes), f"the noise {getattr(noise, 'spec', 'matrix given')}"

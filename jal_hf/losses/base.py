@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from typing import Any, ClassVar
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from jal_hf.losses import on_device
-from jal_hf.losses.closed_form import JointTerms
+from jal_hf.losses.draws import DrawKey
 from jal_hf.losses.fused import BLOCK, Rule, one_pass, reduced
 from jal_hf.losses.inputs import (
     all_labels_valid,
+    as_class_weight,
     as_labels,
+    at_least_something,
+    autocast_off,
+    check_class_probabilities,
     flatten_logits,
     flatten_sample_weight,
     in_full_precision,
     is_soft,
 )
-from jal_hf.losses.parameters import require_choice
+from jal_hf.losses.kernel_terms import KernelTerms
+from jal_hf.losses.parameters import parameter_names, require_choice
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope, value_and_gradient
+from jal_hf.losses.slope import Slope, by_autograd, value_and_gradient
+from jal_hf.losses.tolerance import Tolerance
 
 REDUCTIONS = ("mean", "sum", "none")
-_NOTHING = nullcontext()
-COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
+LossConfig: TypeAlias = dict[str, Any]
+"""A loss's name and parameters, or some of the parameters: JSON-ready arguments of `create_loss`."""
 
 
-class RobustLoss(nn.Module):
+class RobustLoss(Tolerance, nn.Module):
     """A classification loss on logits. A subclass writes `equation`, the loss of each sample, and no more.
 
     One that writes `slope` too, its closed form, costs about as much as cross entropy.
@@ -41,15 +47,24 @@ class RobustLoss(nn.Module):
         ignore_index: labels of this value count nothing, neither in the sum nor in the mean's divisor.
 
     Shape:
-        logits (N, K) or (N, K, d1, ...); target (N) or (N, d1, ...) class indices, or, where the formula is
-        linear in the label, class probabilities of the logits' shape. Half precision is taken to float32.
+        logits (N, K) or (N, K, d1, ...); target (N) or (N, d1, ...) class indices, or class probabilities t of
+        the logits' shape, whose loss is the mean over the labels, sum_c t_c L(z, c). Half precision is taken to
+        float32.
     """
 
-    name: ClassVar[str] = ""
-    linear_in_label: bool = True
+    name: str
+    """The registry name; that of the class where it is not registered."""
+    parts: tuple[RobustLoss, ...] = ()
+    """The losses that this one is a weighted sum of."""
+    soft_targets: bool = True
     random: bool = False
+    draw_key: DrawKey = DrawKey()
     preset_reason: str | None = None
     weight: Tensor | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = cls.__name__
 
     def __init__(
         self,
@@ -59,24 +74,14 @@ class RobustLoss(nn.Module):
         ignore_index: int = -100,
     ) -> None:
         super().__init__()
-        self.reduction = require_choice(self.label, "reduction", reduction, REDUCTIONS)
+        self.reduction = require_choice(self.name, "reduction", reduction, REDUCTIONS)
         if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
-            raise TypeError(f"{self.label}: ignore_index must be an integer, but {ignore_index!r} was given.")
+            raise TypeError(f"{self.name}: ignore_index must be an integer, but {ignore_index!r} was given.")
         self.ignore_index = ignore_index
         if weight is not None:
-            weight = torch.as_tensor(weight, dtype=torch.get_default_dtype()).detach().clone()
-            if weight.dim() != 1 or not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()):
-                raise ValueError(
-                    f"{self.label}: weight must be a list of K finite numbers of at least 0, one per class, "
-                    f"but a tensor of shape {tuple(weight.shape)} was given."
-                )
+            weight = as_class_weight(weight, self.name)
         # Not part of a checkpoint, but it follows .to(device).
         self.register_buffer("weight", weight, persistent=False)
-
-    @property
-    def label(self) -> str:
-        """The registry name, as error messages give it."""
-        return self.name or type(self).__name__
 
     def equation(self, scores: Scores) -> Tensor:
         """The loss of each sample as a column (N, 1), or (N, K) for every label when `scores` has none."""
@@ -85,8 +90,8 @@ class RobustLoss(nn.Module):
     slope: Callable[[Scores], Slope] | None = None
     """The loss of each sample and its derivative by log p, as one `Slope`; None where autograd finds it."""
 
-    def closed_form(self) -> JointTerms | None:
-        """This loss as terms of the kernels of the JAL family, or None where they do not cover it."""
+    def kernel_terms(self) -> KernelTerms | None:
+        """This loss as terms of the device's kernel, or None where it does not know them."""
         return None
 
     def floor(self, num_classes: int) -> float:
@@ -99,53 +104,100 @@ class RobustLoss(nn.Module):
         A mean is weighted by `sample_weight` and by the class weights; an all-ignored batch gives zero.
 
         Raises:
-            TypeError, ValueError: inputs that do not fit; a label outside [0, K) on CPU; soft targets where
-                the formula is not linear in the label.
+            TypeError, ValueError: inputs that do not fit; a label outside [0, K) on CPU; class
+                probabilities where the loss takes none, or whose rows do not sum to 1.
         """
         return self._reduce(logits, target, sample_weight, self.reduction)[0]
 
-    def total(
+    def sum_and_weight(
         self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(weighted sum of the losses, normaliser): mean = sum / normaliser, whatever `reduction` says.
+        """(the weighted sum of the rows' losses, the sum of their weights): the mean is their quotient.
 
-        Sums and normalisers of parts of a batch add up to those of the whole, so the mean over accumulation
-        steps or devices is exact. The normaliser is 0 when every row is ignored.
+        Whatever `reduction` says. Both add up over the parts of a batch, so that a mean over accumulation steps
+        or devices is exact. The weight is 0 when every row is ignored.
         """
-        value, normaliser = self._reduce(logits, target, sample_weight, "sum")
-        if normaliser is None:
-            normaliser = torch.full_like(value.detach(), target.numel())
-        return value, normaliser
+        value, weight = self._reduce(logits, target, sample_weight, "sum")
+        if weight is None:
+            weight = torch.full_like(value.detach(), logits.numel() // logits.shape[1])
+        return value, weight
+
+    def gradient_scale(self, num_classes: int) -> float:
+        """The norm of the gradient by the logits where the prediction is uniform, as times that of cross entropy.
+
+        What a network that knows nothing yet learns from; 0.015 of 100 classes means steps 67 times as short. Class
+        weights are left out.
+        """
+        # Where classes tie, the first is the argmax that some losses ask for: it counts as one of K labels.
+        labels = torch.tensor([0, num_classes - 1])
+        with torch.enable_grad():
+            logits = torch.zeros(2, num_classes, dtype=torch.float64, requires_grad=True)
+            (gradient,) = torch.autograd.grad(self._column(logits, labels).sum(), logits)
+        first, others = gradient.norm(dim=1).tolist()
+        mean = (first + (num_classes - 1) * others) / num_classes
+        return float(mean / math.sqrt(1.0 - 1.0 / num_classes))
+
+    @contextmanager
+    def drawing(self, step: int | Tensor, rows: Tensor | None = None) -> Iterator[None]:
+        """Inside, what the loss draws is keyed by (its seed, step, row); most losses draw nothing and ignore it.
+
+        Args:
+            step: the number of the training step, or a () int64 tensor that holds it.
+            rows: an id for each row of the batch, (N,) int64, such as its index in the dataset; else its position.
+        """
+        drawing = [part for part in self.modules() if isinstance(part, RobustLoss)] if self.random else []
+        before = [part.draw_key for part in drawing]
+        for part in drawing:
+            part.draw_key = DrawKey(torch.as_tensor(step), rows)
+        try:
+            yield
+        finally:
+            for part, key in zip(drawing, before, strict=True):
+                part.draw_key = key
 
     def class_losses(self, logits: Tensor) -> Tensor:
         """The loss for every possible label: (N, K) logits give (N, K), column k being L(logits, k)."""
-        with _autocast_off(logits):
+        with autocast_off(logits):
             return self.equation(Scores(in_full_precision(flatten_logits(logits)), None))
 
     @torch.no_grad()
-    def components(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Mean values for logging, without gradient: `loss`, and `loss_excess` above the floor if there is one."""
-        total, normaliser = self.total(logits, target)
-        value = total / _at_least_something(normaliser)
-        parts = {"loss": value}
-        floor = self.floor(logits.shape[1])
-        if floor:
-            parts["loss_excess"] = value - floor
-        return parts
+    def components(
+        self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Mean values for logging: `loss`, the parts by name, and of each `..._excess` above a floor it has.
 
-    def parameters_given(self) -> dict[str, Any]:
-        """The loss's own parameters and their values, by the names its constructor takes."""
+        All are means of the same rows with the same weights. Nothing is changed and no value goes to the host.
+        """
+        rows = flatten_logits(logits)
+        with autocast_off(logits):
+            shape = torch.Size((logits.shape[0], *logits.shape[2:]))
+            targets = self._targets(rows, logits, target, sample_weight)
+            targets, weights = self._row_weights(rows, targets, False, sample_weight, shape)
+            scores = Scores(in_full_precision(rows), targets)
+            total = at_least_something(weights.sum())
+            found: dict[str, Tensor] = {}
+            for name, loss in (("loss", self), *((part.name, part) for part in self.parts)):
+                losses = scores.expected(loss.equation(scores)).squeeze(1)
+                # Not by the weight alone: an ignored row may hold infinities.
+                found[name] = torch.where(weights == 0, 0.0, losses * weights).sum() / total
+                floor = loss.floor(rows.shape[1])
+                if floor:
+                    found[f"{name}_excess"] = found[name] - floor
+        return found
+
+    def hyperparameters(self) -> LossConfig:
+        """The loss's own parameters with their values, defaults included, by the names its constructor takes."""
         return {name: getattr(self, name) for name in parameter_names(type(self))}
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> LossConfig:
         """Everything `create_loss(**config)` needs to build this loss again, ready for JSON."""
-        return {"name": self.name, **self.parameters_given(), **self._common_config()}
+        return {"name": self.name, **self.hyperparameters(), **self._common_config()}
 
     def extra_repr(self) -> str:
         return ", ".join(f"{key}={value!r}" for key, value in self.config().items())
 
-    def _common_config(self) -> dict[str, Any]:
-        common: dict[str, Any] = {"reduction": self.reduction, "ignore_index": self.ignore_index}
+    def _common_config(self) -> LossConfig:
+        common: LossConfig = {"reduction": self.reduction, "ignore_index": self.ignore_index}
         if self.weight is not None:
             common["weight"] = self.weight.tolist()
         return common
@@ -155,130 +207,94 @@ class RobustLoss(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """(the loss under a reduction, the sum of the rows' weights; None when each row counts 1)."""
         rows = flatten_logits(logits)
-        soft = is_soft(logits, target)
-        class_weight = self.weight
-        if class_weight is not None and class_weight.shape[0] != rows.shape[1]:
-            raise ValueError(
-                f"{self.label}: weight has {class_weight.shape[0]} entries, but the logits have "
-                f"{rows.shape[1]} classes."
-            )
-        with _autocast_off(logits):
-            weights: Tensor | None = None
-            if soft:
-                shape = torch.Size((logits.shape[0], *logits.shape[2:]))
-                losses = self._soft_losses(in_full_precision(rows), flatten_logits(target))
-            else:
-                shape = target.shape
-                labels = as_labels(target)
-                terms = self._kernel_terms(rows)
-                if terms is not None and class_weight is None and sample_weight is None:
-                    value, count = on_device.one_kernel(
-                        rows, labels, terms, self.ignore_index, reduction, self._column
-                    )
-                    return (value.reshape(shape) if reduction == "none" else value), count
-                all_counted = all_labels_valid(labels, rows.shape[1], self.ignore_index)
-                if all_counted and class_weight is None and sample_weight is None:
-                    value = self._losses(rows, labels, reduction)
-                    return (value.reshape(shape) if reduction == "none" else value), None
-                losses, weights = self._weighted_losses(rows, labels, all_counted)
-            if sample_weight is not None:
-                given = flatten_sample_weight(sample_weight, shape, losses)
-                weights = given if weights is None else weights * given
-            if weights is None:
-                weights = torch.ones_like(losses)
-            losses = losses * weights
+        shape = torch.Size((logits.shape[0], *logits.shape[2:]))
+        with autocast_off(logits):
+            targets = self._targets(rows, logits, target, sample_weight)
+            soft, alike = targets.is_floating_point(), self.weight is None and sample_weight is None
+            terms = None if soft or not alike else self._kernel_terms(rows)
+            if terms is not None:
+                value, count = on_device.one_kernel(
+                    rows, targets, terms, self.ignore_index, reduction, self._column
+                )
+                return (value.reshape(shape) if reduction == "none" else value), count
+            all_counted = soft or all_labels_valid(targets, rows.shape[1], self.ignore_index)
+            if all_counted and alike:
+                value = self._losses(rows, targets, reduction)
+                return (value.reshape(shape) if reduction == "none" else value), None
+            targets, weights = self._row_weights(rows, targets, all_counted, sample_weight, shape)
+            # Not by the weight alone: an ignored row may hold infinities.
+            losses = torch.where(weights == 0, 0.0, self._losses(rows, targets, "none") * weights)
             if reduction == "none":
                 return losses.reshape(shape), weights.sum()
-            normaliser = weights.sum()
-            total = losses.sum()
-            return (total / _at_least_something(normaliser) if reduction == "mean" else total), normaliser
+            total, normaliser = losses.sum(), weights.sum()
+            return (total / at_least_something(normaliser) if reduction == "mean" else total), normaliser
 
-    def _weighted_losses(
-        self, logits: Tensor, labels: Tensor, all_counted: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Losses (M,) and the weights that ignored rows and classes give them (None: all 1)."""
-        weights: Tensor | None = None
-        if all_counted:
-            losses = self._losses(logits, labels, "none")
-        else:
-            counted = labels != self.ignore_index
-            labels = torch.where(counted, labels, 0)
-            losses = self._losses(logits, labels, "none")
-            # Not by the weight alone: an ignored row may hold infinities.
-            losses = torch.where(counted, losses, 0.0)
-            weights = counted.to(losses.dtype)
-        if self.weight is not None:
-            class_weights = self.weight.to(losses.dtype)[labels]
-            weights = class_weights if weights is None else weights * class_weights
-        return losses, weights
+    def _targets(self, rows: Tensor, logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Class indices (M,), or class probabilities (M, K) times the class weights."""
+        if self.weight is not None and self.weight.shape[0] != rows.shape[1]:
+            raise ValueError(
+                f"{self.name}: weight has {self.weight.shape[0]} entries, but the logits have "
+                f"{rows.shape[1]} classes."
+            )
+        if not is_soft(logits, target):
+            return as_labels(target)
+        if not self.soft_targets:
+            raise ValueError(
+                f"{self.name} takes no class probabilities: their mean over the labels has no closed form there. "
+                "Give class indices; for mixed labels, mix the losses of the two labels."
+            )
+        soft = flatten_logits(target)
+        check_class_probabilities(soft, sample_weight, logits)
+        soft = soft.to(in_full_precision(rows[:0]).dtype)
+        return soft if self.weight is None else soft * self.weight.to(soft.dtype)
 
-    def _losses(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
-        """The losses (M,) of valid labels, or their sum or mean."""
-        terms = self._kernel_terms(logits)
+    def _row_weights(
+        self,
+        rows: Tensor,
+        targets: Tensor,
+        all_counted: bool,
+        sample_weight: Tensor | None,
+        shape: torch.Size,
+    ) -> tuple[Tensor, Tensor]:
+        """(targets that are all valid, the weight (M,) of each row: 0 where it is ignored)."""
+        weights = torch.ones(len(rows), dtype=in_full_precision(rows[:0]).dtype, device=rows.device)
+        if not targets.is_floating_point():
+            if not all_counted:
+                counted = targets != self.ignore_index
+                targets, weights = torch.where(counted, targets, 0), counted.to(weights.dtype)
+            if self.weight is not None:
+                weights = weights * self.weight.to(weights.dtype)[targets]
+        if sample_weight is not None:
+            weights = weights * flatten_sample_weight(sample_weight, shape, weights)
+        return targets, weights
+
+    def _losses(self, logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        """The losses (M,) of valid labels or class probabilities, or their sum or mean."""
+        terms = None if targets.is_floating_point() else self._kernel_terms(logits)
         if terms is not None:
-            return on_device.one_kernel(logits, labels, terms, self.ignore_index, reduction, self._column)[0]
+            return on_device.one_kernel(logits, targets, terms, self.ignore_index, reduction, self._column)[0]
         if logits.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            rule = self._rule(logits)
+            # A gradient by the class probabilities is autograd's affair.
+            rule = None if targets.requires_grad else self._rule(logits)
             if rule is not None:
-                return one_pass(logits, labels, rule, reduction)
-        return reduced(self._column(logits, labels), reduction)
+                return one_pass(logits, targets, rule, reduction)
+        return reduced(self._column(logits, targets), reduction)
 
-    def _column(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.equation(Scores(in_full_precision(logits), labels))
+    def _column(self, logits: Tensor, targets: Tensor) -> Tensor:
+        scores = Scores(in_full_precision(logits), targets)
+        return scores.expected(self.equation(scores))
 
     def _rule(self, logits: Tensor) -> Rule | None:
         """How to find loss and gradient together, where that is faster than autograd's graph."""
-        if self.slope is not None:
-            return Rule(value_and_gradient, self.slope, self._column)
+        slope = self.slope
+        if slope is not None:
+            return Rule(value_and_gradient, slope, self._column)
         if not self.random and logits.device.type == "cpu" and logits.numel() > BLOCK:
-            return Rule(_by_autograd, self.equation, self._column)
+            return Rule(by_autograd, self.equation, self._column)
         return None
 
-    def _kernel_terms(self, logits: Tensor) -> JointTerms | None:
+    def _kernel_terms(self, logits: Tensor) -> KernelTerms | None:
         """The terms of the device's own kernel, where it takes these logits and a gradient is wanted."""
         if torch.compiler.is_compiling() or not (logits.requires_grad and torch.is_grad_enabled()):
             return None
-        return self.closed_form() if on_device.covers(logits) else None
-
-    def _soft_losses(self, logits: Tensor, target: Tensor) -> Tensor:
-        if not self.linear_in_label:
-            raise ValueError(
-                f"{self.label} is not linear in the label, so soft targets have no agreed meaning for it. "
-                "Give class indices; for mixed labels, mix the losses of the two labels."
-            )
-        per_class = self.equation(Scores(logits, None))
-        if self.weight is not None:
-            per_class = per_class * self.weight.to(per_class.dtype)
-        return (per_class * target.to(per_class.dtype)).sum(1)
-
-
-def parameter_names(cls: type[RobustLoss]) -> tuple[str, ...]:
-    """The names of a loss class's own constructor parameters, without the common ones."""
-    signature = inspect.signature(cls.__init__)
-    return tuple(
-        name
-        for name, parameter in signature.parameters.items()
-        if name not in ("self", *COMMON_PARAMETERS)
-        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    )
-
-
-def _autocast_off(logits: Tensor) -> Any:
-    device = "cpu" if logits.is_cpu else logits.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NOTHING
-
-
-def _at_least_something(normaliser: Tensor) -> Tensor:
-    """The normaliser, or 1 where it is 0: a batch without counted rows then has a mean of 0, not NaN."""
-    return torch.where(normaliser == 0, torch.ones_like(normaliser), normaliser)
-
-
-def _by_autograd(
-    logits: Tensor, labels: Tensor, equation: Callable[[Scores], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """(losses, gradient) of a few rows, whose graph is thrown away at once."""
-    with torch.enable_grad():
-        rows = logits.detach().requires_grad_()
-        losses = equation(Scores(rows, labels))
-        (gradient,) = torch.autograd.grad(losses.sum(), rows)
-    return losses.detach(), gradient
+        return self.kernel_terms() if on_device.covers(logits) else None

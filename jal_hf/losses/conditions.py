@@ -1,85 +1,82 @@
-"""When an asymmetric loss tolerates a noise: the theorems' conditions, and the smallest parameter a they allow."""
+"""What the theorems on asymmetric losses speak of: a row of label weights, and the verdict on it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 
 
-def dominant_margin(weights: Sequence[float], dominant: int | None = None) -> tuple[float, float, float]:
-    """(w_m, w_n, sum over i != m of w_i) of weights over K labels.
+class Lead(NamedTuple):
+    """A row of label weights as the conditions read it: the label that should dominate, and its rivals.
 
-    Args:
-        dominant: the index m that should carry the unique maximum; the largest weight's when None.
+    `top` is that label's weight w_m, `next` the largest other one w_n, `others` the sum of all others.
     """
+
+    top: float
+    next: float
+    others: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a loss is asymmetric on one row of label weights.
+
+    `margin` is the left side of the condition over its right side (asymmetric from 1 on); None where the answer
+    is numeric or needs no condition. `by` says which theorem or method gave the answer.
+    """
+
+    asymmetric: bool
+    margin: float | None
+    by: str
+
+
+def leading(weights: Sequence[float], dominant: int | None = None) -> Lead:
+    """The lead of the label `dominant`, of the heaviest one when None, in weights over K labels."""
     index = max(range(len(weights)), key=lambda k: weights[k]) if dominant is None else dominant
     others = [weight for k, weight in enumerate(weights) if k != index]
-    return weights[index], max(others), sum(others)
+    return Lead(weights[index], max(others), sum(others))
 
 
-def amse_is_asymmetric(weights: Sequence[float], a: float, q: float, dominant: int | None = None) -> bool:
-    """Whether AMSE with (a, q) is asymmetric on these weights (JAL, theorem on noise tolerance).
+def ratio_verdict(lead: Lead, ratio: float) -> Verdict:
+    """The verdict on a loss of the label's probability alone: asymmetric where (w_m / w_n) r >= 1."""
+    margin = math.inf if lead.next == 0.0 else lead.top / lead.next * ratio
+    # Rounding must not turn the weights of a complete asymmetry away.
+    return Verdict(margin >= 1.0 - 1e-12, margin, "asymmetry ratio")
 
-    The condition w_m (a - 1)^(q-1) >= w_n a^(q-1) + sum_{i != m} w_i is the theorem's, multiplied by
-    w_n (a - 1)^(q-1), so that it also holds its meaning at w_n = 0 and a = 1.
+
+def amse_verdict(lead: Lead, a: float, q: float) -> Verdict:
+    """The verdict on AMSE with (a, q) (JAL, theorem on noise tolerance).
+
+    The condition w_m ((a - 1) / a)^(q-1) >= w_n + a^(1-q) sum_{i != m} w_i is the theorem's, multiplied by
+    w_n ((a - 1) / a)^(q-1), so that it keeps its meaning at w_n = 0 and a = 1, and does not overflow.
     """
-    w_m, w_n, others = dominant_margin(weights, dominant)
-    if w_m <= w_n:
-        return False
     if q <= 1.0:
-        return True
-    return bool(w_m * (a - 1.0) ** (q - 1.0) >= w_n * a ** (q - 1.0) + others)
+        return Verdict(True, None, "AMSE theorem, q <= 1")
+    have, need = lead.top * ((a - 1.0) / a) ** (q - 1.0), lead.next + lead.others * a ** (1.0 - q)
+    return Verdict(have >= need, have / need if need else math.inf, "AMSE theorem")
 
 
-def amse_minimum_a(weights: Sequence[float], q: float = 2.0, dominant: int | None = None) -> float:
-    """The smallest a for which AMSE is asymmetric on the weights: W / (w_m - w_n) for q = 2; inf if none is."""
-    w_m, w_n, others = dominant_margin(weights, dominant)
-    if w_m <= w_n:
-        return math.inf
-    if q <= 1.0 or others == 0.0:
+def amse_smallest_a(lead: Lead, q: float) -> float:
+    """The smallest a for which AMSE is asymmetric: W / (w_m - w_n) for q = 2, else by bisection."""
+    if q <= 1.0 or lead.others == 0.0:
         return 1.0
     if q == 2.0:
-        return (w_m + others) / (w_m - w_n)
+        return (lead.top + lead.others) / (lead.top - lead.next)
     low, high = 1.0, 2.0
-    while not amse_is_asymmetric(weights, high, q, dominant):
+    while not amse_verdict(lead, high, q).asymmetric:
         low, high = high, 2.0 * high
         if high > 1e15:
             return math.inf
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        if middle in (low, high):
-            break
-        if amse_is_asymmetric(weights, middle, q, dominant):
+    while (middle := 0.5 * (low + high)) not in (low, high):
+        if amse_verdict(lead, middle, q).asymmetric:
             high = middle
         else:
             low = middle
     return high
-
-
-def ratio_minimum_a(loss: str, exponent: float, w_m: float, w_n: float) -> float:
-    """The smallest a for which (w_m / w_n) r(loss) >= 1 (ALFs, corollaries 1 to 3).
-
-    Args:
-        loss: `agce` (exponent q), `aul` (exponent p) or `ael` (exponent unused).
-
-    Returns:
-        The bound on a: 0 (agce, ael) or 1 (aul) where every a in the loss's range is safe, inf where none is.
-    """
-    free = 1.0 if loss == "aul" else 0.0
-    if w_m <= w_n:
-        return math.inf
-    if w_n == 0.0:
-        return free
-    if loss == "ael":
-        return 1.0 / math.log(w_m / w_n)
-    power = 1.0 - exponent if loss == "agce" else exponent - 1.0
-    if power <= 0.0:
-        return free
-    share = (w_n / w_m) ** (1.0 / power)
-    return float(share / (1.0 - share) if loss == "agce" else 1.0 / (1.0 - share))
 
 
 def symmetric_rows(rate: float, num_classes: int) -> list[list[float]]:

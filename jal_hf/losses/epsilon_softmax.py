@@ -10,10 +10,11 @@ from torch import Tensor
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import EPSILON_SOFTMAX
 from jal_hf.losses.focal import focal_factor
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope
+from jal_hf.losses.slope import Slope, slope_of
 
 
 def epsilon_softmax_label(scores: Scores, m: float, eps: float) -> Tensor:
@@ -68,15 +69,18 @@ class EpsilonCrossEntropyLoss(RobustLoss):
 
     def __init__(self, m: float = 1e5, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.m = require_number(self.label, "m", m, at_least=0.0)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.m = require_number(self.name, "m", m, at_least=0.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return -epsilon_softmax_label(scores, self.m, self.eps).log()
 
     def slope(self, scores: Scores) -> Slope:
         p, at_label = epsilon_softmax_slope(scores, self.m, self.eps)
-        return Slope(p.log_().neg_(), at_label.neg_())
+        return slope_of(scores, p.log_().neg_(), at_label.neg_())
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("ece", self.m, 0.0, self.eps),)
 
 
 @register_loss(
@@ -117,9 +121,9 @@ class EpsilonFocalLoss(RobustLoss):
 
     def __init__(self, m: float = 1e5, gamma: float = 0.1, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.m = require_number(self.label, "m", m, at_least=0.0)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.m = require_number(self.name, "m", m, at_least=0.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         p = epsilon_softmax_label(scores, self.m, self.eps)
@@ -128,4 +132,7 @@ class EpsilonFocalLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         p, at_label = epsilon_softmax_slope(scores, self.m, self.eps)
         factor = focal_factor(p, self.gamma).neg_()
-        return Slope(p.log_().mul_(factor), at_label.mul_(factor))
+        return slope_of(scores, p.log_().mul_(factor), at_label.mul_(factor))
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("efl" if self.gamma else "ece", self.m, self.gamma, self.eps),)

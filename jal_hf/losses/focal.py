@@ -9,11 +9,11 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import FOCAL, NORMALIZED
-from jal_hf.losses.closed_form import JointTerms
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope, normalised
+from jal_hf.losses.slope import Slope, normalised, slope_of
 
 
 def focal_factor(p: Tensor, gamma: float) -> Tensor:
@@ -60,14 +60,20 @@ class FocalLoss(RobustLoss):
 
     def __init__(self, gamma: float = 0.5, **common: Any) -> None:
         super().__init__(**common)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return -focal_factor(scores.label_p, self.gamma) * scores.label(scores.log_p)
 
     def slope(self, scores: Scores) -> Slope:
         at_label = focal_factor(scores.label_p, self.gamma).neg_()
-        return Slope(scores.label(scores.log_p).mul_(at_label), at_label)
+        return slope_of(scores, scores.label(scores.log_p).mul_(at_label), at_label)
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("fl", self.gamma) if self.gamma else KernelTerm("ce"),)
+
+    def asymmetry_ratio(self) -> float:
+        return 0.0
 
 
 @register_loss(
@@ -107,7 +113,7 @@ class NormalizedFocalLoss(RobustLoss):
 
     def __init__(self, gamma: float = 0.5, **common: Any) -> None:
         super().__init__(**common)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         focal = focal_factor(scores.p, self.gamma) * scores.log_p
@@ -117,5 +123,5 @@ class NormalizedFocalLoss(RobustLoss):
         factor = torch.rsub(scores.p, 1.0).pow_(self.gamma)
         return normalised(scores, factor * scores.log_p, factor)
 
-    def closed_form(self) -> JointTerms:
-        return JointTerms(alpha=1.0, gamma=self.gamma)
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("nfl", self.gamma) if self.gamma else KernelTerm("nce"),)

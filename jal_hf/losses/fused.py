@@ -10,14 +10,25 @@ from torch import Tensor
 
 from jal_hf.losses.inputs import in_full_precision
 
-# Rows are taken in blocks of about this many logits on the CPU, so that temporaries stay in the cache.
+# Rows are taken in blocks of about this many logits on the CPU, so that temporaries stay in the cache; several
+# threads take larger ones, as they wait for each other after every operator.
 BLOCK = 1 << 18
+# Up to so many logits one more operator costs more than what it saves.
+SMALL = 1 << 16
+
+
+class Place(NamedTuple):
+    """Where an evaluation of (N, K) logits writes: the gradient times `share`; `scratch` is room to work in."""
+
+    gradient: Tensor
+    scratch: Tensor | None = None
+    share: float = 1.0
 
 
 class Rule(NamedTuple):
-    """How a loss is found: (losses (N, 1), gradient) of some rows given the terms, and the losses by autograd."""
+    """How a loss is found: the losses (N, 1) of rows given the terms and a place, and the losses by autograd."""
 
-    evaluate: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]]
+    evaluate: Callable[[Tensor, Tensor, Any, Place], Tensor]
     terms: Any
     differentiable: Callable[[Tensor, Tensor], Tensor]
 
@@ -33,56 +44,61 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
 
 class _OnePass(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, rule: Rule, reduction: str) -> Tensor:
-        losses, ctx.gradient = _evaluate(logits, labels, rule)
-        ctx.save_for_backward(logits, labels)
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, rule: Rule, reduction: str) -> Tensor:
+        # What a mean divides by goes into the gradient at once where that saves a sweep over it.
+        ctx.share = 1.0 / len(logits) if reduction == "mean" and logits.numel() > SMALL else 1.0
+        losses, ctx.gradient = _evaluate(logits, targets, rule, ctx.share)
+        ctx.save_for_backward(logits, targets)
         ctx.rule, ctx.reduction = rule, reduction
         return reduced(losses, reduction)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         gradient, ctx.gradient = ctx.gradient, None
+        logits, targets = ctx.saved_tensors
         if torch.is_grad_enabled():
             # create_graph: only autograd's own graph has second derivatives.
-            logits, labels = ctx.saved_tensors
-            value = reduced(ctx.rule.differentiable(logits, labels), ctx.reduction)
+            value = reduced(ctx.rule.differentiable(logits, targets), ctx.reduction)
             (gradient,) = torch.autograd.grad(value, logits, upstream, create_graph=True)
             return gradient, None, None, None
         if gradient is None:
-            logits, labels = ctx.saved_tensors
-            _, gradient = _evaluate(logits, labels, ctx.rule)
+            gradient = _evaluate(logits, targets, ctx.rule, ctx.share)[1]
         # Autograd takes the gradient to the dtype of the logits.
-        return gradient.mul_(_share_of_a_row(upstream, ctx.reduction, gradient.shape[0])), None, None, None
+        if ctx.reduction == "none":
+            return gradient.mul_(upstream.unsqueeze(1)), None, None, None
+        rest = max(len(logits), 1) if ctx.reduction == "mean" and ctx.share == 1.0 else 1
+        if not upstream.is_cpu:
+            return gradient.mul_(upstream / rest), None, None, None
+        factor = float(upstream.tolist()) / rest  # type: ignore[arg-type]
+        return gradient if factor == 1.0 else gradient.mul_(factor), None, None, None
 
 
-def _share_of_a_row(upstream: Tensor, reduction: str, rows: int) -> Tensor | float:
-    """What each row's gradient is multiplied by, as a column or a number."""
-    if reduction == "none":
-        return upstream.unsqueeze(1)
-    if upstream.is_cpu:
-        return upstream.item() / (rows if reduction == "mean" else 1)
-    return upstream / rows if reduction == "mean" else upstream
-
-
-def one_pass(logits: Tensor, labels: Tensor, rule: Rule, reduction: str) -> Tensor:
+def one_pass(logits: Tensor, targets: Tensor, rule: Rule, reduction: str) -> Tensor:
     """The losses (N,) of logits (N, K), or their sum or mean, with the gradient found on the way.
 
     The gradient is the one buffer kept; the first backward scales it in place and hands it out, a second one
     (retain_graph) finds it anew.
     """
-    losses: Tensor = _OnePass.apply(logits, labels, rule, reduction)
+    losses: Tensor = _OnePass.apply(logits, targets, rule, reduction)
     return losses
 
 
-def _evaluate(logits: Tensor, labels: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+def _evaluate(logits: Tensor, targets: Tensor, rule: Rule, share: float) -> tuple[Tensor, Tensor]:
+    """(losses (N, 1), their gradient times `share`)."""
     count, num_classes = logits.shape
-    rows = max(1, BLOCK // num_classes)
-    if rows >= count or not logits.is_cpu:
-        return rule.evaluate(in_full_precision(logits), labels, rule.terms)
     dtype = torch.float64 if logits.dtype is torch.float64 else torch.float32
+    gradient = torch.empty((count, num_classes), dtype=dtype, device=logits.device)
+    threads = torch.get_num_threads()
+    block_size = BLOCK if threads == 1 else 2 * threads * BLOCK
+    rows = max(1, block_size // num_classes) if logits.is_cpu else max(count, 1)
+    # One for all blocks: a fresh one costs more than what is computed in it.
+    scratch = torch.empty((min(rows, count), num_classes), dtype=dtype, device=logits.device)
+    if rows >= count:
+        place = Place(gradient, scratch, share)
+        return rule.evaluate(in_full_precision(logits), targets, rule.terms, place), gradient
     losses = torch.empty((count, 1), dtype=dtype)
-    gradient = torch.empty((count, num_classes), dtype=dtype)
     for start in range(0, count, rows):
-        block = slice(start, start + rows)
-        losses[block], gradient[block] = rule.evaluate(logits[block].to(dtype), labels[block], rule.terms)
+        block = slice(start, min(start + rows, count))
+        place = Place(gradient[block], scratch[: block.stop - start], share)
+        losses[block] = rule.evaluate(in_full_precision(logits[block]), targets[block], rule.terms, place)
     return losses, gradient

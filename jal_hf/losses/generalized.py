@@ -9,10 +9,11 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import GCE, NORMALIZED
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope, normalised
+from jal_hf.losses.slope import Slope, normalised, slope_of
 
 
 @register_loss(
@@ -51,8 +52,8 @@ class GeneralizedCrossEntropyLoss(RobustLoss):
 
     def __init__(self, q: float = 0.7, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.q = require_number(self.label, "q", q, above=0.0)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.q = require_number(self.name, "q", q, above=0.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         log_p = scores.label(scores.log_p).clamp_min(math.log(self.eps))
@@ -61,7 +62,15 @@ class GeneralizedCrossEntropyLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         log_p = scores.label(scores.log_p)
         power = (log_p * self.q).exp_().mul_(log_p >= math.log(self.eps)).neg_()
-        return Slope(log_p.clamp_min_(math.log(self.eps)).mul_(self.q).expm1_().mul_(-1.0 / self.q), power)
+        return slope_of(
+            scores, log_p.clamp_min_(math.log(self.eps)).mul_(self.q).expm1_().mul_(-1.0 / self.q), power
+        )
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("gce", self.q, math.log(self.eps)),)
+
+    def asymmetry_ratio(self) -> float:
+        return 0.0 if self.q < 1.0 else 1.0
 
 
 @register_loss(
@@ -102,8 +111,8 @@ class NormalizedGeneralizedCrossEntropyLoss(RobustLoss):
 
     def __init__(self, q: float = 0.7, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.q = require_number(self.label, "q", q, above=0.0)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.q = require_number(self.name, "q", q, above=0.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         power = (self.q * scores.log_p.clamp_min(math.log(self.eps))).exp()
@@ -114,3 +123,6 @@ class NormalizedGeneralizedCrossEntropyLoss(RobustLoss):
         power = scores.log_p.clamp_min(log_eps).mul_(self.q).exp_()
         slopes = (power * (scores.log_p >= log_eps)).mul_(-self.q)
         return normalised(scores, 1.0 - power, slopes)
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("ngce", self.q, math.log(self.eps)),)

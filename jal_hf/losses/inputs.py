@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
+
+_NOTHING = nullcontext()
 
 
 def flatten_logits(logits: Tensor) -> Tensor:
@@ -73,8 +78,7 @@ def all_labels_valid(labels: Tensor, num_classes: int, ignore_index: int) -> boo
     """
     if not labels.is_cpu or torch.compiler.is_compiling() or not len(labels):
         return False
-    bounds = torch.aminmax(labels)
-    lowest, highest = bounds[0].item(), bounds[1].item()
+    lowest, highest = (int(bound.tolist()) for bound in torch.aminmax(labels))  # type: ignore[call-overload]
     if lowest >= 0 and highest < num_classes:
         return not lowest <= ignore_index <= highest
     wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
@@ -86,6 +90,30 @@ def all_labels_valid(labels: Tensor, num_classes: int, ignore_index: int) -> boo
             f"{int(labels[rows[0]])} was given ({len(rows)} such rows: {shown})."
         )
     return False
+
+
+def check_class_probabilities(target: Tensor, sample_weight: Tensor | None, logits: Tensor) -> None:
+    """Checks rows (M, K) of class probabilities on the CPU; a row of zeros may stand where its weight is 0.
+
+    Raises:
+        ValueError: an entry below 0, or a row that sums to anything but 1.
+    """
+    if not target.is_cpu or torch.compiler.is_compiling() or not len(target):
+        return
+    values = in_full_precision(target.detach())
+    sums = values.sum(1)
+    near = (sums - 1.0).abs() <= (1e-3 if target.dtype.itemsize > 2 else 2e-2)
+    wrong = ~(near & (values.amin(1) >= 0.0))
+    if bool(wrong.any()) and sample_weight is not None:
+        shape = torch.Size((logits.shape[0], *logits.shape[2:]))
+        wrong &= flatten_sample_weight(sample_weight, shape, values) != 0.0
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"class probabilities must be at least 0 and sum to 1 over the classes, but row {row} sums to "
+            f"{float(sums[row]):.6g} (its least entry is {float(values[row].min()):.6g}; {int(wrong.sum())} such "
+            "rows). Give a row without a label the sample_weight 0."
+        )
 
 
 def flatten_sample_weight(sample_weight: Tensor, shape: torch.Size, like: Tensor) -> Tensor:
@@ -103,3 +131,28 @@ def flatten_sample_weight(sample_weight: Tensor, shape: torch.Size, like: Tensor
             )
         weight = weight.reshape(-1, *([1] * (len(shape) - 1))).expand(shape)
     return weight.reshape(-1)
+
+
+def as_class_weight(weight: Tensor | Sequence[float], loss: str) -> Tensor:
+    """Weights of K classes as a tensor (K,) of its own.
+
+    Raises:
+        ValueError: not one finite number of at least 0 for each class.
+    """
+    values = torch.as_tensor(weight, dtype=torch.get_default_dtype()).detach().clone()
+    if values.dim() != 1 or not bool(torch.isfinite(values).all()) or bool((values < 0).any()):
+        raise ValueError(
+            f"{loss}: weight must be a list of K finite numbers of at least 0, one per class, "
+            f"but a tensor of shape {tuple(values.shape)} was given."
+        )
+    return values
+
+
+def autocast_off(logits: Tensor) -> AbstractContextManager[object]:
+    device = "cpu" if logits.is_cpu else logits.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NOTHING
+
+
+def at_least_something(normaliser: Tensor) -> Tensor:
+    """The normaliser, or 1 where it is 0: a batch without counted rows then has a mean of 0, not NaN."""
+    return torch.where(normaliser == 0, torch.ones_like(normaliser), normaliser)

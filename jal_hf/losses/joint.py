@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from jal_hf.losses.base import RobustLoss
-from jal_hf.losses.closed_form import JointTerms
+from jal_hf.losses.base import LossConfig, RobustLoss
 from jal_hf.losses.factory import as_loss
+from jal_hf.losses.kernel_terms import KernelTerms, joined_terms
 from jal_hf.losses.parameters import require_number
-from jal_hf.losses.registry import loss_info
+from jal_hf.losses.registry import loss_info, register_composition
 from jal_hf.losses.scores import Scores
 from jal_hf.losses.slope import Slope, joined
+from jal_hf.losses.tolerance import Tolerance
 
 
+@register_composition("joint")
 class JointLoss(RobustLoss):
     """Any active and any passive loss together.
 
@@ -49,26 +50,27 @@ class JointLoss(RobustLoss):
 
     def __init__(
         self,
-        active: RobustLoss | str | Mapping[str, Any],
-        passive: RobustLoss | str | Mapping[str, Any],
+        active: RobustLoss | str | LossConfig,
+        passive: RobustLoss | str | LossConfig,
         alpha: float = 1.0,
         beta: float = 1.0,
         *,
         registered_as: str | None = None,
         **common: Any,
     ) -> None:
+        self.name = registered_as or "joint"
         super().__init__(**common)
         self.registered_as = registered_as
-        self.alpha = require_number(self.label, "alpha", alpha, at_least=0.0)
-        self.beta = require_number(self.label, "beta", beta, at_least=0.0)
+        self.alpha = require_number(self.name, "alpha", alpha, at_least=0.0)
+        self.beta = require_number(self.name, "beta", beta, at_least=0.0)
         self.active = as_loss(active, "active")
         self.passive = as_loss(passive, "passive")
         self.random = self.active.random or self.passive.random
-        self.linear_in_label = self.active.linear_in_label and self.passive.linear_in_label
+        self.soft_targets = self.active.soft_targets and self.passive.soft_targets
 
     @property
-    def label(self) -> str:
-        return getattr(self, "registered_as", None) or "joint"
+    def parts(self) -> tuple[RobustLoss, ...]:  # type: ignore[override]
+        return self.active, self.passive
 
     def equation(self, scores: Scores) -> Tensor:
         return self.alpha * self.active.equation(scores) + self.beta * self.passive.equation(scores)
@@ -81,32 +83,19 @@ class JointLoss(RobustLoss):
             return None
         return lambda scores: joined(active(scores), passive(scores), self.alpha, self.beta)
 
-    def closed_form(self) -> JointTerms | None:
-        active, passive = self.active.closed_form(), self.passive.closed_form()
-        if active is None or passive is None:
-            return None
-        return active.joined(passive, self.alpha, self.beta)
+    def kernel_terms(self) -> KernelTerms | None:
+        return joined_terms(self.active.kernel_terms(), self.passive.kernel_terms(), self.alpha, self.beta)
 
     def floor(self, num_classes: int) -> float:
         return self.alpha * self.active.floor(num_classes) + self.beta * self.passive.floor(num_classes)
 
-    @torch.no_grad()
-    def components(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        parts = super().components(logits, target)
-        for part in (self.active, self.passive):
-            values = part.components(logits, target)
-            parts[part.label] = values["loss"]
-            if "loss_excess" in values:
-                parts[f"{part.label}_excess"] = values["loss_excess"]
-        return parts
+    def with_a(self) -> Tolerance | None:
+        return self.active.with_a() or self.passive.with_a()
 
-    def parameters_given(self) -> dict[str, Any]:
+    def hyperparameters(self) -> LossConfig:
         weights = {"alpha": self.alpha, "beta": self.beta}
         if self.registered_as is None:
             return {"active": self.active.config(), "passive": self.passive.config(), **weights}
         fixed = loss_info(self.registered_as).part_parameters
-        own = {**self.active.parameters_given(), **self.passive.parameters_given()}
+        own = {**self.active.hyperparameters(), **self.passive.hyperparameters()}
         return {**weights, **{name: value for name, value in own.items() if name not in fixed}}
-
-    def config(self) -> dict[str, Any]:
-        return {"name": self.label, **self.parameters_given(), **self._common_config()}

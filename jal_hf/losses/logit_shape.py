@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import LDR, LOGIT_CLIP
-from jal_hf.losses.fused import Rule
+from jal_hf.losses.fused import Place, Rule
 from jal_hf.losses.parameters import require_choice, require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
+from jal_hf.losses.slope import Slope, slope_of, through_softmax
 
 
 @register_loss(
@@ -55,9 +56,9 @@ class ClippedCrossEntropyLoss(RobustLoss):
 
     def __init__(self, delta: float = 2.5, mode: str = "official", eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.delta = require_number(self.label, "delta", delta, above=0.0)
-        self.mode = require_choice(self.label, "mode", mode, ("official", "paper"))
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.delta = require_number(self.name, "delta", delta, above=0.0)
+        self.mode = require_choice(self.name, "mode", mode, ("official", "paper"))
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         norm = torch.linalg.vector_norm(scores.logits, dim=1, keepdim=True)
@@ -74,22 +75,27 @@ class ClippedCrossEntropyLoss(RobustLoss):
 
 
 def _clipped_value_and_gradient(
-    logits: Tensor, labels: Tensor, loss: ClippedCrossEntropyLoss
-) -> tuple[Tensor, Tensor]:
+    logits: Tensor, target: Tensor, loss: ClippedCrossEntropyLoss, place: Place
+) -> Tensor:
     """With u = delta z / n and g = d loss / d u, d loss / d z = (delta / n) (g - z (g . z) / (n ||z||))."""
     length = torch.linalg.vector_norm(logits, dim=1, keepdim=True)
     norm, bound = (length, loss.delta) if loss.mode == "paper" else (length + loss.eps, 1.0 / loss.delta)
     beyond = norm > bound
     scale = torch.where(beyond, loss.delta / norm, 1.0)
-    scores = Scores.without_graph(logits * scale, labels)
-    losses, gradient = scores.label(scores.log_p).neg_(), _cross_entropy_gradient(scores)
+    scores = Scores.without_graph(logits * scale, target, place.gradient, place.scratch)
+    losses = scores.label(scores.log_p).neg_()
+    at_label = torch.full_like(losses, -1.0)
     if loss.mode == "official":
-        gradient.mul_(losses <= -math.log(loss.eps))
+        at_label.mul_(losses <= -math.log(loss.eps))
         losses.clamp_max_(-math.log(loss.eps))
+    slope = slope_of(scores, losses, at_label)
+    through_softmax(scores, slope, place)
+    gradient = place.gradient
     along = torch.linalg.vecdot(gradient, logits).unsqueeze(1)
     tiny = torch.finfo(logits.dtype).tiny
     along.mul_(beyond).div_(length.mul_(norm).clamp_min_(tiny))
-    return losses, gradient.addcmul_(logits, along, value=-1.0).mul_(scale)
+    gradient.addcmul_(logits, along, value=-1.0).mul_(scale)
+    return slope.losses
 
 
 @register_loss(
@@ -125,12 +131,12 @@ class LabelDistributionallyRobustLoss(RobustLoss):
         None.
     """
 
-    linear_in_label = False
+    soft_targets = False
 
     def __init__(self, threshold: float = 0.1, lam: float = 10.0, **common: Any) -> None:
         super().__init__(**common)
-        self.threshold = require_number(self.label, "threshold", threshold, at_least=0.0)
-        self.lam = require_number(self.label, "lam", lam, above=0.0)
+        self.threshold = require_number(self.name, "threshold", threshold, at_least=0.0)
+        self.lam = require_number(self.name, "lam", lam, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         softened = F.softplus(scores.logits)
@@ -149,8 +155,8 @@ class LabelDistributionallyRobustLoss(RobustLoss):
 
 
 def _robust_value_and_gradient(
-    logits: Tensor, labels: Tensor, loss: LabelDistributionallyRobustLoss
-) -> tuple[Tensor, Tensor]:
+    logits: Tensor, labels: Tensor, loss: LabelDistributionallyRobustLoss, place: Place
+) -> Tensor:
     """LDR is lam (CE - log K) of the logits s / lam, less threshold / lam at the label.
 
     With g = d loss / d s and m the mean softplus, d loss / d softplus(z) = (g - (g . s) / K) / m.
@@ -161,14 +167,10 @@ def _robust_value_and_gradient(
     s = softened.div_(mean)
     margins = s * (1.0 / loss.lam)
     margins.scatter_add_(1, labels.unsqueeze(1), torch.full_like(mean, -loss.threshold / loss.lam))
-    scores = Scores.without_graph(margins, labels)
+    scores = Scores.without_graph(margins, labels, place.gradient, place.scratch)
     losses = scores.label(scores.log_p).add_(math.log(num_classes)).mul_(-loss.lam)
-    gradient = _cross_entropy_gradient(scores)
+    through_softmax(scores, Slope(losses, torch.full_like(losses, -1.0)), place)
+    gradient = place.gradient
     along = torch.linalg.vecdot(gradient, s).unsqueeze(1).mul_(1.0 / num_classes)
-    return losses, gradient.sub_(along).div_(mean).mul_(logits.sigmoid())
-
-
-def _cross_entropy_gradient(scores: Scores) -> Tensor:
-    """p - e_y, in the place of p."""
-    p, label = scores.p, scores.label_index
-    return p.scatter_add_(1, label, p.new_full(label.shape, -1.0))
+    gradient.sub_(along).div_(mean).mul_(logits.sigmoid())
+    return losses

@@ -1,4 +1,4 @@
-"""Losses of the complementary kind: the normalised negative losses of ANL, and negative learning."""
+"""The normalised negative losses of ANL, the passive halves of ANL-CE and ANL-FL."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import ANL
 from jal_hf.losses.focal import focal_factor
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -53,7 +54,7 @@ class NormalizedNegativeCrossEntropyLoss(RobustLoss):
 
     def __init__(self, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         height = -math.log(self.eps)
@@ -64,6 +65,9 @@ class NormalizedNegativeCrossEntropyLoss(RobustLoss):
         height = -math.log(self.eps)
         negative = (scores.log_p + height).clamp_min_(0.0)
         return normalised(scores, negative, negative.sign(), complement=True)
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("nnce", -math.log(self.eps)),)
 
 
 @register_loss(
@@ -105,8 +109,8 @@ class NormalizedNegativeFocalLoss(RobustLoss):
 
     def __init__(self, gamma: float = 0.5, eps: float = 1e-8, **common: Any) -> None:
         super().__init__(**common)
-        self.gamma = require_number(self.label, "gamma", gamma, at_least=0.0)
-        self.eps = require_number(self.label, "eps", eps, above=0.0, below=1.0)
+        self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)
+        self.eps = require_number(self.name, "eps", eps, above=0.0, below=1.0)
 
     def equation(self, scores: Scores) -> Tensor:
         log_eps = math.log(self.eps)
@@ -121,3 +125,7 @@ class NormalizedNegativeFocalLoss(RobustLoss):
         # The focal loss falls with p and is `height` at eps: clamping p there clamps the difference at 0.
         negative = (factor * scores.log_p).add_(height).clamp_min_(0.0)
         return normalised(scores, negative, factor.mul_(negative.sign()), complement=True)
+
+    def kernel_terms(self) -> KernelTerms:
+        height = -float((1.0 - self.eps) ** self.gamma) * math.log(self.eps)
+        return (KernelTerm("nnfl", self.gamma, height) if self.gamma else KernelTerm("nnce", height),)

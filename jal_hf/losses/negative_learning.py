@@ -1,4 +1,4 @@
-"""The negative-learning term of NLNL: "the sample is not of class j", for a j drawn anew at every call."""
+"""The negative-learning term of NLNL: "the sample is not of class j", for a j drawn anew at every step."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import NLNL
-from jal_hf.losses.fused import Rule
+from jal_hf.losses.draws import keyed_numbers
+from jal_hf.losses.fused import Place, Rule
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
 
 SMALLEST = 1e-5
-# Odd, and so large that no row of another call or seed starts from the same state.
-CALL_STRIDE = 0x1E3779B97F4A7C15
-SEED_STRIDE = 0x2C1B3C6D297A2D39
 
 
 @register_loss(
@@ -37,10 +35,11 @@ class NegativeLearningLoss(RobustLoss):
     Properties:
         Passive; neither symmetric nor asymmetric; in [0, w_y * 11.52].
     Args:
-        ln_neg: draws per sample and call.
+        ln_neg: draws per sample and step.
         class_counts: K training counts that set w_y; None weighs all classes alike.
-        seed: the draws are a function of (seed, number of the call, row), on every device alike; torch's
-            global generator is neither read nor moved.
+        seed: the draws are a function of (seed, step, row), on every device alike; `with loss.drawing(step,
+            rows):` says step and rows, else the step is 0 and a row its position in the batch. torch's global
+            generator is neither read nor moved.
     Shape:
         As `RobustLoss`; soft targets are refused.
     Raises:
@@ -58,9 +57,8 @@ class NegativeLearningLoss(RobustLoss):
         only the negative-learning term is here. It draws from the global generator; this does not.
     """
 
-    linear_in_label = False
+    soft_targets = False
     random = True
-    calls: Tensor
 
     def __init__(
         self,
@@ -70,13 +68,11 @@ class NegativeLearningLoss(RobustLoss):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self.ln_neg = int(require_number(self.label, "ln_neg", ln_neg, at_least=1.0))
+        self.ln_neg = int(require_number(self.name, "ln_neg", ln_neg, at_least=1.0))
         self.class_counts = None if class_counts is None else [float(count) for count in class_counts]
         for count in self.class_counts or ():
-            require_number(self.label, "class_counts", count, above=0.0)
-        self.seed = int(require_number(self.label, "seed", seed, at_least=0.0))
-        # A tensor, so that counting the calls neither waits for a device nor breaks a compiled graph.
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+            require_number(self.name, "class_counts", count, above=0.0)
+        self.seed = int(require_number(self.name, "seed", seed, at_least=0.0))
 
     def equation(self, scores: Scores) -> Tensor:
         num_classes = scores.num_classes
@@ -103,22 +99,23 @@ class NegativeLearningLoss(RobustLoss):
     def _rule(self, logits: Tensor) -> Rule:
         return Rule(self._value_and_gradient, None, self._column)
 
-    def _value_and_gradient(self, logits: Tensor, labels: Tensor, _: None) -> tuple[Tensor, Tensor]:
+    def _value_and_gradient(self, logits: Tensor, labels: Tensor, _: None, place: Place) -> Tensor:
         """With g_j = w_y p_j / (1 - p_j) / ln_neg at the classes drawn, the gradient is g - p sum_j g_j."""
-        scores = Scores.without_graph(logits, labels)
+        scores = Scores.without_graph(logits, labels, place.gradient, place.scratch)
         drawn = labels.narrow(1, 1, self.ln_neg)
         drawn_p = scores.p.gather(1, drawn)
         rest = 1.0 - drawn_p
         slope = drawn_p.mul_(rest >= SMALLEST).div_(rest.clamp_min_(SMALLEST))
         losses = rest.log_().mean(1, keepdim=True).neg_()
-        if self.ln_neg > 1:
-            slope.mul_(1.0 / self.ln_neg)
+        if self.ln_neg > 1 or place.share != 1.0:
+            slope.mul_(place.share / self.ln_neg)
         if self.class_counts is not None:
             weight = self._label_weight(labels[:, :1], logits)
             losses.mul_(weight)
             slope.mul_(weight)
         total = slope if self.ln_neg == 1 else slope.sum(1, keepdim=True)
-        return losses, scores.p.mul_(total.neg()).scatter_add_(1, drawn, slope)
+        scores.p.mul_(total.neg()).scatter_add_(1, drawn, slope)
+        return losses
 
     def _label_weight(self, label: Tensor, logits: Tensor) -> Tensor:
         """w_y = max count / count of y."""
@@ -133,16 +130,6 @@ class NegativeLearningLoss(RobustLoss):
 
     def _draw(self, label: Tensor, num_classes: int) -> Tensor:
         """(N, ln_neg) classes other than the label, given as a column."""
-        count, first = label.shape[0] * self.ln_neg, self.seed * SEED_STRIDE % (1 << 62)
-        rows = torch.arange(first, first + count, device=label.device).view(-1, self.ln_neg)
-        state = _mix(rows.add_(self.calls, alpha=CALL_STRIDE))
-        self.calls.add_(1)
-        drawn = state.remainder_(num_classes - 1)
+        numbers = keyed_numbers(self.draw_key, self.seed, len(label), self.ln_neg, label.device)
+        drawn = numbers.remainder_(num_classes - 1)
         return drawn.add_(drawn >= label)
-
-
-def _mix(state: Tensor) -> Tensor:
-    """A hash of int64 in [0, 2^31), in place of the state: multiply and shift, wrapping around."""
-    state.mul_(0x1F123BB5159A55E5)
-    state.bitwise_xor_(state >> 29).mul_(0x2545F4914F6CDD1D)
-    return state.bitwise_right_shift_(32).bitwise_and_(0x7FFFFFFF)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.base import LossConfig, RobustLoss
 from jal_hf.losses.factory import as_loss
+from jal_hf.losses.registry import register_composition
 from jal_hf.losses.scores import Scores
 
 
+@register_composition("normalized")
 class Normalized(RobustLoss):
     """Any loss over its sum over labels, which makes it symmetric.
 
@@ -37,20 +38,20 @@ class Normalized(RobustLoss):
         Factors that a loss detaches stay detached in numerator and denominator.
     """
 
-    def __init__(self, loss: RobustLoss | str | Mapping[str, Any], **common: Any) -> None:
+    symmetric = True
+
+    def __init__(self, loss: RobustLoss | str | LossConfig, **common: Any) -> None:
         super().__init__(**common)
         self.loss = as_loss(loss, "loss")
-
-    @property
-    def label(self) -> str:
-        return f"normalized({self.loss.label})" if hasattr(self, "loss") else "normalized"
+        self.name = f"normalized({self.loss.name})"
+        self.random, self.soft_targets = self.loss.random, self.loss.soft_targets
 
     def equation(self, scores: Scores) -> Tensor:
         every = self.loss.equation(scores.for_every_label())
         return scores.label(every) / every.sum(1, keepdim=True)
 
-    def parameters_given(self) -> dict[str, Any]:
+    def hyperparameters(self) -> LossConfig:
         return {"loss": self.loss.config()}
 
-    def config(self) -> dict[str, Any]:
-        return {"name": "normalized", **self.parameters_given(), **self._common_config()}
+    def config(self) -> LossConfig:
+        return {**super().config(), "name": "normalized"}

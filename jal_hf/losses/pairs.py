@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from jal_hf.losses.base import LossConfig
 from jal_hf.losses.citations import ALF, ANL, EPSILON_SOFTMAX, JAL, NORMALIZED, SCE
 from jal_hf.losses.joint import JointLoss
 from jal_hf.losses.registry import LossInfo, loss_info, register
@@ -19,7 +18,7 @@ def _pair(
     summary: str,
     citation: str,
     *,
-    fixed: dict[str, Any] | None = None,
+    fixed: LossConfig | None = None,
     **defaults: float,
 ) -> None:
     first, second = loss_info(active), loss_info(passive)
@@ -40,7 +39,7 @@ def _pair(
             symmetric=first.symmetric and second.symmetric,
             asymmetric=first.asymmetric and second.asymmetric,
             has_detached_factors=first.has_detached_factors or second.has_detached_factors,
-            linear_in_label=first.linear_in_label and second.linear_in_label,
+            soft_targets=first.soft_targets and second.soft_targets,
             closed_form=first.closed_form and second.closed_form,
             parts=(active, passive),
             part_parameters=fixed or {},

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 from collections.abc import Iterable
+
+COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
 
 
 def require_number(
@@ -59,3 +62,14 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     if not near:
         return ""
     return " Did you mean " + " or ".join(repr(name) for name in near) + "?"
+
+
+def parameter_names(cls: type) -> tuple[str, ...]:
+    """The names of a loss class's own constructor parameters, without the common ones."""
+    signature = inspect.signature(cls)
+    return tuple(
+        name
+        for name, parameter in signature.parameters.items()
+        if name not in COMMON_PARAMETERS
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    )

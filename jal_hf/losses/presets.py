@@ -1,4 +1,4 @@
-"""Presets: the papers' parameters per dataset, never per noise rate, and `auto` from the theorem."""
+"""Presets: the papers' parameters per dataset, never per noise rate."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jal_hf.losses.automatic import choose_a
+from jal_hf.losses.base import LossConfig
 from jal_hf.losses.parameters import did_you_mean
 from jal_hf.losses.preset_table import DATASET_DECAY, PRESETS
-from jal_hf.losses.registry import LossInfo, check_parameters, loss_info
+from jal_hf.losses.registry import loss_info
 
 DATASETS = tuple(DATASET_DECAY)
 SAME_SETTINGS_AS = {"cifar10n": "cifar10", "cifar100n": "cifar100", "webvision": "webvision-mini"}
@@ -32,8 +32,11 @@ def preset_dataset(dataset: str) -> str:
     """The dataset whose settings count, for a dataset's name (`cifar10n` takes those of `cifar10`).
 
     Raises:
+        TypeError: not a name.
         ValueError: no presets for it; names the nearest ones.
     """
+    if not isinstance(dataset, str):
+        raise TypeError(f"a preset is named by a dataset, such as 'cifar10', but {dataset!r} was given.")
     key = dataset.strip().lower().replace("cifar-", "cifar").replace("_", "-")
     key = SAME_SETTINGS_AS.get(key, key)
     if key not in DATASET_DECAY:
@@ -77,25 +80,8 @@ def loss_preset(loss_name: str, dataset: str) -> LossPreset:
     )
 
 
-def default_parameters(name: str) -> dict[str, Any]:
+def default_parameters(name: str) -> LossConfig:
     """The parameters `create_loss(name)` sets: the CIFAR-10 preset's where there is one."""
     info = loss_info(name)
     entry = PRESETS.get(info.name, {}).get("cifar10")
     return {**info.default_parameters, **(entry.params if entry else {})}
-
-
-def resolve_preset(
-    info: LossInfo, preset: str | None, params: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """(parameters the preset sets, the user's parameters, why these) for `create_loss`."""
-    given = dict(params)
-    if preset is None:
-        return default_parameters(info.name), given, ""
-    if preset != "auto":
-        chosen = loss_preset(info.name, preset)
-        return dict(chosen.params), given, chosen.source
-    num_classes, noise = given.pop("num_classes", None), given.pop("noise", None)
-    check_parameters(info.name, given, info.parameter_names)
-    settings = {**default_parameters(info.name), **given}
-    a, reason = choose_a(info, settings, num_classes, noise)
-    return {**default_parameters(info.name), **({} if a is None else {"a": a})}, given, reason

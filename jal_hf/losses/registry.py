@@ -1,4 +1,4 @@
-"""One frozen record per loss, and `create_loss`, which builds any of them by name."""
+"""What is known of each loss, one frozen record by name, and the classes that are made of other losses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from jal_hf.losses.base import COMMON_PARAMETERS, RobustLoss, parameter_names
-from jal_hf.losses.parameters import did_you_mean
+from jal_hf.losses.base import RobustLoss
+from jal_hf.losses.parameters import COMMON_PARAMETERS, did_you_mean, parameter_names
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LossInfo:
     asymmetric: bool = False
     has_detached_factors: bool = False
     closed_form: bool = False
-    linear_in_label: bool = True
+    soft_targets: bool = True
     random: bool = False
     parts: tuple[str, str] | None = None
     part_parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +67,7 @@ class LossInfo:
 
 
 _REGISTRY: dict[str, LossInfo] = {}
+_COMPOSITIONS: dict[str, type[RobustLoss]] = {}
 LossClass = TypeVar("LossClass", bound=type[RobustLoss])
 
 
@@ -85,13 +86,13 @@ def register_loss(name: str, **facts: Any) -> Callable[[LossClass], LossClass]:
     """Class decorator: registers a loss class under a name, with the facts of its `LossInfo`."""
 
     def decorate(cls: LossClass) -> LossClass:
-        cls.name = name
+        cls.name, cls.symmetric = name, facts.get("symmetric", False)
         register(
             LossInfo(
                 name=name,
                 cls=cls,
                 closed_form=cls.slope is not None or cls._rule is not RobustLoss._rule,
-                linear_in_label=cls.linear_in_label,
+                soft_targets=cls.soft_targets,
                 random=cls.random,
                 **facts,
             )
@@ -99,6 +100,22 @@ def register_loss(name: str, **facts: Any) -> Callable[[LossClass], LossClass]:
         return cls
 
     return decorate
+
+
+def register_composition(name: str) -> Callable[[LossClass], LossClass]:
+    """Class decorator: a class that is made of other losses, which `create_loss(name, ...)` builds from them."""
+
+    def decorate(cls: LossClass) -> LossClass:
+        cls.name = name
+        _COMPOSITIONS[name] = cls
+        return cls
+
+    return decorate
+
+
+def composition(name: str) -> type[RobustLoss] | None:
+    """The class made of other losses that has this name, or None."""
+    return _COMPOSITIONS.get(name)
 
 
 def list_losses() -> list[str]:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import JAL, MSE
-from jal_hf.losses.closed_form import JointTerms
+from jal_hf.losses.conditions import Lead, Verdict, amse_smallest_a, amse_verdict
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
-from jal_hf.losses.slope import Slope
+from jal_hf.losses.slope import Slope, slope_of
 
 
 def powered_error(scores: Scores, a: float, q: float) -> Tensor:
@@ -34,16 +35,16 @@ def powered_slope(scores: Scores, a: float, q: float) -> Slope:
     label_p, count = scores.label_p, scores.num_classes
     if q == 2.0:
         at_label = label_p.mul_(-2.0 * a / count)
-        beside = scores.p.square().mul_(2.0 / count)
-        losses = torch.add(at_label, beside.sum(1, keepdim=True), alpha=0.5).add_(a * a / count)
-        return Slope(losses, at_label, beside)
+        total = torch.linalg.vector_norm(scores.p, dim=1, keepdim=True).square_().mul_(2.0 / count)
+        losses = torch.add(at_label, total, alpha=0.5).add_(a * a / count)
+        return slope_of(scores, losses, at_label, total=total, square=2.0 / count)
     powers = (q * scores.log_p).exp_()
     label_power = scores.label(powers)
     gap = (a - label_p).clamp_min_(torch.finfo(label_p.dtype).tiny)
-    losses = powers.sum(1, keepdim=True).sub_(label_power).add_(gap.pow(q))
+    losses = (powers.sum(1, keepdim=True) - label_power).add_(gap.pow(q))
     # Where the gap is closed, clamping it stops the gradient.
     at_label = label_power.add_(label_p * gap.pow(q - 1.0) * (label_p < a)).mul_(-q / count)
-    return Slope(losses.mul_(1.0 / count), at_label, powers.mul_(q / count))
+    return slope_of(scores, losses.mul_(1.0 / count), at_label, each=powers.mul_(q / count))
 
 
 @register_loss(
@@ -66,7 +67,7 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
         a: length of the target; the larger, the more asymmetric.
         q: exponent.
     Shape:
-        As `RobustLoss`; soft targets are refused.
+        As `RobustLoss`.
     Raises:
         ValueError: a below 1, or q not above 0.
     Example:
@@ -82,12 +83,13 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
         The mean is over classes as well as samples, as in the paper.
     """
 
-    linear_in_label = False
+    least_chosen_a = 2.0
+    raises_a_to_safety = True
 
     def __init__(self, a: float = 30.0, q: float = 2.0, **common: Any) -> None:
         super().__init__(**common)
-        self.a = require_number(self.label, "a", a, at_least=1.0)
-        self.q = require_number(self.label, "q", q, above=0.0)
+        self.a = require_number(self.name, "a", a, at_least=1.0)
+        self.q = require_number(self.name, "q", q, above=0.0)
 
     def equation(self, scores: Scores) -> Tensor:
         return powered_error(scores, self.a, self.q)
@@ -95,11 +97,17 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         return powered_slope(scores, self.a, self.q)
 
-    def closed_form(self) -> JointTerms | None:
-        return JointTerms(beta=1.0, a=self.a) if self.q == 2.0 else None
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("square", self.a) if self.q == 2.0 else KernelTerm("amse", self.a, self.q),)
 
     def floor(self, num_classes: int) -> float:
         return float((self.a - 1.0) ** self.q / num_classes)
+
+    def verdict(self, lead: Lead) -> Verdict:
+        return amse_verdict(lead, self.a, self.q)
+
+    def smallest_a(self, lead: Lead) -> float:
+        return amse_smallest_a(lead, self.q)
 
 
 @register_loss(
@@ -117,7 +125,7 @@ class MeanSquareErrorLoss(RobustLoss):
     Properties:
         Passive; neither symmetric nor asymmetric; in [0, 2 / K].
     Shape:
-        As `RobustLoss`; soft targets are refused.
+        As `RobustLoss`.
     Example:
         >>> import torch
         >>> loss = MeanSquareErrorLoss()
@@ -130,13 +138,14 @@ class MeanSquareErrorLoss(RobustLoss):
         None.
     """
 
-    linear_in_label = False
-
     def equation(self, scores: Scores) -> Tensor:
         return powered_error(scores, a=1.0, q=2.0)
 
     def slope(self, scores: Scores) -> Slope:
         return powered_slope(scores, a=1.0, q=2.0)
 
-    def closed_form(self) -> JointTerms:
-        return JointTerms(beta=1.0, a=1.0)
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("square", 1.0),)
+
+    def verdict(self, lead: Lead) -> Verdict:
+        return amse_verdict(lead, a=1.0, q=2.0)

@@ -17,7 +17,7 @@ def describe_defaults(info: LossInfo) -> str:
     """`alpha 1, beta 1, a 30`: the parameters of `create_loss(name)` but for eps; `-` without parameters."""
     if info.reported_only:
         return "not implemented"
-    values = create_loss(info.name).parameters_given()
+    values = create_loss(info.name).hyperparameters()
     shown = {name: value for name, value in values.items() if name != "eps" and value is not None}
     return ", ".join(f"{name} {_short(value)}" for name, value in shown.items()) or "-"
 

@@ -6,7 +6,6 @@ import copy
 import importlib.util
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jal_hf.ground.files import whole_file
 from jal_hf.models.export import unwrapped
 from jal_hf.models.lora import merge_lora
-from jal_hf.models.weights_file import publish
 
 _TOLERANCE = 1e-3
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -123,14 +122,11 @@ def _export(
     generator = torch.Generator().manual_seed(0)
     images, others = (torch.randn(rows, *size, generator=generator) for rows in (2, 3))
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".export-", suffix=path.suffix)
-    os.close(handle)
-    try:
+    with whole_file(path) as temporary:
         try:
             with torch.no_grad():
-                write(network, images, facts, temporary)
-                expected, found = network(others), read(temporary)(others)
+                write(network, images, facts, str(temporary))
+                expected, found = network(others), read(str(temporary))(others)
         except RuntimeError as error:
             raise ValueError(f"{type(model).__name__} cannot be written as {path.name!r}: {error}") from error
         difference = float((expected - found).abs().max()) if expected.shape == found.shape else float("inf")
@@ -139,7 +135,4 @@ def _export(
                 f"The exported file's logits differ from the model's by {difference:.3g}, so {path.name!r} was not "
                 "written. Choose another format, or another version of torch."
             )
-        publish(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
     return difference

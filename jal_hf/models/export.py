@@ -5,18 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
-from jal_hf.models.weights_file import write_text, write_weights
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+from jal_hf.ground.files import JsonObject, write_text
+from jal_hf.models.timm_format import CONFIG, WEIGHTS, own_names, write_timm_model
+from jal_hf.models.weights_file import write_weights
 
 
 def export_model(
@@ -63,20 +59,18 @@ def export_model(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, TimmWrapperForImageClassification):
-        weights = _own_names(state_dict or model.state_dict(), model.timm_model)
-        write_weights(weights, folder / WEIGHTS)
-        write_text(json.dumps(timm_config(model), indent=2) + "\n", folder / CONFIG)
+        write_timm_model(model, folder, state_dict)
         return
     if isinstance(model, PreTrainedModel):
         from jal_hf.models.transformers_models import save_transformers_model
 
         save_transformers_model(model, folder, state_dict)
         return
-    write_weights(_own_names(state_dict or model.state_dict(), model), folder / WEIGHTS)
-    write_text(json.dumps(plain_config(model), indent=2) + "\n", folder / CONFIG)
+    write_weights(own_names(state_dict or model.state_dict(), model), folder / WEIGHTS)
+    write_text(folder / CONFIG, json.dumps(plain_config(model), indent=2) + "\n")
 
 
-def plain_config(model: nn.Module) -> dict[str, Any]:
+def plain_config(model: nn.Module) -> JsonObject:
     """The content of config.json for a module that only its own code can build."""
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     return {
@@ -84,28 +78,6 @@ def plain_config(model: nn.Module) -> dict[str, Any]:
         "class": kind,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "load_with": f"model = {kind}(...); jal_hf.models.load_weights(model, 'FOLDER/{WEIGHTS}')",
-    }
-
-
-def timm_config(model: PreTrainedModel) -> dict[str, Any]:
-    """The content of config.json for a wrapped timm network.
-
-    Source of the layout: timm's `save_config_for_hf`, less `num_classes` in `model_args`, on which
-    transformers fails.
-    """
-    network: Any = model.timm_model
-    config: Any = model.config
-    pretrained_cfg = {key: value for key, value in config.pretrained_cfg.items() if value is not None}
-    pretrained_cfg.pop("num_classes", None)
-    arguments = {key: value for key, value in (config.model_args or {}).items() if key != "num_classes"}
-    return {
-        "architecture": config.architecture,
-        "num_classes": config.num_labels,
-        "num_features": getattr(network, "num_features", None),
-        "label_names": [config.id2label[label] for label in range(config.num_labels)],
-        "model_args": arguments,
-        # a source's own crop size or label offset no longer describes these weights
-        "pretrained_cfg": {**pretrained_cfg, "num_classes": config.num_labels, "custom_load": False},
     }
 
 
@@ -118,14 +90,3 @@ def unwrapped(model: Any) -> Any:
         if inner is None:
             return model
         model = inner
-
-
-def _own_names(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """The weights under the network's own names, less what wrappers put before them."""
-    own, result = set(network.state_dict()), {}
-    for name, tensor in weights.items():
-        for prefix in ("_orig_mod.", "module.", "timm_model."):
-            if name not in own:
-                name = name.removeprefix(prefix)
-        result[name] = tensor
-    return result

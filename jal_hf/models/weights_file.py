@@ -9,13 +9,13 @@ so cannot keep them aligned.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from jal_hf.ground.files import whole_file
 
 _ALIGNMENT = 64
 _DTYPES = {
@@ -57,16 +57,11 @@ def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
         start = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % _ALIGNMENT)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".weights-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(len(text).to_bytes(8, "little"))
-            file.write(text)
-            for name in order:
-                file.write(_bytes(weights[name]))
-        publish(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in order:
+            file.write(_bytes(weights[name]))
 
 
 def savable_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -82,23 +77,6 @@ def savable_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         result[name] = own.clone() if address in seen or own.nbytes < own.untyped_storage().nbytes() else own
         seen.add(address)
     return result
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write `text` to `path` in UTF-8; a crash on the way leaves a former file whole."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".text-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        publish(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def publish(temporary: str, path: Path) -> None:
-    """Move a finished file to its name, readable as any other: mkstemp makes files for the owner alone."""
-    Path(temporary).chmod(0o644)
-    os.replace(temporary, path)
 
 
 def _size(tensor: Tensor) -> int:

@@ -11,6 +11,7 @@ from jal_hf.noise.info import NoiseInfo
 from jal_hf.noise.registry import (
     create_noise,
     list_noises,
+    noise_family,
     noise_info,
     parse_noise_spec,
     register_noise,
@@ -27,6 +28,7 @@ __all__ = [
     "create_noise",
     "labels_sha256",
     "list_noises",
+    "noise_family",
     "noise_info",
     "noise_report",
     "parse_noise_spec",

@@ -24,6 +24,7 @@ class AsymmetricNoise(ClassConditionalNoise):
     """
 
     kind = "asymmetric"
+    family = "asymmetric"
 
     def __init__(
         self,

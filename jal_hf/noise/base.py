@@ -31,11 +31,13 @@ class LabelNoise(ABC):
         spec: A string from which `create_noise` builds the same noise again.
         has_rate: Whether the spec names a rate; else `rate` was computed from a file.
         needs_features: Whether the draw looks at the images.
+        family: What the papers' tables call it: clean, symmetric, asymmetric, instance-dependent or human.
     """
 
     kind: ClassVar[str]
     has_rate: ClassVar[bool] = True
     needs_features: ClassVar[bool] = False
+    family: ClassVar[str] = "symmetric"
 
     def __init__(
         self,

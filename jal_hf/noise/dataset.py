@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any, TypeVar
 
@@ -125,7 +125,7 @@ def _add(
     if noise.needs_features and features is None:
         features = dataset_features(dataset, settings, names or noise.class_names)
 
-    def draw(_: dict[str, Any]) -> dict[str, Any]:
+    def draw(_: Mapping[str, Any]) -> dict[str, Any]:
         return {label_column: noise.corrupt(clean, seed, index, features), CLEAN_COLUMN: clean}
 
     fingerprint = Hasher.hash(

@@ -21,6 +21,7 @@ class NoiseInfo:
         summary: One line.
         options: Keys the spec may carry.
         needs_classes: Whether the number of classes must be known beforehand.
+        cls: The class of the noise, which says whether it looks at the images and which family it is of.
         build: Makes the noise from a checked spec, the number of classes (-1 when unknown) and their names.
     """
 
@@ -29,4 +30,5 @@ class NoiseInfo:
     summary: str
     options: tuple[str, ...]
     needs_classes: bool
+    cls: type[LabelNoise]
     build: Callable[[NoiseSpec, int, ClassNames], LabelNoise]

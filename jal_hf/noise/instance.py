@@ -31,6 +31,7 @@ class InstanceNoise(LabelNoise):
     """
 
     needs_features = True
+    family = "instance-dependent"
 
     def __init__(
         self, rate: float, num_classes: int, mode: str, class_names: Sequence[str] | None = None

@@ -100,6 +100,7 @@ class HumanNoise(LabelFileNoise):
     """Labels that people gave, such as CIFAR-10N's `worse_label`."""
 
     kind = "human"
+    family = "human"
 
 
 def _split_source(source: str) -> tuple[Path, str | None]:

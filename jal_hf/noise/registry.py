@@ -32,6 +32,11 @@ def noise_info(kind: str) -> NoiseInfo:
     return _REGISTRY[kind]
 
 
+def noise_family(kind: str) -> str:
+    """What the papers' tables call a kind; one that is not registered counts as symmetric."""
+    return _REGISTRY[kind].cls.family if kind in _REGISTRY else LabelNoise.family
+
+
 def parse_noise_spec(text: str) -> NoiseSpec:
     """Take a spec apart and check its kind, its keys and its mode, before any dataset is known.
 

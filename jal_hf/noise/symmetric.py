@@ -17,6 +17,7 @@ class NoNoise(LabelNoise):
     """Labels as they are."""
 
     kind = "none"
+    family = "clean"
 
     def __init__(self, num_classes: int | None = None, class_names: Sequence[str] | None = None) -> None:
         super().__init__(0.0, "exact", num_classes, class_names)
@@ -40,8 +41,8 @@ class NoNoise(LabelNoise):
 class SymmetricNoise(ClassConditionalNoise):
     """The label moves to each other class with probability rate / (K - 1).
 
-    With `include_true_class` the new label is drawn among all K classes, as some codes do: then a rate of
-    0.5 makes only 45 % of ten classes' labels wrong.
+    With `include_true_class` (`include_true=true` in a spec) the new label is drawn among all K classes, as most
+    papers on training methods do: their "80 %" makes 72 % of ten classes' labels wrong, and `expected_rate` says so.
     """
 
     kind = "symmetric"
@@ -63,7 +64,7 @@ class SymmetricNoise(ClassConditionalNoise):
 
     @property
     def spec(self) -> str:
-        options = {"include_true_class": "true"} if self.include_true_class else {}
+        options = {"include_true": "true"} if self.include_true_class else {}
         if self.mode != "exact":
             options["mode"] = self.mode
         return join_spec(self.kind, rate_text(self.rate), options)
@@ -73,6 +74,7 @@ class PairFlipNoise(ClassConditionalNoise):
     """The label moves to the next class, the last to the first, with probability rate."""
 
     kind = "pairflip"
+    family = "asymmetric"
 
     def __init__(
         self, rate: float, num_classes: int, mode: str = "exact", class_names: Sequence[str] | None = None

@@ -6,15 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
-
 from jal_hf.analysis.reporting import report_plots
 from jal_hf.analysis.run_plots import plot_run
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.model_card import write_card
 from jal_hf.models import export_model
-from jal_hf.runs.folder import forget_replaced
 from jal_hf.runs.recording import finished_record
+from jal_hf.runs.replacement import forget_replaced
 from jal_hf.training.trainer import RobustTrainer
 
 logger = logging.getLogger(__name__)
@@ -31,11 +29,10 @@ def complete_run(trainer: RobustTrainer, *, evaluate: bool) -> RunRecord:
     weights = gathered_weights(trainer)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if trainer.is_world_process_zero():
-        if isinstance(model, PreTrainedModel):
-            with trainer.method.evaluated(model):
-                export_model(model, folder, state_dict=weights)
-        else:
-            trainer.save_model()
+        with trainer.method.evaluated(model):
+            export_model(model, folder, state_dict=weights)
+        if hasattr(trainer.processing_class, "save_pretrained"):
+            trainer.processing_class.save_pretrained(folder)
         record.write(folder)
         forget_replaced(folder)
         report_plots(trainer, draw(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,7 +82,9 @@ class RunConfig:
     secrets: Values = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def from_recipe(cls, recipe: str | Path | None = None, *, fast: bool = False, **changes: Any) -> RunConfig:
+    def from_recipe(
+        cls, recipe: str | Path | None = None, *, fast: bool = False, **changes: Any
+    ) -> RunConfig:
         """The run that a recipe describes, with changes by flag name of `jal-hf train`.
 
         Args:
@@ -121,7 +124,9 @@ class RunConfig:
         if any(name in changes and changes[name] != before.get(name) for name in ("loss", "preset")):
             # An explicit decay holds for any loss; parameters belong to one.
             asked = {name: value for name, value in asked.items() if name != "loss_args" or name in changes}
-            values = {name: value for name, value in values.items() if name not in _PRESET_VALUES or name in asked}
+            values = {
+                name: value for name, value in values.items() if name not in _PRESET_VALUES or name in asked
+            }
         for name in ("noise_seed", "output_dir"):
             if name not in asked:
                 values.pop(name, None)
@@ -183,7 +188,12 @@ class RunConfig:
         Raises:
             ValueError: Values that cannot work together, as transformers says it.
         """
-        return JALTrainingArguments(**{**self.training, **self.secrets})
+        values = {**self.training, **self.secrets}
+        workers = values.get("dataloader_num_workers")
+        if workers and "dataloader_num_workers" not in self.asked:
+            # A recipe's number is the most that help; more workers than cores only get in each other's way.
+            values["dataloader_num_workers"] = min(workers, available_cores())
+        return JALTrainingArguments(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved values, ready for JSON; fields that hold a token are left out."""
@@ -363,3 +373,10 @@ def _default_folder(recipe: str, values: Values) -> str:
     method = values.get("method") or "plain"
     named = str(values.get("loss", "jal-ce")) + ("" if method == "plain" else f"-{method}")
     return f"runs/{recipe}-{named}-{noise}-seed{values['seed']}"
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -24,7 +24,9 @@ def is_marked(folder: str | os.PathLike[str]) -> bool:
 
 def made_here(folder: str | os.PathLike[str]) -> bool:
     """Whether the folder lies where its run was made: one that came from elsewhere does not."""
-    return is_marked(folder) and read_object(Path(folder) / MARKER).get("place") == str(Path(folder).resolve())
+    return is_marked(folder) and read_object(Path(folder) / MARKER).get("place") == str(
+        Path(folder).resolve()
+    )
 
 
 def marked_paths(folder: str | os.PathLike[str]) -> dict[str, str]:

@@ -52,7 +52,8 @@ def load_recipe(name: str) -> Recipe:
         return _parse(path.stem, path.read_text(encoding="utf-8"))
     names = list_recipes()
     raise ValueError(
-        f"Unknown recipe {shortened(name)!r}.{did_you_mean(name, names)} Built in: {', '.join(names)}; or give the path of a YAML file."
+        f"Unknown recipe {shortened(name)!r}.{did_you_mean(name, names)} Built in: {', '.join(names)}; or give the "
+        "path of a YAML file."
     )
 
 

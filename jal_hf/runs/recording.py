@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Subset
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.places import is_hub_id, place_name, published_spec
 from jal_hf.ground.record import RunRecord, Section, evaluation_figures, read_log
 from jal_hf.runs.config import PLACES, RunConfig, published_value
@@ -17,7 +18,7 @@ from jal_hf.training.trainer import RobustTrainer
 # Beyond this many rows the pass over the training set is made on an evenly spaced part of it.
 TRAIN_FIGURES_ROWS = 100_000
 
-Facts = dict[str, Any]
+Facts = JsonObject
 """Sections of a record by name."""
 
 
@@ -60,7 +61,7 @@ def noise_section(data: Any) -> Section:
     report = getattr(data, "noise_report", None)
     if report is None:
         return {}
-    section: dict[str, Any] = report.to_dict()
+    section: JsonObject = report.to_dict()
     if not getattr(data, "noise_known", True):
         told = {name: section[name] for name in ("rows", "labels_sha256")}
         return {"spec": "unknown", "kind": "unknown", "realised_rate": None, **told}

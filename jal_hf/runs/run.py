@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from transformers import set_seed
 
@@ -16,10 +17,12 @@ from jal_hf.ground.record import RunRecord
 from jal_hf.hub import check_hub_access, push_run, repository_name
 from jal_hf.noise import parse_noise_spec
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.folder import clear_the_way, find_start, held
+from jal_hf.runs.folder import check_place, clear_the_way, find_start
+from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER
 from jal_hf.runs.parts import check_config, load_data
 from jal_hf.runs.prediction import Prediction, predict_images
+from jal_hf.runs.replacement import after_failure
 from jal_hf.runs.trainer import JALTrainer
 from jal_hf.training.failures import explained, interrupted
 
@@ -69,7 +72,11 @@ class RunResult:
 
 
 def train(
-    recipe: str | Path | None = None, *, data: Any = None, model: nn.Module | str | None = None, **changes: Any
+    recipe: str | Path | None = None,
+    *,
+    data: Any = None,
+    model: nn.Module | str | None = None,
+    **changes: Any,
 ) -> RunResult:
     """Train one robust classifier and leave a whole run folder; `jal-hf train` is a caller of this.
 
@@ -127,11 +134,14 @@ def run_training(
         args.hub_model_id = check_hub_access(name, token=args.hub_token)
     overwrite = bool(config.training.get("overwrite"))
     resume = config.training.get("resume_from_checkpoint")
-    existed = folder.exists()
-    checkpoint = find_start(folder, overwrite=overwrite, resume=resume)
     is_first = int(os.environ.get("RANK", "0")) == 0
+    if is_first:
+        check_place(folder)
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         with explained(folder), held(folder) if is_first else contextlib.nullcontext():
+            checkpoint = find_start(folder, overwrite=overwrite, resume=resume) if is_first else None
+            checkpoint = broadcast_object_list([checkpoint])[0]
             set_seed(args.seed)
             if data is None:
                 # One process of a machine downloads and decodes; the others find its files.
@@ -141,10 +151,14 @@ def run_training(
             if is_first:
                 clear_the_way(folder, overwrite=overwrite, resume=resume)
             trainer.accelerator.wait_for_everyone()
-            trainer.train(resume_from_checkpoint=checkpoint)
+            try:
+                trainer.train(resume_from_checkpoint=checkpoint)
+            finally:
+                if is_first and trainer.record is None:
+                    after_failure(folder)
     finally:
-        if not existed and is_first:
-            _remove_empty(folder)
+        if is_first:
+            _remove_empty(missing)
     if trainer.stop_signals.stopped_by or trainer.record is None:
         raise interrupted(trainer.stop_signals.stopped_by, trainer.state.global_step, folder)
     address = None
@@ -162,8 +176,11 @@ def run_training(
     return RunResult(folder, trainer.record, trainer, address)
 
 
-def _remove_empty(folder: Path) -> None:
-    """A run that never began leaves no folder."""
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {MARKER}:
-        (folder / MARKER).unlink(missing_ok=True)
+def _remove_empty(made: Sequence[Path]) -> None:
+    """A run that never began leaves no folder, and none above it."""
+    for folder in made:
+        if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= {MARKER, LOCK}:
+            return
+        for name in (MARKER, LOCK):
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()

@@ -25,5 +25,7 @@ def plot_run_embedding(
     chosen = np.sort(np.random.default_rng(seed).permutation(len(loaded.given))[:rows])
     features = extract_features(loaded.model, loaded.images, chosen.tolist(), len(loaded.class_names))
     points = tsne(features, seed)
-    figure = embedding_figure(points, loaded.given[chosen], loaded.class_names, f"{record.title}: test images")
+    figure = embedding_figure(
+        points, loaded.given[chosen], loaded.class_names, f"{record.title}: test images"
+    )
     return save_figure(figure, folder / "plots" / "tsne")

@@ -87,7 +87,9 @@ def checked_values(values: Values, where: str = "The run") -> dict[str, Any]:
     for name, value in values.items():
         if name not in known_fields():
             hint = did_you_mean(name, known_fields())
-            raise ValueError(f"{where} has a setting {shortened(name)!r} that is no flag of jal-hf train.{hint}")
+            raise ValueError(
+                f"{where} has a setting {shortened(name)!r} that is no flag of jal-hf train.{hint}"
+            )
         found[name] = checked_value(name, value, where)
     return found
 
@@ -111,7 +113,9 @@ def checked_value(name: str, value: Any, where: str = "The run") -> Any:
 
 def _check_range(name: str, value: Any, where: str) -> None:
     if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-        raise ValueError(f"{where}: {name} is a text of {len(value):,} characters; at most {_LONGEST_TEXT:,}.")
+        raise ValueError(
+            f"{where}: {name} is a text of {len(value):,} characters; at most {_LONGEST_TEXT:,}."
+        )
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     if not math.isfinite(value):

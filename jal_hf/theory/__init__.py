@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from jal_hf.losses.conditions import Verdict
 from jal_hf.theory.calibration import calibration_curves, excess_risk_bound
-from jal_hf.theory.condition import Verdict, is_asymmetric, minimum_a, row_verdict
+from jal_hf.theory.condition import is_asymmetric, minimum_a, row_verdict
 from jal_hf.theory.minimum import minimizer
 from jal_hf.theory.ratio import asymmetry_ratio, closed_ratio, numeric_ratio
 

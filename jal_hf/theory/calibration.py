@@ -51,6 +51,6 @@ def excess_risk_bound(loss: RobustLoss, excess_risk: float) -> float:
     # log p is cut off at the smallest double; a loss as high as that is unbounded.
     if not math.isfinite(height) or not 0.0 < height < 700.0 * max(1.0, abs(float(ends[0, 0]))):
         raise ValueError(
-            f"{loss.label} has no bound: l(0) - l(1) = {height:g} is not a positive finite number."
+            f"{loss.name} has no bound: l(0) - l(1) = {height:g} is not a positive finite number."
         )
     return 2.0 * excess_risk / height

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from jal_hf.losses import RobustLoss
@@ -30,21 +28,7 @@ def closed_ratio(loss: RobustLoss) -> float | None:
         For AGCE with q > 1 and AUL with p < 1 the paper gives 1. Definition 3 read by the letter gives less
         (u_1 = 0, u_2 = 1 and a small step); the corollaries' condition, which experiments confirm, has 1.
     """
-    parameters = loss.parameters_given()
-    name = loss.label
-    if name == "agce":
-        a, q = parameters["a"], parameters["q"]
-        return float((a / (a + 1.0)) ** (1.0 - q)) if q <= 1.0 else 1.0
-    if name == "aul":
-        a, p = parameters["a"], parameters["p"]
-        return float(((a - 1.0) / a) ** (p - 1.0)) if p >= 1.0 else 1.0
-    if name == "ael":
-        return math.exp(-1.0 / parameters["a"])
-    if name in ("mae", "rce"):
-        return 1.0
-    if name == "gce":
-        return 0.0 if parameters["q"] < 1.0 else 1.0
-    return 0.0 if name in ("ce", "fl") else None
+    return loss.asymmetry_ratio()
 
 
 def numeric_ratio(loss: RobustLoss, grid: int = GRID) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import TrainingArguments
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.secrets import SECRET_FIELDS
 from jal_hf.ground.sentences import shortened
 from jal_hf.training.hardware import detect_hardware
@@ -18,7 +19,8 @@ from jal_hf.training.schedules import EPOCH_SCHEDULES
 _PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
-@dataclass
+# The parent's repr leaves tokens out; one made by dataclass would show them.
+@dataclass(repr=False)
 class JALTrainingArguments(TrainingArguments):
     """Arguments of `JALTrainer`: all of `transformers.TrainingArguments`, and these.
 
@@ -110,6 +112,13 @@ class JALTrainingArguments(TrainingArguments):
     sync_batchnorm: bool = field(
         default=False, metadata={"help": "Compute batch-norm statistics over all processes (needs CUDA)."}
     )
+    save_seconds: float | None = field(
+        default=None,
+        metadata={
+            "help": "Also write a checkpoint when so many seconds have passed since the last one, for machines that "
+            "may be taken away at any time."
+        },
+    )
     overwrite: bool = field(
         default=False, metadata={"help": "Replace a run that is already in the output folder."}
     )
@@ -147,6 +156,8 @@ class JALTrainingArguments(TrainingArguments):
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}.")
         if self.on_nonfinite not in ("stop", "skip"):
             raise ValueError(f"on_nonfinite must be 'stop' or 'skip', got {self.on_nonfinite!r}.")
+        if self.save_seconds is not None and self.save_seconds <= 0:
+            raise ValueError(f"save_seconds must be more than 0, got {self.save_seconds}.")
         self.loss_args = parse_json_object("loss_args", self.loss_args)
         self.method_args = parse_json_object("method_args", self.method_args)
         self.epoch_schedule: str | None = None
@@ -202,7 +213,7 @@ class JALTrainingArguments(TrainingArguments):
         found = super().device
         return torch.device("cpu") if found.type == "cpu" else found
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         """Without tokens, for the Trainer pickles its arguments into every checkpoint."""
         return {**self.__dict__, **dict.fromkeys(SECRET_FIELDS & set(self.__dict__))}
 
@@ -212,15 +223,15 @@ class JALTrainingArguments(TrainingArguments):
         clone.__dict__.update(self.__dict__)
         return clone
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As the parent's, with the asked schedule in place of the stand-in that the parent sees."""
-        content: dict[str, Any] = super().to_dict()
+        content: JsonObject = super().to_dict()
         if self.epoch_schedule is not None:
             content["lr_scheduler_type"] = self.epoch_schedule
         return content
 
 
-def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]:
+def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> JsonObject:
     """Parameters from a mapping or a JSON object.
 
     Raises:

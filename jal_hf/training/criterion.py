@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.modeling_outputs import TokenClassifierOutput
 
-from jal_hf.losses import RobustLoss, create_loss, loss_preset
+from jal_hf.losses import RobustLoss, loss_preset, resolve_loss
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 
 
@@ -31,7 +31,7 @@ def decide_loss(
     num_classes: int | None = None,
     noise: Any = None,
 ) -> LossChoice:
-    """The one place that decides the loss: from an object, a name, or the arguments, their preset and parameters.
+    """The loss and the decay of a training, from an object, a name, or the arguments; see `resolve_loss`.
 
     Args:
         loss: An object is taken as it is; a name takes the place of `args.loss`.
@@ -43,29 +43,20 @@ def decide_loss(
         ValueError: A loss object beside arguments that speak of another, or an unknown loss, preset or parameter.
         TypeError: Neither a loss nor a name.
     """
-    decay = (float(args.weight_decay or 0.0), float(args.l1_weight_decay or 0.0))
+    chosen = args.loss if loss is None else loss
     given = parse_json_object("loss_args", args.loss_args)
-    if isinstance(loss, RobustLoss):
-        also = "preset" if args.preset else "loss_args" if given else ""
-        if also:
-            raise ValueError(
-                f"A loss object was given and {also} {getattr(args, also)!r} as well; they contradict each other. "
-                "Give the loss by name to take its parameters from the arguments, or leave the argument out."
-            )
-        return LossChoice(loss, *decay)
-    if loss is not None and not isinstance(loss, str):
-        raise TypeError(f"loss must be a RobustLoss or a registered name, got {type(loss).__name__}.")
-    name = loss or args.loss
-    if args.preset == "auto":
-        known = {"num_classes": num_classes, "noise": noise}
-        found = {key: value for key, value in known.items() if value is not None}
-        return LossChoice(create_loss(name, preset="auto", **{**found, **given}), *decay)
-    if args.preset is None:
-        return LossChoice(create_loss(name, **given), *decay)
-    preset = loss_preset(name, args.preset)
-    if not args.decay_given:
+    criterion = resolve_loss(
+        chosen,
+        preset=args.preset,
+        params=given,
+        num_classes=num_classes if args.preset == "auto" else None,
+        noise=noise,
+    )
+    decay = (float(args.weight_decay or 0.0), float(args.l1_weight_decay or 0.0))
+    if args.preset not in (None, "auto") and not args.decay_given:
+        preset = loss_preset(criterion.name, args.preset)
         decay = (preset.weight_decay, preset.l1_weight_decay)
-    return LossChoice(create_loss(name, **{**preset.params, **given}), *decay)
+    return LossChoice(criterion, *decay)
 
 
 def logits_of(outputs: Any) -> Tensor:
@@ -122,9 +113,7 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
         >>> from jal_hf import as_compute_loss_func
         >>> compute_loss_func = as_compute_loss_func("jal-ce")
     """
-    criterion = create_loss(loss) if isinstance(loss, str) else loss
-    if not isinstance(criterion, RobustLoss):
-        raise TypeError(f"loss must be a RobustLoss or a registered name, got {type(loss).__name__}.")
+    criterion = resolve_loss(loss)
     if getattr(criterion, "weight", None) is not None:
         raise ValueError("The stock Trainer cannot average a loss with class weights; use JALTrainer for it.")
     if criterion.ignore_index != -100:
@@ -141,7 +130,7 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
                 "The batch has no 'labels', so no loss can be computed; check the data collator."
             )
         logits = classes_second(logits_of(outputs), labels, gives_classes_last(outputs))
-        total, count = criterion.total(logits, labels)
+        total, count = criterion.sum_and_weight(logits, labels)
         return total / at_least_one(count if num_items_in_batch is None else num_items_in_batch)
 
     return compute_loss
@@ -152,18 +141,18 @@ def label_count(loss: RobustLoss, labels: Tensor, sample_weight: Tensor | None =
     if labels.is_floating_point():
         weights = torch.ones(labels.shape[:1] + labels.shape[2:], device=labels.device)
     else:
-        weights = (labels != loss.ignore_index).float()
+        weights = labels != loss.ignore_index
         if loss.weight is not None:
             weights = weights * loss.weight.to(labels.device)[labels.clamp(0, len(loss.weight) - 1)]
     if sample_weight is not None:
         weights = weights * sample_weight.reshape(
             sample_weight.shape + (1,) * (weights.dim() - sample_weight.dim())
         )
-    return weights.sum()
+    return weights.sum(dtype=torch.float32)
 
 
 def at_least_one(count: Tensor | int | float) -> Tensor | float:
     """A batch without any counted label has total 0; dividing by 1 keeps it 0 instead of NaN."""
     if isinstance(count, Tensor):
-        return torch.where(count == 0, torch.ones_like(count), count)
+        return torch.where(count == 0, 1.0, count)
     return float(count) if count else 1.0

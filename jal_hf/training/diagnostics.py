@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.training.metrics import classification_metrics
 
 HISTOGRAM_BINS = 20
@@ -88,7 +89,7 @@ def training_set_figures(
     given: NDArray[np.integer[Any]],
     clean: NDArray[np.integer[Any]] | None,
     class_names: Sequence[str],
-) -> dict[str, Any]:
+) -> JsonObject:
     """Figures for `metrics.train` of a run's record, from logits (N, K) without augmentation."""
     labelled = given >= 0
     logits, given, clean = logits[labelled], given[labelled], None if clean is None else clean[labelled]

@@ -56,7 +56,7 @@ def exact_figures(
     for start in range(0, len(logits), _ROWS_AT_ONCE):
         target = torch.as_tensor(labels[start : start + _ROWS_AT_ONCE])
         scores = classes_second(torch.as_tensor(logits[start : start + _ROWS_AT_ONCE]), target, classes_last)
-        part, share = criterion.total(scores, target)
+        part, share = criterion.sum_and_weight(scores, target)
         total, counted = total + float(part), counted + float(share)
     metrics = {**output.metrics, f"{prefix}_loss": total / float(at_least_one(counted))}
     return output._replace(metrics=metrics)

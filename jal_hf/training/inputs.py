@@ -21,9 +21,6 @@ from jal_hf.training.methods.method import Batch
 
 logger = logging.getLogger(__name__)
 
-# Fields of a batch that serve the loss or the record and never reach the model.
-BATCH_EXTRAS = frozenset({"clean_label", "index", "sample_weight", "labels"})
-
 
 def collate_batch(batch: Any) -> Batch:
     """Pass a ready batch through; stack a list of examples as the stock collator does."""

@@ -18,6 +18,7 @@ from jal_hf.losses import RobustLoss
 from jal_hf.training.checkpoints import last_complete_checkpoint
 from jal_hf.training.device_flags import DelayedFlag
 from jal_hf.training.failures import NonFiniteLossError
+from jal_hf.training.penalty import local
 
 _SHOWN_ROWS = 256
 
@@ -27,8 +28,8 @@ class _MicroBatch:
     """What the sentence needs of a micro-batch without its logits, which can be large."""
 
     loss: Tensor
-    is_finite: Tensor
-    """(N,), whether a row's logits are."""
+    largest: Tensor
+    """(N,), largest |logit| of each row; NaN or infinite as soon as one is."""
     index: Tensor | None
 
 
@@ -69,8 +70,8 @@ class NonFiniteGuard(TrainerCallback):
 
     def watch(self, loss: Tensor, logits: Tensor, labels: Tensor, index: Tensor | None) -> None:
         """Take note of one micro-batch of the current step."""
-        is_finite = torch.isfinite(logits.detach().flatten(1)).all(dim=1)
-        self._step.parts.append(_MicroBatch(loss.detach(), is_finite, index))
+        largest = torch.linalg.vector_norm(logits.detach().flatten(1), math.inf, dim=1)
+        self._step.parts.append(_MicroBatch(loss.detach(), largest, index))
         self._step.last = (logits.detach(), labels)
 
     def on_train_begin(
@@ -104,7 +105,8 @@ class NonFiniteGuard(TrainerCallback):
             return
         # The gradient scaler of fp16 meets infinite gradients as a matter of course and leaves them out itself.
         checked = [part.loss for part in self._step.parts] + ([] if args.fp16 else _gradient_norms(model))
-        bad = (~torch.isfinite(torch.stack([value.float() for value in checked])).all()).float()
+        # 0 where all are finite, else NaN.
+        bad = (torch.stack([value.float() for value in checked]) * 0.0).sum()
         self._flag.push(self.sum_over_processes(bad), self._step)
         raised, step = self._flag.read(now=self.mode == "skip")
         if not raised:
@@ -168,7 +170,7 @@ class NonFiniteGuard(TrainerCallback):
         if raised:
             raise NonFiniteLossError(self._sentence(args, state, step))
         norms = [
-            _local(tensor).detach().float().abs().sum() for tensor in [*model.parameters(), *model.buffers()]
+            local(tensor).detach().float().abs().sum() for tensor in [*model.parameters(), *model.buffers()]
         ]
         bad = (~torch.isfinite(torch.stack(norms)).all()).float() if norms else torch.zeros(())
         if float(self.sum_over_processes(bad)):
@@ -182,7 +184,7 @@ class NonFiniteGuard(TrainerCallback):
         indices: list[int] = []
         culprits: list[int] = []
         for part in step.parts:
-            finite = part.is_finite.tolist()
+            finite = torch.isfinite(part.largest).tolist()
             rows = range(len(finite)) if part.index is None else part.index.flatten().tolist()
             indices += rows
             culprits += [row for row, good in zip(rows, finite, strict=True) if not good]
@@ -217,11 +219,7 @@ def _listed(rows: list[int]) -> str:
     return ", ".join(map(str, rows[:_SHOWN_ROWS])) + rest
 
 
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
-
-
 def _gradient_norms(model: nn.Module) -> list[Tensor]:
     """Norm of this process's share of the gradient; NaN or infinite as soon as one element is."""
-    gradients = [_local(parameter.grad) for parameter in model.parameters() if parameter.grad is not None]
+    gradients = [local(parameter.grad) for parameter in model.parameters() if parameter.grad is not None]
     return [torch.nn.utils.get_total_norm(gradients)] if gradients else []

@@ -19,7 +19,7 @@ from jal_hf.models import as_run_model, savable_weights
 from jal_hf.models.channels import channels_last, with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
-from jal_hf.training.checkpoints import CheckpointCallback
+from jal_hf.training.checkpoints import CheckpointCallback, begin_checkpoint, is_checkpoint_of
 from jal_hf.training.criterion import (
     at_least_one,
     classes_second,
@@ -30,10 +30,9 @@ from jal_hf.training.criterion import (
 )
 from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
-from jal_hf.training.failures import explained
+from jal_hf.training.failures import explained, resuming
 from jal_hf.training.host_memory import keep_freed_memory
 from jal_hf.training.inputs import (
-    BATCH_EXTRAS,
     RawImages,
     class_names_for,
     collate_batch,
@@ -43,10 +42,10 @@ from jal_hf.training.inputs import (
 )
 from jal_hf.training.methods import Method, StepView, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
-from jal_hf.training.methods.method import Batch
+from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
-from jal_hf.training.penalty import l1_penalty
+from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.pushing import OneCommitPush
@@ -147,7 +146,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         self._last_step: tuple[Tensor, Tensor] | None = None
         self._classes_last = False
         self._operations: dict[Any, int] = {}
-        self.checkpoints = CheckpointCallback(args.save_total_limit)
+        self.checkpoints = CheckpointCallback(args.save_total_limit, args.save_seconds)
         self.stop_signals = StopSignals()
         self.guard = NonFiniteGuard(args.on_nonfinite, self.criterion, self._sum_over_processes)
         self._method_state = MethodCallback(self.method, args.seed)
@@ -222,9 +221,14 @@ class RobustTrainer(OneCommitPush, Trainer):
         self.args.save_total_limit = None
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
+        self.checkpoints.has_begun = False
         self._method_state.prepare(self, resume_from_checkpoint)
         try:
-            with explained(str(self.args.output_dir)), self.stop_signals.caught():
+            with (
+                resuming(resume_from_checkpoint, lambda: self.checkpoints.has_begun),
+                explained(str(self.args.output_dir)),
+                self.stop_signals.caught(),
+            ):
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         finally:
             self.args.save_total_limit = limit
@@ -273,7 +277,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         if model.training:
             loss = self._training_loss(model, inputs, logits, labels, num_items_in_batch)
         else:
-            total, normaliser = self.criterion.total(logits, labels, inputs.get("sample_weight"))
+            total, normaliser = self.criterion.sum_and_weight(logits, labels, inputs.get("sample_weight"))
             loss = total / at_least_one(normaliser)
         if not return_outputs:
             return loss
@@ -296,17 +300,23 @@ class RobustTrainer(OneCommitPush, Trainer):
             batch=inputs,
             step=self.state.global_step,
             progress=self.state.global_step / max(1, self.state.max_steps),
+            targets=labels,
+            ignore_index=self.criterion.ignore_index,
         )
-        targets = self.method.targets(view)
-        total, normaliser = self.criterion.total(logits, targets, self.method.row_weights(view))
+        view, weights = for_the_loss(self.method, view)
+        # Losses that draw do so by step and row: the same after a resume, another on each process.
+        with self.criterion.drawing(self.state.global_step, view.index):
+            total, normaliser = self.criterion.sum_and_weight(view.logits, view.targets, weights)
         for term in self.method.terms(view).values():
             total = total + term
-        self._last_step = (logits.detach(), targets)
+        self._last_step = (view.logits.detach(), view.targets)
         share = normaliser if num_items_in_batch is None else num_items_in_batch
         loss: Tensor = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
         if self.args.l1_weight_decay and self.accelerator.sync_gradients:
-            loss = loss + self.args.l1_weight_decay * l1_penalty(model)
-        self.guard.watch(loss, logits, targets, inputs.get("index"))
+            # Elsewhere than under DeepSpeed it is the value alone; training_step adds the gradient.
+            penalty = differentiable_l1_penalty if self.is_deepspeed_enabled else l1_penalty
+            loss = loss + self.args.l1_weight_decay * penalty(model)
+        self.guard.watch(loss, view.logits, view.targets, view.index)
         return loss
 
     def _gradient_averaging(self, num_items_in_batch: Tensor | int | None) -> int:
@@ -314,9 +324,31 @@ class RobustTrainer(OneCommitPush, Trainer):
         return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
-        """As the parent's; the loss of a step that will be left out must not spoil the logged mean."""
+        """As the parent's, and at the last micro-batch the L1 decay's gradient, before anything clips it.
+
+        The loss of a step that will be left out must not spoil the logged mean.
+        """
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if self.args.l1_weight_decay and self.accelerator.sync_gradients and not self.is_deepspeed_enabled:
+            # Processes have averaged their gradients by now, and a scaler of fp16 has scaled them.
+            decay = self.args.l1_weight_decay
+            scaler = self.accelerator.scaler
+            if scaler is not None:
+                scaled = scaler.scale(torch.full((), decay, device=loss.device))
+            add_l1_gradient(model.parameters(), decay if scaler is None else scaled)
         return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """As the parent's, which hands rows without labels to the model with all their fields."""
+        if "labels" not in inputs:
+            inputs = {name: value for name, value in inputs.items() if name not in BATCH_EXTRAS}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -337,7 +369,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         parts = [
             label_count(self.criterion, batch["labels"], batch.get("sample_weight")) for batch in batches
         ]
-        count = torch.stack([part.to(device) for part in parts]).sum()
+        count = sum((part.to(device) for part in parts[1:]), parts[0].to(device))
         if self.args.world_size > 1:
             counts, wishes = self.accelerator.gather(self.stop_signals.beside(count)[None]).unbind(1)
             self.stop_signals.hear(wishes)
@@ -348,6 +380,16 @@ class RobustTrainer(OneCommitPush, Trainer):
         """As the parent's; what `model_init` gives is taken as a model that is given."""
         model: nn.Module = as_run_model(super().call_model_init(trial))
         return model
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent's; a checkpoint's folder says from its first moment on that it is ours."""
+        if (
+            output_dir
+            and self.args.should_save
+            and is_checkpoint_of(Path(output_dir), Path(self.args.output_dir))
+        ):
+            begin_checkpoint(Path(output_dir))
+        super().save_model(output_dir, _internal_call)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""
@@ -370,6 +412,15 @@ class RobustTrainer(OneCommitPush, Trainer):
         if self.args.decay_all_parameters:
             return [name for name, _ in model.named_parameters()]
         return list(super().get_decay_parameter_names(model))
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
+        """As the parent's; torch's own optimizers step all tensors of a CPU at once, as they do on CUDA anyway."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
+        for group in optimizer.param_groups if not self.is_fsdp_enabled else []:
+            # The same arithmetic in fewer operators; what was chosen stays.
+            if "foreach" in group and group["foreach"] is None and not group.get("fused"):
+                group["foreach"] = True
+        return optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -398,9 +449,9 @@ class RobustTrainer(OneCommitPush, Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
-        if self.args.world_size > 1:
-            share_buffers(self.model)
         with self.method.evaluated(self.accelerator.unwrap_model(self.model)):
+            if self.args.world_size > 1:
+                share_buffers(self.model)
             output = super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
             )

@@ -14,13 +14,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from jal_hf.data import (
-    UnreadableImageError,
     cache_folder,
     collate_images,
     load_noisy_dataset,
     make_image_dataset,
 )
 from jal_hf.data.images.decoded_arrays import decoded_array
+from jal_hf.ground.image_files import UnreadableImageError
 from tests.data.conftest import colour_images, encoded
 
 GREY: dict[str, Any] = {"image_size": 8, "in_chans": 1, "mean": [0.3], "std": [0.4]}

@@ -88,20 +88,20 @@ def test_every_loss_has_a_preset_with_a_source_on_every_dataset() -> None:
             preset = loss_preset(name, dataset)
             assert preset.source
             assert (preset.l1_weight_decay > 0) != (preset.weight_decay > 0)
-            assert create_loss(name, preset=dataset).parameters_given().items() >= dict(preset.params).items()
+            assert create_loss(name, preset=dataset).hyperparameters().items() >= dict(preset.params).items()
 
 
 def test_presets_have_the_papers_values() -> None:
     jal = loss_preset("jal-ce", "cifar100")
     assert (jal.params["alpha"], jal.params["beta"], jal.params["a"], jal.l1_weight_decay) == (5, 1, 20, 5e-6)
     assert loss_preset("ce", "cifar10").weight_decay == 1e-4
-    assert create_loss("nce+agce").parameters_given() == {"alpha": 1, "beta": 4, "a": 6, "q": 1.5}
-    assert create_loss("jal-ce", preset="cifar100", a=3.0).parameters_given()["a"] == 3.0
+    assert create_loss("nce+agce").hyperparameters() == {"alpha": 1, "beta": 4, "a": 6, "q": 1.5}
+    assert create_loss("jal-ce", preset="cifar100", a=3.0).hyperparameters()["a"] == 3.0
 
 
 def test_auto_preset_takes_the_smallest_safe_a_with_a_margin_and_says_why() -> None:
     loss = create_loss("jal-ce", preset="auto", num_classes=10, noise=0.8)
-    assert loss.parameters_given()["a"] == pytest.approx(13.5)
+    assert loss.hyperparameters()["a"] == pytest.approx(13.5)
     assert "smallest safe a for amse is 9" in loss.preset_reason
     assert create_loss("amse", preset="auto", noise=[[0.8, 0.2], [0.4, 0.6]]).a == pytest.approx(7.5)
     with pytest.raises(ValueError, match="clean labels do not dominate"):
@@ -114,11 +114,17 @@ def test_reported_loss_is_known_but_not_listed() -> None:
     assert "lt-apl" not in list_losses()
 
 
+def _draws(loss: Any, step: int, rows: torch.Tensor | None = None) -> torch.Tensor:
+    with loss.drawing(step, rows):
+        return loss._draw(torch.arange(5).unsqueeze(1), 5)
+
+
 def test_negative_learning_draws_are_reproducible_and_never_the_label() -> None:
     loss, again = create_loss("nlnl", ln_neg=50, seed=3), create_loss("nlnl", ln_neg=50, seed=3)
     labels = torch.arange(5).unsqueeze(1)
-    first, second = loss._draw(labels, 5), loss._draw(labels, 5)
+    first, second = _draws(loss, 0), _draws(loss, 1)
     assert torch.equal(first, again._draw(labels, 5))
+    assert torch.equal(second, _draws(again, 1))
     assert not torch.equal(first, second)
     assert not torch.equal(first, create_loss("nlnl", ln_neg=50, seed=4)._draw(labels, 5))
     assert (first != labels).all()

@@ -22,7 +22,7 @@ def _inputs(num_classes: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _complete(name: str, params: dict[str, Any]) -> dict[str, Any]:
-    return create_loss(name, **params).parameters_given()
+    return create_loss(name, **params).hyperparameters()
 
 
 def test_every_loss_has_a_reference() -> None:

@@ -13,7 +13,7 @@ from jal_hf.noise import LabelNoise, NoiseReport, create_noise, labels_sha256, l
 
 RATES = [
     "symmetric:0.4",
-    "symmetric:0.5,include_true_class=true",
+    "symmetric:0.5,include_true=true",
     "asymmetric:0.3,classes=cifar10",
     "pairflip:0.45",
 ]
@@ -270,3 +270,20 @@ def test_index_that_names_no_rows_is_refused(index: list[object]) -> None:
 def test_features_that_fit_no_rows_are_refused(features: object) -> None:
     with pytest.raises(ValueError, match="features"):
         create_noise("idn:0.9", 10).corrupt([0, 1], features=features)
+
+
+@pytest.mark.parametrize("mode", ["exact", "iid"])
+def test_new_label_is_drawn_from_all_classes_where_the_true_one_is_included(mode: str) -> None:
+    noise = create_noise(f"symmetric:0.8,include_true=true,mode={mode}", num_classes=10)
+    clean = np.arange(20_000) % 10
+    noisy = noise.corrupt(clean, seed=3)
+    matrix = noise.transition_matrix()
+    assert matrix is not None
+    np.testing.assert_allclose(matrix, 0.2 * np.eye(10) + 0.08, atol=1e-15)
+    report = noise_report(clean, noisy, noise, seed=3)
+    assert (report.asked_rate, report.expected_rate) == (0.8, pytest.approx(0.72))
+    assert report.realised_rate == pytest.approx(0.72, abs=1e-12 if mode == "exact" else 0.01)
+    assert "asked 80.00% (72.00% of all rows), realised 7" in str(report)
+    older = create_noise(f"symmetric:0.8,include_true_class=true,mode={mode}", num_classes=10)
+    assert np.array_equal(older.corrupt(clean, seed=3), noisy)
+    assert create_noise(older.spec, num_classes=10).spec == noise.spec

@@ -25,7 +25,7 @@ class EpochCounter:
 
     @property
     def value(self) -> int:
-        return int(self._value.item())
+        return int(self._value.tolist())
 
     def set(self, epoch: int) -> None:
         self._value.fill_(int(epoch))

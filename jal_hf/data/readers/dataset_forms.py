@@ -13,7 +13,6 @@ import datasets
 import pyarrow as pa
 from datasets.exceptions import DatasetsError
 
-from jal_hf.data.columns import listed
 from jal_hf.data.noisy_labels import read_manifest
 from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
 from jal_hf.data.readers.digits import load_digits
@@ -23,6 +22,7 @@ from jal_hf.data.readers.loaded import first_line, load, load_files
 from jal_hf.data.readers.source import ReadOptions, Source, Splits
 from jal_hf.data.readers.web_dataset import read_web_dataset, tar_files
 from jal_hf.data.readers.webvision import is_webvision, read_webvision
+from jal_hf.ground.sentences import listed
 
 _PUBLISHED = ("webvision", "clothing1m")
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import datasets
 
-from jal_hf.data.columns import SPLIT_NAMES, listed
+from jal_hf.data.columns import SPLIT_NAMES
 from jal_hf.data.readers.source import Source
 from jal_hf.ground.image_files import has_image_ending, regular_files
+from jal_hf.ground.sentences import listed
 
 
 def split_folders(path: Path) -> dict[str, Path]:

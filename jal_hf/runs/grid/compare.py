@@ -47,7 +47,9 @@ def compare(
     args = first.arguments()
     devices = [] if args.use_cpu else cuda_devices()
     side_by_side = min(jobs or max(1, len(devices)), len(cells))
-    pool = WorkerPool({"config": config.to_dict(), "secrets": dict(config.secrets)}, out, side_by_side, devices)
+    pool = WorkerPool(
+        {"config": config.to_dict(), "secrets": dict(config.secrets)}, out, side_by_side, devices
+    )
     try:
         failures = run_cells(
             cells, ledger, pool.train, pool.close, jobs=side_by_side, epochs=args.num_train_epochs

@@ -57,8 +57,12 @@ class GridLedger:
         before = read_object(path).get("order", {}) if path.is_file() else {}
         cells, lines = list(cells), self.results()
         return {
-            "losses": _ordered([cell.row for cell in cells], before.get("losses", ()), [_cell(line).row for line in lines]),
-            "noises": _ordered([cell.noise for cell in cells], before.get("noises", ()), [line["noise"] for line in lines]),
+            "losses": _ordered(
+                [cell.row for cell in cells], before.get("losses", ()), [_cell(line).row for line in lines]
+            ),
+            "noises": _ordered(
+                [cell.noise for cell in cells], before.get("noises", ()), [line["noise"] for line in lines]
+            ),
         }
 
     def results(self) -> list[LogLine]:

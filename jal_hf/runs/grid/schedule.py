@@ -10,9 +10,9 @@ from pathlib import Path
 
 from datasets.utils import tqdm
 
+from jal_hf.ground.record import RunRecord
 from jal_hf.runs.grid.cells import Cell
 from jal_hf.runs.grid.ledger import GridLedger
-from jal_hf.ground.record import RunRecord
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} cells, {elapsed}<{remaining}{postfix}"
 
@@ -49,7 +49,7 @@ def run_cells(
         try:
             while pending:
                 ready, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in ready:
+                for future in [one for one in pending if one in ready]:
                     cell = pending.pop(future)
                     error = future.result()
                     done += 1

@@ -18,6 +18,7 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import build_trainer, load_data
 from jal_hf.runs.tune.study import open_study, require_optuna, study_options
 from jal_hf.runs.tune.tuned_recipe import tuned_recipe, write_recipe
+from jal_hf.training.arguments import parse_json_object
 from jal_hf.training.trainer import RobustTrainer
 
 Parameters = dict[str, Any]
@@ -48,7 +49,8 @@ class TrialLoss(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Replace the trainer's criterion; runs before the first step."""
-        self.trainer.criterion = create_loss(self.trainer.args.loss, **dict(self.trainer.args.loss_args or {}))  # type: ignore[arg-type]
+        given = parse_json_object("loss_args", self.trainer.args.loss_args)
+        self.trainer.criterion = create_loss(self.trainer.args.loss, **given)
 
 
 def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneResult:

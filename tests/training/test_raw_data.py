@@ -1,0 +1,271 @@
+"""The trainer takes raw data wherever its parent takes data, any model, any rank; what is said is never overruled."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers.modeling_outputs import TokenClassifierOutput
+
+from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss, create_model
+from jal_hf.training.criterion import classes_second, decide_loss
+
+CLASSES = ["ant", "bee", "cat"]
+
+
+def raw(rows: int = 24, label: str = "label", seed: int = 0, clean: bool = False) -> datasets.Dataset:
+    """Small pictures whose brightness is their class."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 3, rows)
+    pixels = np.clip(draw.normal(60 + 70 * labels[:, None, None, None], 20, (rows, 8, 8, 3)), 0, 255)
+    content: dict[str, Any] = {"image": [Image.fromarray(np.uint8(item)) for item in pixels], label: labels}
+    kinds: dict[str, Any] = {"image": datasets.Image(), label: datasets.ClassLabel(names=CLASSES)}
+    return datasets.Dataset.from_dict(content, features=datasets.Features(kinds))
+
+
+def arguments(folder: Path, **changes: Any) -> JALTrainingArguments:
+    settings: dict[str, Any] = {
+        "output_dir": str(folder), "max_steps": 4, "per_device_train_batch_size": 8, "use_cpu": True,
+        "disable_tqdm": True, "save_strategy": "no", "precision": "fp32", "learning_rate": 0.01,
+    }  # fmt: skip
+    return JALTrainingArguments(**{**settings, **changes})
+
+
+def network() -> nn.Module:
+    return create_model("jal_digits_cnn", num_labels=3, class_names=CLASSES, image_size=8, in_chans=3)
+
+
+def trainer_on(folder: Path, changes: dict[str, Any] | None = None, **options: Any) -> JALTrainer:
+    options = {"train_dataset": raw(), "augment": "none", **options}
+    return JALTrainer(model=network(), args=arguments(folder, **(changes or {})), **options)
+
+
+def test_evaluate_and_predict_take_raw_datasets(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path)
+    test = raw(10, seed=1)
+    figures = trainer.evaluate(test)
+    assert {"eval_accuracy", "eval_loss"} <= set(figures)
+    predicted = trainer.predict(test)
+    assert predicted.predictions.shape == (10, 3)
+    assert predicted.metrics["test_accuracy"] == figures["eval_accuracy"]
+    unlabelled = trainer.predict(test.remove_columns("label"))
+    assert np.array_equal(unlabelled.predictions, predicted.predictions)
+
+
+def test_a_dict_of_raw_splits_is_evaluated_part_by_part(tmp_path: Path) -> None:
+    splits = {"easy": raw(8, seed=1), "hard": raw(8, seed=2)}
+    trainer = trainer_on(tmp_path, {"eval_strategy": "steps", "eval_steps": 2}, eval_dataset=splits)
+    trainer.train()
+    logged = set().union(*trainer.state.log_history)
+    assert {"eval_easy_accuracy", "eval_hard_accuracy"} <= logged
+    assert {"eval_easy_loss", "eval_hard_loss"} <= set(trainer.evaluate(splits))
+
+
+def test_raw_streams_are_trained_on_and_evaluated(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, train_dataset=raw().to_iterable_dataset())
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert "eval_accuracy" in trainer.evaluate(raw(8, seed=1).to_iterable_dataset())
+
+
+def test_a_dataset_with_its_own_transform_is_left_alone(tmp_path: Path) -> None:
+    def ready(batch: dict[str, Any]) -> dict[str, Any]:
+        images = [torch.from_numpy(np.asarray(item)).permute(2, 0, 1) / 255.0 for item in batch["image"]]
+        return {"pixel_values": images, "labels": batch["label"]}
+
+    test = raw(8, seed=1)
+    test.set_transform(ready)
+    assert "eval_accuracy" in trainer_on(tmp_path).evaluate(test)
+
+
+@pytest.mark.parametrize("label", ["target", "fine_label", "y"])
+def test_label_columns_of_usual_names_are_found(tmp_path: Path, label: str) -> None:
+    trainer = trainer_on(tmp_path, train_dataset=raw(label=label).cast_column(label, datasets.Value("int64")))
+    trainer.train()
+    assert "eval_accuracy" in trainer.evaluate(raw(8, label=label))
+
+
+def test_training_without_augmentation_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        trainer_on(tmp_path, augment=None)
+    assert sum("Training without augmentation" in line.message for line in caplog.records) == 1
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        trainer_on(tmp_path, augment="crop-flip")
+    assert "Training without augmentation" not in caplog.text
+
+
+def test_augment_reaches_the_batches(tmp_path: Path) -> None:
+    plain = trainer_on(tmp_path, augment="none").train_dataset.__getitems__(list(range(24)))["pixel_values"]
+    moved = trainer_on(tmp_path, augment="crop-flip").train_dataset.__getitems__(list(range(24)))[
+        "pixel_values"
+    ]
+    assert not torch.equal(plain, moved)
+
+
+# One function decides the loss.
+def test_a_loss_by_name_takes_preset_and_parameters_of_the_arguments(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, {"preset": "cifar100"}, loss="jal-ce")
+    assert trainer.criterion.config()["alpha"] == 5.0
+    assert trainer.args.l1_weight_decay == 5e-6
+    given = trainer_on(tmp_path, {"loss_args": {"q": 0.4}}, loss="gce")
+    assert given.criterion.config()["q"] == 0.4
+
+
+def test_arguments_are_never_changed(tmp_path: Path) -> None:
+    args = arguments(tmp_path, preset="cifar100")
+    before = dict(args.__dict__)
+    JALTrainer(model=network(), args=args, train_dataset=raw(), augment="none")
+    assert args.__dict__ == before
+
+
+def test_an_explicit_decay_wins_over_the_preset(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, {"preset": "cifar100", "l1_weight_decay": 0.0})
+    assert (trainer.args.l1_weight_decay, trainer.args.weight_decay) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("changes", [{"preset": "cifar10"}, {"loss_args": {"q": 0.5}}])
+def test_a_loss_object_beside_words_for_another_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="is built already"):
+        decide_loss(create_loss("gce"), arguments(tmp_path, **changes))
+
+
+def test_preset_auto_takes_the_classes_from_the_model(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, {"preset": "auto"}, loss="jal-ce", noise=0.4)
+    assert trainer.criterion.config()["a"] >= 1 / (1 - 0.4 - 0.4 / 2)
+
+
+# What is said explicitly is never overruled.
+def test_bf16_false_trains_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jal_hf.training import hardware
+
+    monkeypatch.setattr(hardware, "cpu_flags", lambda *_: frozenset({"avx512_bf16"}))
+    assert JALTrainingArguments(output_dir=str(tmp_path), use_cpu=True).precision_name == "bf16"
+    refused = JALTrainingArguments(output_dir=str(tmp_path), use_cpu=True, bf16=False)
+    assert (refused.bf16, refused.precision_name) == (False, "fp32")
+    with pytest.raises(ValueError, match="contradict"):
+        JALTrainingArguments(output_dir=str(tmp_path), use_cpu=True, bf16=False, precision="bf16")
+
+
+# Any rank.
+class Rows(Dataset[dict[str, Tensor]]):
+    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
+        self.inputs, self.labels = inputs, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> dict[str, Tensor]:
+        return {"pixel_values": self.inputs[row], "labels": self.labels[row]}
+
+
+class Tokens(nn.Module):
+    """Token logits (N, T, K), as transformers' token classifiers give them."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, classes)
+
+    def forward(self, pixel_values: Tensor) -> TokenClassifierOutput:
+        return TokenClassifierOutput(logits=self.layer(pixel_values))
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_default_metrics_fit_tokens(tmp_path: Path, classes: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (8, 5), generator=draw)
+    labels[0, :2] = -100
+    rows = Rows(torch.randn(8, 5, 2, generator=draw), labels)
+    model = Tokens(classes)
+    trainer = JALTrainer(model=model, args=arguments(tmp_path), train_dataset=rows, loss="ce")
+    figures = trainer.evaluate(rows)
+    with torch.no_grad():
+        logits = model(rows.inputs).logits
+    counted = labels != -100
+    assert figures["eval_accuracy"] == pytest.approx(
+        float((logits.argmax(-1) == labels)[counted].float().mean())
+    )
+    expected = nn.functional.cross_entropy(logits[counted], labels[counted])
+    assert figures["eval_loss"] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_square_token_logits_are_read_by_the_output_and_others_as_the_losses_read_them() -> None:
+    logits, labels = torch.randn(4, 3, 3), torch.randint(0, 3, (4, 3))
+    assert torch.equal(classes_second(logits, labels), logits)
+    assert torch.equal(classes_second(logits, labels, classes_last=True), logits.transpose(1, 2))
+    plug = as_compute_loss_func("ce")
+    tokens = plug(TokenClassifierOutput(logits=logits), labels)
+    assert tokens == pytest.approx(float(nn.functional.cross_entropy(logits.transpose(1, 2), labels)))
+    assert plug({"logits": logits}, labels) == pytest.approx(
+        float(nn.functional.cross_entropy(logits, labels))
+    )
+
+
+def test_metrics_may_be_none_or_preprocessed(tmp_path: Path) -> None:
+    none = trainer_on(tmp_path, compute_metrics=None).evaluate(raw(8, seed=1))
+    assert "eval_accuracy" not in none
+    assert "eval_loss" in none
+    trainer = trainer_on(tmp_path, preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1))
+    plain = trainer_on(tmp_path)
+    plain.model.load_state_dict(trainer.model.state_dict())
+    test = raw(8, seed=1)
+    assert trainer.evaluate(test)["eval_accuracy"] == plain.evaluate(test)["eval_accuracy"]
+
+
+@pytest.mark.parametrize("layout", [True, False])
+def test_volumes_train(tmp_path: Path, layout: bool) -> None:
+    model = nn.Sequential(
+        nn.Conv3d(1, 4, 3, padding=1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    rows = Rows(torch.randn(8, 1, 4, 4, 4), torch.arange(8) % 3)
+    args = arguments(tmp_path, channels_last=layout)
+    trainer = JALTrainer(model=model, args=args, train_dataset=rows, eval_dataset=rows)
+    trainer.train()
+    assert "eval_accuracy" in trainer.evaluate()
+
+
+@pytest.mark.parametrize("loss", ["jal-ce", "anl-fl", "ce"])
+def test_another_ignore_index_is_trained_and_logged(tmp_path: Path, loss: str) -> None:
+    rows = Rows(torch.randn(8, 1, 8, 8), torch.tensor([0, 1, 2, 255, 0, 1, 255, 2]))
+    model = create_model("jal_digits_cnn", num_labels=3)
+    trainer = JALTrainer(
+        model=model,
+        args=arguments(tmp_path, logging_steps=1),
+        train_dataset=rows,
+        loss=create_loss(loss, ignore_index=255),
+    )
+    trainer.train()
+    assert all(np.isfinite(line["loss"]) for line in trainer.state.log_history if "loss" in line)
+
+
+def test_a_step_keeps_no_logits_of_its_micro_batches(tmp_path: Path) -> None:
+    """Under accumulation the guard must not hold every micro-batch's logits until the step ends."""
+    import gc
+    import weakref
+
+    trainer = trainer_on(
+        tmp_path, {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 4, "max_steps": 1}
+    )
+    seen: list[weakref.ref[Tensor]] = []
+    most_alive = 0
+    watch = trainer.guard.watch
+
+    def spy(loss: Tensor, logits: Tensor, labels: Tensor, index: Tensor | None) -> None:
+        nonlocal most_alive
+        seen.append(weakref.ref(logits.untyped_storage()))
+        watch(loss, logits, labels, index)
+        gc.collect()
+        most_alive = max(most_alive, sum(reference() is not None for reference in seen))
+
+    trainer.guard.watch = spy  # type: ignore[method-assign]
+    trainer.train()
+    assert len(seen) == 4
+    assert most_alive <= 2
