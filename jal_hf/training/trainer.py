@@ -33,7 +33,15 @@ from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained, resuming
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import RawImages, check_classes, class_names_for, collate_batch, on_accelerator
+from jal_hf.training.inputs import (
+    RawImages,
+    check_classes,
+    class_names_for,
+    collate_batch,
+    dropping_last,
+    leaves_one_row,
+    on_accelerator,
+)
 from jal_hf.training.methods import Method, StepView, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
@@ -182,22 +190,29 @@ class RobustTrainer(OneCommitPush, Trainer):
             )
 
     def get_train_dataloader(self) -> Any:
-        """As the parent's; a captured step makes its batches itself, from the rows and draws of a batch."""
+        """As the parent's; a captured step makes its batches itself, from the rows and draws of a batch.
+
+        A last batch of one row, on which batch norm cannot train, is left out.
+        """
         given: Any = self.train_dataset  # type: ignore[has-type]
+        is_one = leaves_one_row(self.model, given, self.args.train_batch_size)
         if self.captured is not None:
             self.train_dataset = self.captured.images
         try:
-            return super().get_train_dataloader()
+            with dropping_last(self.args, self.args.dataloader_drop_last or is_one):
+                return super().get_train_dataloader()
         finally:
             self.train_dataset = given
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """As the parent's, of raw datasets too."""
-        return super().get_eval_dataloader(self._ready(eval_dataset))
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_eval_dataloader(self._ready(eval_dataset))
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
-        """As the parent's, of raw datasets too."""
-        return super().get_test_dataloader(self._ready(test_dataset))
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_test_dataloader(self._ready(test_dataset))
 
     def unaugmented_train_dataset(self) -> Any:
         """The training rows as they are evaluated, or None where they are no raw images, or a stream."""
