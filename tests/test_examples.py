@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,23 @@ def test_throughput_benchmark_times_the_loops_in_turns(tmp_path: Path) -> None:
     rates = json.loads(figures.read_text())["images_per_second"]
     assert len(rates) == 3
     assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in rates.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_gpu_benchmark_measures_each_part_on_a_cpu_too() -> None:
+    script = EXAMPLES / "benchmarks" / "gpu.sh"
+    done = subprocess.run(
+        ["sh", str(script), "--smoke"],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHON": sys.executable},
+    )  # fmt: skip
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    for what in (
+        "waits for the device",
+        "slowest loss",
+        "JALTrainer / plain loop",
+        "whole protocol",
+        "3 seeds",
+    ):
+        assert any(what in row for row in rows), what
+    assert not [row for row in rows if "failed" in row or "took more" in row], done.stderr
