@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,20 @@ def test_study_of_methods_chooses_a_setting_and_goes_on_where_it_stopped(tmp_pat
     choice = json.loads((tmp_path / "study" / "choice.json").read_text())
     assert choice["setting"] == max(scores, key=lambda name: scores[name])
     assert example("study_methods").main(words) == scores
+@pytest.mark.timeout(900)
+def test_gpu_benchmark_measures_each_part_on_a_cpu_too() -> None:
+    script = EXAMPLES / "benchmarks" / "gpu.sh"
+    done = subprocess.run(
+        ["sh", str(script), "--smoke"],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHON": sys.executable},
+    )  # fmt: skip
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    for what in (
+        "waits for the device",
+        "slowest loss",
+        "JALTrainer / plain loop",
+        "whole protocol",
+        "3 seeds",
+    ):
+        assert any(what in row for row in rows), what
+    assert not [row for row in rows if "failed" in row or "took more" in row], done.stderr

@@ -19,7 +19,10 @@ from transformers import TrainerCallback
 from jal_hf.data import collate_images
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import build_trainer
+from jal_hf.training.captured.planned_images import PlannedImages
+from jal_hf.training.captured.step import WARMUP_STEPS
 from jal_hf.training.host_memory import keep_freed_memory
+from jal_hf.training.inputs import collate_batch
 from jal_hf.training.penalty import add_l1_gradient, l1_penalty
 
 MOMENTUM = 0.9
@@ -128,6 +131,55 @@ def bare_loop(settings: RunConfig, data: Any) -> Iterator[None]:
             nn.utils.clip_grad_norm_(parameters, args.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
+            yield
+
+
+def captured_loop(settings: RunConfig, data: Any) -> Iterator[None]:
+    """The bare loop's step, batch preparation in it, as one CUDA graph; as it stands on a CPU."""
+    trainer = build_trainer(settings, data)
+    args, model, criterion = trainer.args, trainer.model, trainer.criterion
+    images = PlannedImages(trainer.train_dataset)
+    loader = DataLoader(
+        images, batch_size=args.train_batch_size, shuffle=True, collate_fn=collate_batch, drop_last=True
+    )
+    first = next(iter(loader))
+    names = ("positions", "draws")
+    static = {name: torch.from_numpy(first[name]).to(args.device) for name in names}
+    parameters = list(model.parameters())
+    optimizer = torch.optim.SGD(
+        parameters, lr=args.learning_rate, momentum=MOMENTUM, weight_decay=args.weight_decay, fused=True
+    )
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(args.precision_name)
+    model.train()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        batch = images.images.batch(static["positions"], static["draws"])
+        pixels = batch["pixel_values"]
+        if args.channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(args.device.type, dtype) if dtype else nullcontext():
+            loss = criterion(model(pixels).logits, batch["labels"])
+        loss.backward()
+        if args.l1_weight_decay:
+            add_l1_gradient(parameters, args.l1_weight_decay)
+        nn.utils.clip_grad_norm_(parameters, args.max_grad_norm)
+        optimizer.step()
+
+    for _ in range(WARMUP_STEPS):
+        step()
+    replay = step
+    if args.device.type == "cuda":
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        replay = graph.replay
+    while True:
+        for plan in loader:
+            for name in names:
+                value = torch.from_numpy(plan[name])
+                static[name].copy_(value.pin_memory() if static[name].is_cuda else value, non_blocking=True)
+            replay()
             yield
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from clock import Clock, Spent
-from loops import StepClock, bare_loop, plain_loop
+from loops import StepClock, bare_loop, captured_loop, plain_loop
 
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import build_trainer, image_dataset, load_data
@@ -53,6 +53,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="cpu leaves a GPU unused.")
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="Of the plain loop.")
     parser.add_argument("--compile", action="store_true", help="Time JALTrainer with --torch_compile too.")
+    parser.add_argument(
+        "--captured",
+        action="store_true",
+        help="JALTrainer captured; eager and a bare captured loop beside it.",
+    )
     parser.add_argument("--peer", metavar="DIR", help="Checkout of the JAL authors' code (main.py in it).")
     parser.add_argument("--output", metavar="FILE", help="Write all figures as JSON too.")
     return parser.parse_args()
@@ -84,13 +89,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as closing:
         settings = settings_of(asked, folder)
         data = load_data(settings)
+        ours = settings_of(asked, folder, cuda_graph="on") if asked.captured else settings
         bare = bare_loop(settings, data)
         plain = closing.enter_context(plain_timer(asked, folder))
         loops: dict[str, Callable[[], Spent]] = {
             f"plain loop (PIL, {asked.workers} workers, fp32)": plain,
             "bare loop": lambda: time_loop(asked, bare),
-            "JALTrainer": lambda: time_trainer(asked, settings, data),
+            "JALTrainer": lambda: time_trainer(asked, ours, data),
         }
+        if asked.captured:
+            eager = settings_of(asked, folder, cuda_graph="off")
+            captured = captured_loop(settings, data)
+            loops["JALTrainer, eager"] = lambda: time_trainer(asked, eager, data)
+            loops["bare loop, captured"] = lambda: time_loop(asked, captured)
         if asked.compile:
             compiled = settings_of(asked, folder, torch_compile=True)
             loops["JALTrainer, torch.compile"] = lambda: time_trainer(asked, compiled, data)

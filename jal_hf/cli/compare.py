@@ -51,10 +51,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--out", metavar="DIR", help="Folder of the grid; default runs/compare-RECIPE.")
     result.add_argument(
         "--jobs",
-        type=int,
+        type=lambda word: int(word) if word.lstrip("-").isdigit() else word,
         metavar="N",
-        help="Cells trained side by side; several share a GPU, and several GPUs are used in turn. "
-        "Default: one a GPU, or one on a CPU.",
+        help="Cells trained side by side; several share a GPU, and several GPUs are used in turn. 'auto': as many as a "
+        "short probe finds fastest, on a CPU one a core. Default: one a GPU, or one on a CPU.",
     )
     return result
 

@@ -13,6 +13,7 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell, check_grid
 from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.grid.schedule import run_cells
+from jal_hf.runs.grid.side_by_side import find_jobs
 from jal_hf.runs.grid.workers import WorkerPool, cuda_devices
 
 
@@ -26,7 +27,7 @@ class GridResult:
 
 
 def compare(
-    config: RunConfig, cells: Sequence[Cell], out: str | Path, *, jobs: int | None = None
+    config: RunConfig, cells: Sequence[Cell], out: str | Path, *, jobs: int | str | None = None
 ) -> GridResult:
     """Train what is left of a grid in worker processes; the same call goes on with one that was stopped.
 
@@ -34,18 +35,20 @@ def compare(
         config: What all cells share.
         cells: From `plan_cells`.
         out: The grid's folder.
-        jobs: Cells trained side by side; None is one a GPU, or one on a CPU.
+        jobs: Cells trained side by side; None is one a GPU, or one on a CPU; 'auto' finds how many are fastest.
 
     Raises:
         ValueError: A grid that cannot be trained, before anything is.
     """
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"--jobs must be at least 1, got {jobs}.")
+    if (isinstance(jobs, str) and jobs != "auto") or (isinstance(jobs, int) and jobs < 1):
+        raise ValueError(f"--jobs must be a number of at least 1 or 'auto', got {jobs!r}.")
     first = check_grid(config, cells, out)
     ledger = GridLedger(out)
     ledger.begin(config, cells)
     args = first.arguments()
     devices = [] if args.use_cpu else cuda_devices()
+    if isinstance(jobs, str):
+        jobs = find_jobs(first, cells, devices)
     side_by_side = min(jobs or max(1, len(devices)), len(cells))
     pool = WorkerPool(
         {"config": config.to_dict(), "secrets": dict(config.secrets)}, out, side_by_side, devices
