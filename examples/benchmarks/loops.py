@@ -20,7 +20,7 @@ from jal_hf.data import collate_images
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import build_trainer
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.penalty import l1_penalty
+from jal_hf.training.penalty import add_l1_gradient, l1_penalty
 
 MOMENTUM = 0.9
 
@@ -123,6 +123,8 @@ def bare_loop(settings: RunConfig, data: Any) -> Iterator[None]:
                 if args.l1_weight_decay:
                     loss = loss + args.l1_weight_decay * l1_penalty(model)
             loss.backward()
+            if args.l1_weight_decay:
+                add_l1_gradient(parameters, args.l1_weight_decay)
             nn.utils.clip_grad_norm_(parameters, args.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()

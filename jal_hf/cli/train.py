@@ -89,5 +89,7 @@ def _method(method: Section) -> str:
 def _noise(noise: Section) -> str:
     if not noise:
         return "-"
+    if noise.get("kind") == "unknown":
+        return "unknown: the labels are as the data gives them, and nothing was added"
     asked, realised = noise.get("asked_rate"), noise.get("realised_rate")
     return f"{noise['spec']}, asked {percent(asked)}, realised {percent(realised)}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.record import RECORD, RunRecord, row_name
 from jal_hf.hub.model_card import write_card
 
@@ -36,7 +37,7 @@ def add_comparisons(results: Sequence[Mapping[str, Any]], grid: str | os.PathLik
     return written
 
 
-def comparison_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def comparison_rows(cells: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     """Mean and standard deviation (ddof 1) over the seeds, a row a loss, the best first; one seed has no
     deviation.
     """

@@ -1,4 +1,8 @@
-"""One commit to the Hub: all files or none, repeated within a bound while the failure may pass."""
+"""One commit to the Hub: all files or none, repeated within a bound while the failure may pass.
+
+huggingface_hub repeats single requests. A commit is several of them, and one whose answer was lost may have been taken,
+so the whole is repeated here, and looks first whether the commit is there already.
+"""
 
 from __future__ import annotations
 

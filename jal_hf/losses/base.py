@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from jal_hf.losses import on_device
-from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.draws import DrawKey
 from jal_hf.losses.fused import BLOCK, Rule, one_pass, reduced
 from jal_hf.losses.inputs import (
@@ -26,6 +25,7 @@ from jal_hf.losses.inputs import (
     in_full_precision,
     is_soft,
 )
+from jal_hf.losses.kernel_terms import KernelTerms
 from jal_hf.losses.parameters import parameter_names, require_choice
 from jal_hf.losses.scores import Scores
 from jal_hf.losses.slope import Slope, by_autograd, value_and_gradient
@@ -90,8 +90,8 @@ class RobustLoss(Tolerance, nn.Module):
     slope: Callable[[Scores], Slope] | None = None
     """The loss of each sample and its derivative by log p, as one `Slope`; None where autograd finds it."""
 
-    def closed_form(self) -> JointTerms | None:
-        """This loss as terms of the kernels of the JAL family, or None where they do not cover it."""
+    def kernel_terms(self) -> KernelTerms | None:
+        """This loss as terms of the device's kernel, or None where it does not know them."""
         return None
 
     def floor(self, num_classes: int) -> float:
@@ -293,8 +293,8 @@ class RobustLoss(Tolerance, nn.Module):
             return Rule(by_autograd, self.equation, self._column)
         return None
 
-    def _kernel_terms(self, logits: Tensor) -> JointTerms | None:
+    def _kernel_terms(self, logits: Tensor) -> KernelTerms | None:
         """The terms of the device's own kernel, where it takes these logits and a gradient is wanted."""
         if torch.compiler.is_compiling() or not (logits.requires_grad and torch.is_grad_enabled()):
             return None
-        return self.closed_form() if on_device.covers(logits) else None
+        return self.kernel_terms() if on_device.covers(logits) else None

@@ -69,7 +69,7 @@ class _OnePass(torch.autograd.Function):
         rest = max(len(logits), 1) if ctx.reduction == "mean" and ctx.share == 1.0 else 1
         if not upstream.is_cpu:
             return gradient.mul_(upstream / rest), None, None, None
-        factor = upstream.item() / rest
+        factor = float(upstream.tolist()) / rest  # type: ignore[arg-type]
         return gradient if factor == 1.0 else gradient.mul_(factor), None, None, None
 
 

@@ -78,8 +78,7 @@ def all_labels_valid(labels: Tensor, num_classes: int, ignore_index: int) -> boo
     """
     if not labels.is_cpu or torch.compiler.is_compiling() or not len(labels):
         return False
-    bounds = torch.aminmax(labels)
-    lowest, highest = bounds[0].item(), bounds[1].item()
+    lowest, highest = (int(bound.tolist()) for bound in torch.aminmax(labels))  # type: ignore[call-overload]
     if lowest >= 0 and highest < num_classes:
         return not lowest <= ignore_index <= highest
     wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)

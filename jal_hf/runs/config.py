@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -195,7 +196,12 @@ class RunConfig:
         Raises:
             ValueError: Values that cannot work together, as transformers says it.
         """
-        return JALTrainingArguments(**{**self.training, **self.secrets})
+        values = {**self.training, **self.secrets}
+        workers = values.get("dataloader_num_workers")
+        if workers and "dataloader_num_workers" not in self.asked:
+            # A recipe's number is the most that help; more workers than cores only get in each other's way.
+            values["dataloader_num_workers"] = min(workers, available_cores())
+        return JALTrainingArguments(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved values, ready for JSON; fields that hold a token are left out."""
@@ -362,6 +368,8 @@ def _deviations(recipe: Recipe, config: RunConfig, fast: bool) -> tuple[str, ...
 
 
 def _deviation(name: str, value: Any, before: Any) -> str:
+    if name in PLACES:
+        value, before = published_value(name, value), published_value(name, before)
     return f"{name} {_plain(value)}" + (f" instead of {_plain(before)}" if before is not None else "")
 
 
@@ -377,3 +385,10 @@ def _default_folder(recipe: str, values: Values) -> str:
     method = values.get("method") or "plain"
     named = str(values.get("loss", "jal-ce")) + ("" if method == "plain" else f"-{method}")
     return f"runs/{recipe}-{named}-{noise}-seed{values['seed']}"
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -141,18 +141,18 @@ def label_count(loss: RobustLoss, labels: Tensor, sample_weight: Tensor | None =
     if labels.is_floating_point():
         weights = torch.ones(labels.shape[:1] + labels.shape[2:], device=labels.device)
     else:
-        weights = (labels != loss.ignore_index).float()
+        weights = labels != loss.ignore_index
         if loss.weight is not None:
             weights = weights * loss.weight.to(labels.device)[labels.clamp(0, len(loss.weight) - 1)]
     if sample_weight is not None:
         weights = weights * sample_weight.reshape(
             sample_weight.shape + (1,) * (weights.dim() - sample_weight.dim())
         )
-    return weights.sum()
+    return weights.sum(dtype=torch.float32)
 
 
 def at_least_one(count: Tensor | int | float) -> Tensor | float:
     """A batch without any counted label has total 0; dividing by 1 keeps it 0 instead of NaN."""
     if isinstance(count, Tensor):
-        return torch.where(count == 0, torch.ones_like(count), count)
+        return torch.where(count == 0, 1.0, count)
     return float(count) if count else 1.0

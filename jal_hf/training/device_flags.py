@@ -42,6 +42,8 @@ class DelayedFlag:
                     break
                 copied.synchronize()
             self._waiting.popleft()
-            if flag := float(value):
+            # Read where it lies: `.item()` would wait for the device if this were not the host's memory.
+            flag = float(value.tolist())  # type: ignore[arg-type]
+            if flag:
                 return flag, note
         return 0.0, None

@@ -18,26 +18,29 @@ from jal_hf.losses import RobustLoss
 from jal_hf.training.checkpoints import last_complete_checkpoint
 from jal_hf.training.device_flags import DelayedFlag
 from jal_hf.training.failures import NonFiniteLossError
+from jal_hf.training.penalty import local
 
 _SHOWN_ROWS = 256
 
 
 @dataclass(frozen=True)
-class _MicroBatch:
+class MicroBatch:
     """What the sentence needs of a micro-batch without its logits, which can be large."""
 
     loss: Tensor
-    is_finite: Tensor
-    """(N,), whether a row's logits are."""
+    largest: Tensor
+    """(N,), largest |logit| of each row; NaN or infinite as soon as one is."""
     index: Tensor | None
 
 
 @dataclass
 class _Step:
     number: int = 0
-    parts: list[_MicroBatch] = field(default_factory=list)
+    parts: list[MicroBatch] = field(default_factory=list)
     last: tuple[Tensor, Tensor] | None = None
     """Logits and labels of the last micro-batch alone, for the loss's components."""
+    badness: Tensor | None = None
+    """What a captured step found, after which there are no gradients to look at."""
 
 
 class NonFiniteGuard(TrainerCallback):
@@ -69,9 +72,22 @@ class NonFiniteGuard(TrainerCallback):
 
     def watch(self, loss: Tensor, logits: Tensor, labels: Tensor, index: Tensor | None) -> None:
         """Take note of one micro-batch of the current step."""
-        is_finite = torch.isfinite(logits.detach().flatten(1)).all(dim=1)
-        self._step.parts.append(_MicroBatch(loss.detach(), is_finite, index))
-        self._step.last = (logits.detach(), labels)
+        largest = torch.linalg.vector_norm(logits.detach().flatten(1), math.inf, dim=1)
+        self.take(MicroBatch(loss.detach(), largest, index), (logits.detach(), labels))
+
+    def take(self, part: MicroBatch, last: tuple[Tensor, Tensor], badness: Tensor | None = None) -> None:
+        """Take note of a micro-batch, and of what a captured step found of the whole step."""
+        self._step.parts.append(part)
+        self._step.last, self._step.badness = last, badness
+
+    def take_back(self) -> MicroBatch:
+        """The micro-batch noted last, which then counts as not seen."""
+        return self._step.parts.pop()
+
+    def badness(self, losses: list[Tensor], model: nn.Module, *, with_gradients: bool = True) -> Tensor:
+        """0 where the losses and this process's gradients are finite, else NaN; a scalar on the device."""
+        checked = losses + (_gradient_norms(model) if with_gradients else [])
+        return (torch.stack([value.float() for value in checked]) * 0.0).sum()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -102,9 +118,11 @@ class NonFiniteGuard(TrainerCallback):
     ) -> None:
         if model is None or not self._step.parts:
             return
-        # The gradient scaler of fp16 meets infinite gradients as a matter of course and leaves them out itself.
-        checked = [part.loss for part in self._step.parts] + ([] if args.fp16 else _gradient_norms(model))
-        bad = (~torch.isfinite(torch.stack([value.float() for value in checked])).all()).float()
+        bad = self._step.badness
+        if bad is None:
+            # The gradient scaler of fp16 meets infinite gradients as a matter of course and leaves them out itself.
+            losses = [part.loss for part in self._step.parts]
+            bad = self.badness(losses, model, with_gradients=not args.fp16)
         self._flag.push(self.sum_over_processes(bad), self._step)
         raised, step = self._flag.read(now=self.mode == "skip")
         if not raised:
@@ -168,7 +186,7 @@ class NonFiniteGuard(TrainerCallback):
         if raised:
             raise NonFiniteLossError(self._sentence(args, state, step))
         norms = [
-            _local(tensor).detach().float().abs().sum() for tensor in [*model.parameters(), *model.buffers()]
+            local(tensor).detach().float().abs().sum() for tensor in [*model.parameters(), *model.buffers()]
         ]
         bad = (~torch.isfinite(torch.stack(norms)).all()).float() if norms else torch.zeros(())
         if float(self.sum_over_processes(bad)):
@@ -182,7 +200,7 @@ class NonFiniteGuard(TrainerCallback):
         indices: list[int] = []
         culprits: list[int] = []
         for part in step.parts:
-            finite = part.is_finite.tolist()
+            finite = torch.isfinite(part.largest).tolist()
             rows = range(len(finite)) if part.index is None else part.index.flatten().tolist()
             indices += rows
             culprits += [row for row, good in zip(rows, finite, strict=True) if not good]
@@ -217,11 +235,7 @@ def _listed(rows: list[int]) -> str:
     return ", ".join(map(str, rows[:_SHOWN_ROWS])) + rest
 
 
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
-
-
 def _gradient_norms(model: nn.Module) -> list[Tensor]:
     """Norm of this process's share of the gradient; NaN or infinite as soon as one element is."""
-    gradients = [_local(parameter.grad) for parameter in model.parameters() if parameter.grad is not None]
+    gradients = [local(parameter.grad) for parameter in model.parameters() if parameter.grad is not None]
     return [torch.nn.utils.get_total_norm(gradients)] if gradients else []

@@ -1,40 +1,55 @@
-"""The L1 penalty on a model's parameters."""
+"""The L1 penalty on a model's parameters: its value beside the loss, its slope beside the gradient."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+# The multi-tensor operators of torch carry a leading underscore but are documented; they take one launch for many
+# tensors, where autograd's own graph of the penalty takes six for each.
 
 
+@torch.no_grad()
 def l1_penalty(model: nn.Module) -> Tensor:
-    """Sum of |parameter| over all trainable parameters, batch-norm and biases included; a scalar.
+    """Sum of |parameter| over all trainable parameters, batch-norm and biases included; a scalar without gradient.
 
-    The subgradient of an element is its sign, so a sharded parameter (a DTensor under FSDP2) is penalised through
-    its local shard alone and nothing is gathered. The value is then the local share of the penalty.
+    A sharded parameter (a DTensor under FSDP2) counts through its local shard alone and nothing is gathered: the
+    value is then the local share of the penalty.
     """
-    return _SumOfMagnitudes.apply(  # type: ignore[no-any-return]
-        *(
-            parameter.to_local() if hasattr(parameter, "to_local") else parameter
-            for parameter in model.parameters()
-            if parameter.requires_grad
-        )
-    )
+    shards = [local(parameter) for parameter in model.parameters() if parameter.requires_grad]
+    return torch.stack(torch._foreach_norm(shards, 1)).sum()
 
 
-class _SumOfMagnitudes(torch.autograd.Function):
-    """Two kernels a tensor and a few over all, where autograd's own graph takes six for each of them."""
+def differentiable_l1_penalty(model: nn.Module) -> Tensor:
+    """The same with its gradient, for engines that step within the backward pass, as DeepSpeed does."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.stack([parameter.abs().sum() for parameter in parameters]).sum()
 
-    @staticmethod
-    def forward(ctx: Any, *tensors: Tensor) -> Tensor:
-        ctx.save_for_backward(*tensors)
-        return torch.stack([tensor.abs().sum() for tensor in tensors]).sum()
 
-    @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        signs = torch._foreach_sign(ctx.saved_tensors)
-        torch._foreach_mul_(signs, gradient)
-        return tuple(signs)
+@torch.no_grad()
+def add_l1_gradient(parameters: Iterable[nn.Parameter], factor: float | Tensor) -> None:
+    """Add `factor` times the subgradient of `l1_penalty`, the sign, to the gradients there are.
+
+    Args:
+        factor: The decay; a scalar tensor where it is known on the device alone, such as under a loss scale.
+    """
+    penalised = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in penalised:
+        if parameter.grad is None:  # outside of this step's graph, and decayed all the same
+            parameter.grad = torch.zeros_like(parameter)
+    if not penalised:
+        return
+    signs = torch._foreach_sign([local(parameter) for parameter in penalised])
+    gradients = [local(parameter.grad) for parameter in penalised if parameter.grad is not None]
+    if isinstance(factor, Tensor):
+        torch._foreach_mul_(signs, factor)
+        torch._foreach_add_(gradients, signs)
+    else:
+        torch._foreach_add_(gradients, signs, alpha=factor)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's shard of a tensor, or the tensor where it is whole."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

@@ -1,4 +1,8 @@
-"""SIGTERM and SIGINT: a checkpoint at the end of the step, then a clean end."""
+"""SIGTERM and SIGINT: a checkpoint at the end of the step, then a clean end.
+
+transformers' own `enable_jit_checkpoint` catches SIGTERM alone, three seconds late, lets each process stop at a step of
+its own, which hangs several, and may save in the middle of a step; so it doesn't fit here.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from jal_hf.models import as_run_model, savable_weights
 from jal_hf.models.channels import channels_last, with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
-from jal_hf.training.checkpoints import CheckpointCallback
+from jal_hf.training.captured.step import CapturedStep
+from jal_hf.training.checkpoints import CheckpointCallback, begin_checkpoint, is_checkpoint_of
 from jal_hf.training.criterion import (
     at_least_one,
     classes_second,
@@ -28,17 +28,26 @@ from jal_hf.training.criterion import (
     label_count,
     logits_of,
 )
+from jal_hf.training.data_wait import fetch_on
 from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
-from jal_hf.training.failures import explained
+from jal_hf.training.failures import explained, resuming
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import RawImages, class_names_for, collate_batch, on_accelerator
+from jal_hf.training.inputs import (
+    RawImages,
+    check_classes,
+    class_names_for,
+    collate_batch,
+    dropping_last,
+    leaves_one_row,
+    on_accelerator,
+)
 from jal_hf.training.methods import Method, StepView, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
-from jal_hf.training.penalty import l1_penalty
+from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.pushing import OneCommitPush
@@ -111,6 +120,7 @@ class RobustTrainer(OneCommitPush, Trainer):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
         if model is not None:
             model = as_run_model(model, class_names_for(model, train_dataset, label_column))
+            check_classes(model, train_dataset, label_column)
         classes = getattr(getattr(model, "config", None), "num_labels", None)
         choice = decide_loss(loss, args, num_classes=classes, noise=noise)
         args = args.copied()
@@ -133,12 +143,16 @@ class RobustTrainer(OneCommitPush, Trainer):
         if on_accelerator(train_dataset):
             # Batches are made where they are used: there is nothing to pin, and no worker could reach them.
             args.dataloader_pin_memory, args.dataloader_num_workers = False, 0
+            args.forget_workers()
         self.known_facts: dict[str, Any] = {}
         """Sections of the run's record that are known before it trains, such as `dataset`, `noise` and `config`."""
-        self._last_step: tuple[Tensor, Tensor] | None = None
+        self.last_step: tuple[Tensor, Tensor] | None = None
+        """Logits and targets of the last micro-batch."""
+        self.captured: CapturedStep | None = None
+        """The step on static buffers, where training takes one."""
         self._classes_last = False
         self._operations: dict[Any, int] = {}
-        self.checkpoints = CheckpointCallback(args.save_total_limit)
+        self.checkpoints = CheckpointCallback(args.save_total_limit, args.save_seconds)
         self.stop_signals = StopSignals()
         self.guard = NonFiniteGuard(args.on_nonfinite, self.criterion, self._sum_over_processes)
         self._method_state = MethodCallback(self.method, args.seed)
@@ -154,7 +168,8 @@ class RobustTrainer(OneCommitPush, Trainer):
             model=model,
             args=args,
             train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            # Without a test split the validation split alone is evaluated; `evaluate` names its figures.
+            eval_dataset=self.validation_dataset if eval_dataset is None else eval_dataset,
             data_collator=data_collator,
             compute_metrics=fitting_metrics if compute_metrics == "auto" else compute_metrics,
             callbacks=own + (callbacks or []),
@@ -174,13 +189,30 @@ class RobustTrainer(OneCommitPush, Trainer):
                 "on_nonfinite 'skip' cannot leave a step out under DeepSpeed, which steps by itself; use 'stop'."
             )
 
+    def get_train_dataloader(self) -> Any:
+        """As the parent's; a captured step makes its batches itself, from the rows and draws of a batch.
+
+        A last batch of one row, on which batch norm cannot train, is left out.
+        """
+        given: Any = self.train_dataset  # type: ignore[has-type]
+        is_one = leaves_one_row(self.model, given, self.args.train_batch_size)
+        if self.captured is not None:
+            self.train_dataset = self.captured.images
+        try:
+            with dropping_last(self.args, self.args.dataloader_drop_last or is_one):
+                return super().get_train_dataloader()
+        finally:
+            self.train_dataset = given
+
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """As the parent's, of raw datasets too."""
-        return super().get_eval_dataloader(self._ready(eval_dataset))
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_eval_dataloader(self._ready(eval_dataset))
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
-        """As the parent's, of raw datasets too."""
-        return super().get_test_dataloader(self._ready(test_dataset))
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_test_dataloader(self._ready(test_dataset))
 
     def unaugmented_train_dataset(self) -> Any:
         """The training rows as they are evaluated, or None where they are no raw images, or a stream."""
@@ -204,9 +236,15 @@ class RobustTrainer(OneCommitPush, Trainer):
         self.args.save_total_limit = None
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
+        self.checkpoints.has_begun = False
         self._method_state.prepare(self, resume_from_checkpoint)
+        self.captured = CapturedStep.for_trainer(self)
         try:
-            with explained(str(self.args.output_dir)), self.stop_signals.caught():
+            with (
+                resuming(resume_from_checkpoint, lambda: self.checkpoints.has_begun),
+                explained(str(self.args.output_dir)),
+                self.stop_signals.caught(),
+            ):
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         finally:
             self.args.save_total_limit = limit
@@ -287,11 +325,13 @@ class RobustTrainer(OneCommitPush, Trainer):
             total, normaliser = self.criterion.sum_and_weight(view.logits, view.targets, weights)
         for term in self.method.terms(view).values():
             total = total + term
-        self._last_step = (view.logits.detach(), view.targets)
+        self.last_step = (view.logits.detach(), view.targets)
         share = normaliser if num_items_in_batch is None else num_items_in_batch
         loss: Tensor = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
         if self.args.l1_weight_decay and self.accelerator.sync_gradients:
-            loss = loss + self.args.l1_weight_decay * l1_penalty(model)
+            # Elsewhere than under DeepSpeed it is the value alone; training_step adds the gradient.
+            penalty = differentiable_l1_penalty if self.is_deepspeed_enabled else l1_penalty
+            loss = loss + self.args.l1_weight_decay * penalty(model)
         self.guard.watch(loss, view.logits, view.targets, view.index)
         return loss
 
@@ -300,8 +340,32 @@ class RobustTrainer(OneCommitPush, Trainer):
         return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
-        """As the parent's; the loss of a step that will be left out must not spoil the logged mean."""
+        """The step of one micro-batch, captured or eager."""
+        if self.captured is not None and "positions" in inputs:
+            return self.captured.run(model, inputs, num_items_in_batch)
+        return self.eager_step(model, inputs, num_items_in_batch)
+
+    @property
+    def has_its_own_step(self) -> bool:
+        """Whether a subclass left loss and step as they are here."""
+        return all(
+            getattr(type(self), name) is getattr(RobustTrainer, name)
+            for name in ("compute_loss", "training_step")
+        )
+
+    def eager_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
+        """As the parent's `training_step`; the last micro-batch brings the L1 decay's gradient, before clipping.
+
+        The loss of a step that will be left out must not spoil the logged mean.
+        """
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if self.args.l1_weight_decay and self.accelerator.sync_gradients and not self.is_deepspeed_enabled:
+            # Processes have averaged their gradients by now, and a scaler of fp16 has scaled them.
+            decay = self.args.l1_weight_decay
+            scaler = self.accelerator.scaler
+            if scaler is not None:
+                scaled = scaler.scale(torch.full((), decay, device=loss.device))
+            add_l1_gradient(model.parameters(), decay if scaler is None else scaled)
         return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
 
     def prediction_step(
@@ -325,9 +389,11 @@ class RobustTrainer(OneCommitPush, Trainer):
         """
         if self.control.should_training_stop:  # resumed after the last step
             return [], None
-        started = time.perf_counter()
+        fetch = fetch_on(self.args.device)
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self.throughput.waited += time.perf_counter() - started
+        self.throughput.add(fetch.end())
+        if self.captured is not None:
+            return self.captured.begin(batches)
         if not batches or "labels" not in batches[0]:
             return batches, None
         rows = len(self.train_dataset) if has_length(self.train_dataset) else None
@@ -335,7 +401,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         parts = [
             label_count(self.criterion, batch["labels"], batch.get("sample_weight")) for batch in batches
         ]
-        count = torch.stack([part.to(device) for part in parts]).sum()
+        count = sum((part.to(device) for part in parts[1:]), parts[0].to(device))
         if self.args.world_size > 1:
             counts, wishes = self.accelerator.gather(self.stop_signals.beside(count)[None]).unbind(1)
             self.stop_signals.hear(wishes)
@@ -347,6 +413,16 @@ class RobustTrainer(OneCommitPush, Trainer):
         model: nn.Module = as_run_model(super().call_model_init(trial))
         return model
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent's; a checkpoint's folder says from its first moment on that it is ours."""
+        if (
+            output_dir
+            and self.args.should_save
+            and is_checkpoint_of(Path(output_dir), Path(self.args.output_dir))
+        ):
+            begin_checkpoint(Path(output_dir))
+        super().save_model(output_dir, _internal_call)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""
         if not isinstance(self.accelerator.unwrap_model(self.model), PreTrainedModel):
@@ -355,6 +431,8 @@ class RobustTrainer(OneCommitPush, Trainer):
 
     def floating_point_ops(self, inputs: Batch) -> int:
         """As the parent's, which walks over all parameters every step; here once for each shape of the inputs."""
+        if "positions" in inputs and self.captured is not None:
+            inputs = self.captured.stand_in
         shapes = tuple((name, value.shape) for name, value in inputs.items() if isinstance(value, Tensor))
         if shapes not in self._operations:
             self._operations[shapes] = int(super().floating_point_ops(inputs))
@@ -368,6 +446,15 @@ class RobustTrainer(OneCommitPush, Trainer):
         if self.args.decay_all_parameters:
             return [name for name, _ in model.named_parameters()]
         return list(super().get_decay_parameter_names(model))
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
+        """As the parent's; torch's own optimizers step all tensors at once, SGD in one operator."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
+        for group in optimizer.param_groups if not self.is_fsdp_enabled else []:
+            # The same arithmetic in fewer operators; what was chosen stays.
+            if "foreach" in group and group["foreach"] is None and not group.get("fused"):
+                group["fused" if isinstance(optimizer, torch.optim.SGD) else "foreach"] = True
+        return optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -410,6 +497,12 @@ class RobustTrainer(OneCommitPush, Trainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """As the parent's; where there is a validation split and no other dataset is asked for, that one too."""
+        if (
+            eval_dataset is None
+            and self.eval_dataset is self.validation_dataset
+            and metric_key_prefix == "eval"
+        ):
+            metric_key_prefix = "validation"
         metrics = dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
         if eval_dataset is None and self.validation_dataset is not None and metric_key_prefix == "eval":
             metrics |= super().evaluate(self.validation_dataset, ignore_keys, "validation")
@@ -417,9 +510,11 @@ class RobustTrainer(OneCommitPush, Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As the parent's, with the loss's components of the last micro-batch beside a training loss."""
-        if "loss" in logs and self._last_step is not None:
-            parts = self.criterion.components(*self._last_step)
+        if "loss" in logs and self.last_step is not None:
+            parts = self.criterion.components(*self.last_step)
             logs |= {name: float(value) for name, value in parts.items() if name != "loss"}
+            if self.captured is not None and self.captured.norm is not None:
+                logs["grad_norm"] = float(self.captured.norm)
             logs["data_wait_share"] = self.throughput.wait_share
             if self.guard.skipped:
                 logs["skipped_steps"] = self.guard.skipped

@@ -134,7 +134,7 @@ def test_an_explicit_decay_wins_over_the_preset(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{"preset": "cifar10"}, {"loss_args": {"q": 0.5}}])
 def test_a_loss_object_beside_words_for_another_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="contradict each other"):
+    with pytest.raises(ValueError, match="is built already"):
         decide_loss(create_loss("gce"), arguments(tmp_path, **changes))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jal_hf.ground.places import published_spec
 from jal_hf.ground.record import row_name
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import check_config
@@ -46,8 +47,12 @@ class Cell:
         """The row of the grid's table: the loss, and the method where it is not the loss alone."""
         return row_name(self.loss, self.method)
 
+    def published(self) -> Cell:
+        """The cell with its label file by name, as the grid's files show it."""
+        return replace(self, noise=published_spec(self.noise))
+
     def __str__(self) -> str:
-        return f"{self.row}, {self.noise}, seed {self.seed}"
+        return f"{self.row}, {published_spec(self.noise)}, seed {self.seed}"
 
 
 def plan_cells(

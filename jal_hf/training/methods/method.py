@@ -124,6 +124,15 @@ class Method:
     """Whether it keeps a second copy of the weights, which must be whole on each device."""
     setting: Setting
 
+    @property
+    def capturable(self) -> bool:
+        """Whether its hooks work on tensors alone, so that a step with them can be recorded and replayed.
+
+        Then no hook reads a value back, and nothing depends on `step`, `epoch` or `progress`. A subclass that keeps to
+        this says `capturable = True`.
+        """
+        return type(self) is Method
+
     def begin(self, setting: Setting) -> None:
         """Called once before the first step, or before a checkpoint's state is loaded.
 
