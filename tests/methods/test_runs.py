@@ -19,6 +19,7 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import cell_config, check_grid, plan_cells
 from jal_hf.training.methods import create_method, list_methods
 from jal_hf.training.methods.checkpointing import STATE_FILE
+from tests.training.test_captured import both
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +125,9 @@ def test_grid_gives_each_cell_the_parameters_of_its_methods(tmp_path: Path) -> N
 def test_comparison_keeps_methods_apart() -> None:
     lines = [{"loss": "ce", "accuracy": 0.5}, {"loss": "ce", "method": "twin", "accuracy": 0.9}]
     assert [(row["loss"], row["mean"]) for row in comparison_rows(lines)] == [("ce twin", 0.9), ("ce", 0.5)]
+
+
+def test_averaged_weights_of_captured_steps_are_those_of_eager_ones(tmp_path: Path) -> None:
+    captured, eager = both(tmp_path, method="ema")
+    for name, tensor in eager.method.state_dict().items():
+        assert torch.equal(captured.method.state_dict()[name], tensor)

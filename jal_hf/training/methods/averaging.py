@@ -75,6 +75,7 @@ class Ema(Method):
 
     name = "ema"
     averages_weights = True
+    capturable = True  # type: ignore[assignment]  # nothing of it happens within a step
 
     def __init__(self, *, decay: float = 0.999) -> None:
         self.decay = require_within("ema", "decay", decay, 0.0, 0.999999)

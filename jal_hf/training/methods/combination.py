@@ -26,6 +26,10 @@ class Combination(Method):
     def averages_weights(self) -> bool:  # type: ignore[override]
         return any(method.averages_weights for method in self.methods)
 
+    @property
+    def capturable(self) -> bool:
+        return all(method.capturable for method in self.methods)
+
     def begin(self, setting: Setting) -> None:
         super().begin(setting)
         for method in self.methods:

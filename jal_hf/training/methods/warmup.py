@@ -26,7 +26,7 @@ class Warmup(Method):
 
     name = "warmup"
 
-    def __init__(self, *, share: float = 0.1, fade: float = 0.0) -> None:
+    def __init__(self, *, share: float = 0.05, fade: float = 0.0) -> None:
         self.share = require_within(self.name, "share", share, 0.0, 1.0)
         self.fade = require_within(self.name, "fade", fade, 0.0, 1.0)
 
