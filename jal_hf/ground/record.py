@@ -49,6 +49,7 @@ class RunRecord(Mapping[str, Any]):
     protocol: Section = field(default_factory=dict)
     hub: Section = field(default_factory=dict)
     comparison: Section = field(default_factory=dict)
+    finetune: Section = field(default_factory=dict)
     versions: Section = field(default_factory=dict)
     created: str = ""
     schema: int = SCHEMA
@@ -132,7 +133,7 @@ class RunRecord(Mapping[str, Any]):
     @property
     def warnings(self) -> list[str]:
         """Sentences on what looks odd about data or outcome."""
-        return [str(item) for part in (self.dataset, self.train) for item in part.get("warnings") or ()]
+        return [str(item) for part in (self.dataset, self.training, self.train) for item in part.get("warnings") or ()]
 
     @property
     def title(self) -> str:
@@ -160,7 +161,7 @@ _PLAIN: dict[str, tuple[type, ...]] = {
     "recipe": (str,), "command": (str,), "seed": (int,), "created": (str,), "schema": (int,), "finished": (bool,),
 }  # fmt: skip
 _SECTIONS = frozenset(item.name for item in fields(RunRecord)) - frozenset(_PLAIN)
-_OPTIONAL = frozenset({"config", "hub", "comparison", "method"})
+_OPTIONAL = frozenset({"config", "hub", "comparison", "finetune", "method"})
 
 
 def installed_versions() -> dict[str, str]:
