@@ -42,6 +42,10 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
 
 def plot_run(folder: str | Path) -> list[Path]:
     """Write the run's pictures under `folder/plots/` as PNG and SVG and return the files written."""
+    if (Path(folder) / "plots").is_symlink():
+        raise ValueError(
+            f"{Path(folder) / 'plots'} is a link, and what is behind it is left alone. Remove the link."
+        )
     written: list[Path] = []
     for name, figure in run_figures(folder).items():
         written += save_figure(figure, Path(folder) / "plots" / name)
@@ -56,7 +60,7 @@ def plot_runs(folders: Sequence[str | Path], path: str | Path) -> list[Path]:
     records = [RunRecord.read(folder) for folder in folders]
     settings = [record.title.split(" on ", 1)[1] for record in records]
     same = len(set(settings)) == 1
-    names = [str(record.loss["name"]) if same else record.title for record in records]
+    names = [record.trained_with if same else record.title for record in records]
     logs: dict[str, list[LogLine]] = {}
     for folder, record, name in zip(folders, records, names, strict=True):
         label = name if names.count(name) == 1 else f"{name}, seed {record.seed}"

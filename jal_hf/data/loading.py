@@ -15,7 +15,7 @@ from jal_hf.data.duplicates import find_duplicates
 from jal_hf.data.fingerprint import dataset_fingerprint
 from jal_hf.data.images.unreadable_images import without_unreadable
 from jal_hf.data.labels import label_warnings
-from jal_hf.data.noisy_labels import check_noise, is_noise_known, put_noise
+from jal_hf.data.noisy_labels import check_noise, is_noise_known, put_noise, resolved_noise
 from jal_hf.data.readers.dataset_forms import can_count_labels, read_source
 from jal_hf.data.readers.source import ReadOptions
 from jal_hf.data.stream_loading import load_stream
@@ -114,6 +114,8 @@ def load_noisy_dataset(
     if on_bad_image == "skip":
         train, count = without_unreadable(train, image_column, train_name)
         skipped += count
+    if isinstance(noise, str) and len(train) == 1 + int(integer_column(train, "index").max(initial=-1)):
+        resolved_noise(noise, names).check_rows(len(train))
     train = take_subset(train, max_train_samples, seed, "training")
     given = train
     train, report = put_noise(train, label_column, names, noise, noise_seed, source.manifest, warnings)

@@ -35,8 +35,9 @@ def complete_run(trainer: RobustTrainer, *, evaluate: bool) -> RunRecord:
             trainer.processing_class.save_pretrained(folder)
         record.write(folder)
         forget_replaced(folder)
-        report_plots(trainer, draw(folder))
+        pictures = draw(folder)
         write_card(folder)
+        report_plots(trainer, pictures)
     trainer.accelerator.wait_for_everyone()
     return record
 
@@ -52,7 +53,15 @@ def draw(folder: Path) -> list[Path]:
     """The run's pictures; one that cannot be drawn never costs the card."""
     try:
         return plot_run(folder)
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+        OSError,
+    ) as error:
         logger.warning("The run's plots could not be drawn: %s", error)
         return []
 

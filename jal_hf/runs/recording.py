@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Subset
 
 from jal_hf.ground.files import JsonObject
-from jal_hf.ground.places import is_hub_id, place_name, published_spec
+from jal_hf.ground.places import is_hub_id, place_name, published_spec, without_paths
 from jal_hf.ground.record import RunRecord, Section, evaluation_figures, read_log
 from jal_hf.runs.config import PLACES, RunConfig, published_value
 from jal_hf.training.diagnostics import training_set_figures
@@ -86,7 +86,7 @@ def dataset_section(config: RunConfig, data: Any) -> Section:
         "image_column": data.image_column,
         "label_column": data.label_column,
         "val_fraction": config.data.val_fraction,
-        "warnings": list(data.warnings),
+        "warnings": [without_paths(text, [data.name]) for text in data.warnings],
     }
 
 

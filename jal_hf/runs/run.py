@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,9 +27,13 @@ from jal_hf.runs.prediction import Prediction, predict_images
 from jal_hf.runs.replacement import after_failure
 from jal_hf.runs.trainer import JALTrainer
 from jal_hf.training.failures import explained, interrupted
+from jal_hf.training.hardware import launched_alone
 
 if TYPE_CHECKING:
     from jal_hf.runs.audit.audit import Audit
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,11 @@ def run_training(
         args.hub_model_id = check_hub_access(name, token=args.hub_token)
     overwrite = bool(config.training.get("overwrite"))
     resume = config.training.get("resume_from_checkpoint")
+    if launched_alone():
+        logger.warning(
+            "The launcher was asked for several processes and started one. On a CPU `accelerate launch` needs a config "
+            "file for more: --config_file examples/accelerate/cpu_2_processes.yaml"
+        )
     is_first = int(os.environ.get("RANK", "0")) == 0
     if is_first:
         check_place(folder)

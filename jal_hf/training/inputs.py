@@ -73,8 +73,29 @@ class RawImages:
 
 def class_names_for(model: nn.Module, dataset: Any, label_column: str | None = None) -> list[str] | None:
     """The classes of a raw dataset for a network that knows no names yet, or None."""
+    return None if hasattr(model, "config") else _class_names(dataset, label_column)
+
+
+def check_classes(model: nn.Module | None, dataset: Any, label_column: str | None = None) -> None:
+    """Nothing, where a network has an output for each class of a raw dataset.
+
+    Raises:
+        ValueError: It has fewer.
+    """
+    names, outputs = (
+        _class_names(dataset, label_column),
+        getattr(getattr(model, "config", None), "num_labels", None),
+    )
+    if names is not None and isinstance(outputs, int) and outputs < len(names):
+        raise ValueError(
+            f"The model has {outputs} outputs (num_labels) and the data {len(names)} classes; make the model with "
+            f"num_labels={len(names)}."
+        )
+
+
+def _class_names(dataset: Any, label_column: str | None) -> list[str] | None:
     features = getattr(dataset, "features", None)
-    if hasattr(model, "config") or not isinstance(features, datasets.Features):
+    if not isinstance(features, datasets.Features):
         return None
     named = [label_column] if label_column else LABEL_NAMES
     found = [features[name] for name in named if isinstance(features.get(name), datasets.ClassLabel)]

@@ -93,12 +93,12 @@ def load_run_data(
             "train without --streaming on a part of the data (--max_train_samples) to audit it."
         )
     data = load_data(config, given)
-    model = create_model(str(run), num_labels=int(record.model["num_labels"]))
-    if data.num_classes != int(record.model["num_labels"]):
+    if data.num_classes != record.model["num_labels"]:
         raise ValueError(
             f"The data has {data.num_classes} classes and the run's model {record.model['num_labels']}; "
             "give the --dataset that the run was trained on, or one of the same classes."
         )
+    model = create_model(str(run), num_labels=data.num_classes)
     if split not in data:
         raise ValueError(f"The run's data has no {split!r} split, only: {', '.join(data)}.")
     rows = data[split]

@@ -38,7 +38,7 @@ def run_cells(
         The cells that failed, and why.
     """
     finished = ledger.finished()
-    todo = [cell for cell in cells if cell not in finished]
+    todo = [cell for cell in cells if cell.published() not in finished]
     failures: dict[Cell, str] = {}
     with (
         tqdm(total=len(cells), bar_format=_BAR, desc="grid", disable=None) as bar,
