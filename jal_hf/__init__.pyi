@@ -25,6 +25,7 @@ from .runs import audit_run as audit_run
 from .runs import list_recipes as list_recipes
 from .runs import load_recipe as load_recipe
 from .runs import train as train
+from .runs.finetune.finetune import finetune as finetune
 from .training import ImageClassificationMetric as ImageClassificationMetric
 from .training import JALTrainingArguments as JALTrainingArguments
 from .training import as_compute_loss_func as as_compute_loss_func

@@ -49,6 +49,7 @@ class RunRecord(Mapping[str, Any]):
     protocol: Section = field(default_factory=dict)
     hub: Section = field(default_factory=dict)
     comparison: Section = field(default_factory=dict)
+    finetune: Section = field(default_factory=dict)
     versions: Section = field(default_factory=dict)
     created: str = ""
     schema: int = SCHEMA
@@ -138,7 +139,7 @@ class RunRecord(Mapping[str, Any]):
     @property
     def warnings(self) -> list[str]:
         """Sentences on what looks odd about data or outcome."""
-        return [str(item) for part in (self.dataset, self.train) for item in part.get("warnings") or ()]
+        return [str(item) for part in (self.dataset, self.training, self.train) for item in part.get("warnings") or ()]
 
     @property
     def title(self) -> str:
@@ -201,7 +202,7 @@ _FORMS: tuple[tuple[str, type | tuple[type, ...], str], ...] = (
 )
 """What those parts of a record are that its readers rely on, where they are there."""
 _SECTIONS = frozenset(item.name for item in fields(RunRecord)) - frozenset(_PLAIN)
-_OPTIONAL = frozenset({"config", "hub", "comparison", "method"})
+_OPTIONAL = frozenset({"config", "hub", "comparison", "finetune", "method"})
 
 
 def _is_sane(value: Any) -> bool:

@@ -51,6 +51,7 @@ def card_facts(record: RunRecord) -> JsonObject:
         "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
         "deviations": [plain(item) for item in protocol.get("deviations") or []],
         "comparison": _comparison(record.comparison),
+        "finetune": _finetune(record.finetune),
         # older records lack the fact, and all our networks' names start alike
         "registered": bool(model.get("own_network", architecture.startswith("jal_"))),
         "library": model.get("library", "timm"),
@@ -214,6 +215,34 @@ def _comparison(comparison: Mapping[str, Any]) -> list[dict[str, str]]:
         }
         for row in rows
     ]
+
+
+def _finetune(section: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The candidates of a fine-tuning, what the labels look like, and why one was chosen."""
+    rows = [row for row in section.get("candidates") or [] if isinstance(row, Mapping)]
+    if not rows:
+        return None
+
+    def shown(value: object) -> str:
+        return percent(value) if isinstance(value, int | float) else "-"
+
+    return {
+        "rows": [
+            {
+                "name": plain(row.get("name", "?")),
+                "loss": code(row.get("loss", "?")),
+                "figures": [
+                    shown(row.get(name))
+                    for name in ("validation_accuracy", "implied_accuracy", "test_accuracy")
+                ],
+                "chosen": bool(row.get("chosen")),
+            }
+            for row in rows
+        ],
+        "labels": plain((section.get("judgement") or {}).get("reason", "")),
+        "suspects": _count(section.get("suspects")),
+        "reason": plain(section.get("reason", "")),
+    }
 
 
 def _count(value: object) -> str | None:

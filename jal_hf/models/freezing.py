@@ -10,9 +10,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from jal_hf.models.head import head_modules, head_parameter_names
+from jal_hf.models.parameter_groups import layer_numbers
 
 _Module = TypeVar("_Module", bound=nn.Module)
-FREEZES = ("none", "bn", "backbone")
+FREEZES = ("none", "bn", "lower", "backbone")
+_LOWER = 2 / 3
 _FROZEN = "_frozen_parameters"
 
 
@@ -47,7 +49,8 @@ def freeze(model: _Module, what: str) -> _Module:
 
     Args:
         what: `backbone` trains the classifier alone, the rest in evaluation mode (no dropout, fixed statistics);
-            `bn` is `freeze_batch_norm`; `none` undoes both, and leaves parameters alone that something else froze.
+            `lower` trains it and the last third of the layers, with all batch-norm statistics fixed, for small data;
+            `bn` is `freeze_batch_norm`; `none` undoes all, and leaves parameters alone that something else froze.
 
     Raises:
         ValueError: for another word, or `backbone` where no classifier is found.
@@ -58,8 +61,15 @@ def freeze(model: _Module, what: str) -> _Module:
     for name in model.__dict__.pop(_FROZEN, ()):
         parameters[name].requires_grad_(True)
     _release(model.modules())
-    if what == "bn":
+    if what in ("bn", "lower"):
         freeze_batch_norm(model)
+    if what == "lower":
+        numbers = layer_numbers(model)
+        first = round(_LOWER * max(numbers.values()))
+        frozen = [name for name, value in parameters.items() if numbers[name] < first and value.requires_grad]
+        for name in frozen:
+            parameters[name].requires_grad_(False)
+        model.__dict__[_FROZEN] = frozen
     elif what == "backbone":
         head = head_parameter_names(model)
         frozen = [name for name, value in parameters.items() if name not in head and value.requires_grad]

@@ -35,13 +35,14 @@ _PROTOCOL_FIELDS = frozenset(
     model pretrained image_size image_mean image_std augment num_train_epochs max_steps
     per_device_train_batch_size gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs
     optim optim_args weight_decay l1_weight_decay decay_all_parameters max_grad_norm loss_args preset method
-    max_train_samples val_fraction max_eval_samples
+    max_train_samples val_fraction max_eval_samples freeze head_start layer_decay head_learning_rate loss_scale
     """.split()  # noqa: SIM905 - a list of words reads better than a column of quotes
 )
 # What decides a run's result, and so is all that a run made after a record takes from it.
 _REPEATED_FIELDS = frozenset(
     """
-    loss loss_args preset method method_args l1_weight_decay decay_all_parameters precision bf16 fp16 channels_last
+    loss loss_args preset method method_args layer_decay head_learning_rate loss_scale l1_weight_decay
+    decay_all_parameters precision bf16 fp16 channels_last
     on_nonfinite num_train_epochs max_steps per_device_train_batch_size per_device_eval_batch_size
     gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps warmup_ratio optim
     optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm seed data_seed dataloader_drop_last

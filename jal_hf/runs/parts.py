@@ -12,7 +12,7 @@ from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_rep
 from jal_hf.data import NoisyDatasetDict, find_duplicates, load_noisy_dataset
 from jal_hf.data.subsets import cut_validation
 from jal_hf.losses import create_loss
-from jal_hf.models import as_run_model, create_model, default_in_chans
+from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, start_head, weights_source
 from jal_hf.runs.config import RunConfig
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.inputs import RawImages
@@ -112,7 +112,7 @@ def with_validation(data: NoisyDatasetDict, seed: int, fraction: float = HELD_BA
 def build_model(config: RunConfig, data: Any) -> Any:
     """The network of a run, for the classes and images of its data."""
     asked = config.data
-    return create_model(
+    model = create_model(
         config.model.model,
         num_labels=data.num_classes,
         class_names=data.class_names,
@@ -123,6 +123,10 @@ def build_model(config: RunConfig, data: Any) -> Any:
         pretrained=config.model.pretrained,
         weights=config.model.weights,
     )
+    source = weights_source(model)
+    if config.model.head_start != "own" and source is not None and source.fresh_head:
+        start_head(model, config.model.head_start)
+    return freeze(model, config.model.freeze)
 
 
 def given_model(config: RunConfig, data: Any, model: nn.Module) -> nn.Module:

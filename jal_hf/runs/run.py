@@ -16,6 +16,7 @@ from transformers import set_seed
 
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub import check_hub_access, push_run, repository_name
+from jal_hf.models import create_model
 from jal_hf.noise import parse_noise_spec
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.folder import check_place, clear_the_way, find_start
@@ -42,18 +43,23 @@ class RunResult:
     Attributes:
         folder: Weights, record, log, plots and card.
         record: The facts, as in `run.json`.
-        trainer: The trainer that made it.
+        trainer: The trainer that made it; None where several did, as in fine-tuning.
         address: Where it was pushed to, if it was.
     """
 
     folder: Path
     record: RunRecord
-    trainer: JALTrainer
+    trainer: JALTrainer | None = None
     address: str | None = None
 
     @property
     def model(self) -> nn.Module:
         """The trained network, in evaluation mode."""
+        if self.trainer is None:
+            loaded: nn.Module = create_model(
+                str(self.folder), num_labels=int(self.record.model["num_labels"])
+            )
+            return loaded.eval()
         network: nn.Module = self.trainer.accelerator.unwrap_model(self.trainer.model)
         return network.eval()
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 from jal_hf.data import DataArguments
 from jal_hf.ground.secrets import SECRET_FIELDS
 from jal_hf.ground.sentences import did_you_mean, shortened
+from jal_hf.models.freezing import FREEZES
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 
 Values = Mapping[str, Any]
@@ -40,6 +41,22 @@ class ModelArguments:
         default=None,
         metadata={
             "help": "Start a timm model from a .safetensors, .pth, .pt or .bin file; what fitted is reported."
+        },
+    )
+    freeze: str = field(
+        default="none",
+        metadata={
+            "help": "What training leaves as it is: none; bn, the statistics of batch norm, for small data; lower, the "
+            "first two thirds of the layers too; backbone, all but the classifier.",
+            "choices": list(FREEZES),
+        },
+    )
+    head_start: str = field(
+        default="own",
+        metadata={
+            "help": "First weights of a fresh classifier: own, as its library starts it; zero; auto, zero where they "
+            "are so large that most samples look decided (EfficientNet, MobileNet).",
+            "choices": ["own", "zero", "auto"],
         },
     )
 

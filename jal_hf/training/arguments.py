@@ -76,6 +76,24 @@ class JALTrainingArguments(TrainingArguments):
             "help": "Apply weight_decay to biases and norms too, as the papers do (the parent skips them)."
         },
     )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={
+            "help": "Each layer learns at this times the rate of the layer above it; 0.65 to 0.8 is usual for "
+            "pretrained networks. Then norms and biases do not decay."
+        },
+    )
+    head_learning_rate: float | None = field(
+        default=None, metadata={"help": "Rate of the classifier. Default: learning_rate."}
+    )
+    loss_scale: str = field(
+        default="none",
+        metadata={
+            "help": "gradient: divide the loss by its gradient's size at a uniform prediction, as times that of cross "
+            "entropy (`jal-hf losses NAME`), for SGD with many classes; adaptive optimizers need it not.",
+            "choices": ["none", "gradient"],
+        },
+    )
     lr_scheduler_type: str = field(
         default="linear",
         metadata={
@@ -163,6 +181,10 @@ class JALTrainingArguments(TrainingArguments):
         self.weight_decay, self.l1_weight_decay = self.weight_decay or 0.0, self.l1_weight_decay or 0.0
         if self.l1_weight_decay < 0:
             raise ValueError(f"l1_weight_decay must be at least 0, got {self.l1_weight_decay}.")
+        if self.loss_scale not in ("none", "gradient"):
+            raise ValueError(f"loss_scale must be 'none' or 'gradient', got {self.loss_scale!r}.")
+        if not 0.0 < self.layer_decay <= 1.0:
+            raise ValueError(f"layer_decay must lie in (0, 1], got {self.layer_decay}.")
         if self.precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}.")
         if self.on_nonfinite not in ("stop", "skip"):

@@ -102,6 +102,8 @@ def training_section(trainer: Any) -> Section:
         "weight_decay": args.weight_decay,
         "max_grad_norm": args.max_grad_norm,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
+        "warnings": list(trainer.head_watch.warnings),
+        "loss_scale": trainer.loss_scale,
         "skipped_steps": trainer.guard.skipped,
         # seconds and images_per_second are those of the part after it
         "resumed_from_step": trainer.checkpoints.resumed_from_step,

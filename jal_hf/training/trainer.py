@@ -14,7 +14,7 @@ from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from jal_hf.hub.callback import HubCallback
 from jal_hf.losses import RobustLoss
-from jal_hf.models import as_run_model, savable_weights
+from jal_hf.models import as_run_model, parameter_groups, savable_weights
 from jal_hf.models.channels import channels_last, with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
@@ -32,6 +32,7 @@ from jal_hf.training.data_wait import fetch_on
 from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
 from jal_hf.training.failures import explained, resuming
+from jal_hf.training.head_watch import HeadWatch
 from jal_hf.training.host_memory import keep_freed_memory
 from jal_hf.training.inputs import (
     RawImages,
@@ -126,6 +127,13 @@ class RobustTrainer(OneCommitPush, Trainer):
         args = args.copied()
         args.weight_decay, args.l1_weight_decay = choice.weight_decay, choice.l1_weight_decay
         self.criterion = choice.criterion
+        self.loss_scale = 1.0
+        if args.loss_scale == "gradient":
+            if classes is None:
+                raise ValueError(
+                    "loss_scale 'gradient' needs the number of classes, and the model tells none; leave it out."
+                )
+            self.loss_scale = self.criterion.gradient_scale(int(classes))
         self.method = (
             method
             if isinstance(method, Method)
@@ -159,7 +167,8 @@ class RobustTrainer(OneCommitPush, Trainer):
         # Their order matters: a wish to stop asks for a checkpoint, whose weights are checked before it is written,
         # and which holds the method's state before it is marked as whole.
         own: list[TrainerCallback] = [self.throughput, LogFileCallback(), EpochCallback(), self.stop_signals]
-        own += [self._method_state, self.checkpoints, self.guard]
+        self.head_watch = HeadWatch()
+        own += [self._method_state, self.checkpoints, self.guard, self.head_watch]
         if args.push_to_hub:
             own.append(HubCallback(lambda: progress_record(self)))
         if data_collator is None and kwargs.get("processing_class") is None:
@@ -327,7 +336,9 @@ class RobustTrainer(OneCommitPush, Trainer):
             total = total + term
         self.last_step = (view.logits.detach(), view.targets)
         share = normaliser if num_items_in_batch is None else num_items_in_batch
-        loss: Tensor = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
+        loss: Tensor = (
+            total / at_least_one(share) * self._gradient_averaging(num_items_in_batch) / self.loss_scale
+        )
         if self.args.l1_weight_decay and self.accelerator.sync_gradients:
             # Elsewhere than under DeepSpeed it is the value alone; training_step adds the gradient.
             penalty = differentiable_l1_penalty if self.is_deepspeed_enabled else l1_penalty
@@ -449,6 +460,18 @@ class RobustTrainer(OneCommitPush, Trainer):
 
     def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
         """As the parent's; torch's own optimizers step all tensors at once, SGD in one operator."""
+        if getattr(self, "optimizer", None) is None and (
+            self.args.layer_decay < 1.0 or self.args.head_learning_rate is not None
+        ):
+            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            groups = parameter_groups(
+                self.model,
+                learning_rate=self.args.learning_rate,
+                weight_decay=float(self.args.weight_decay or 0.0),
+                layer_decay=self.args.layer_decay,
+                head_learning_rate=self.args.head_learning_rate,
+            )
+            self.optimizer = kind(groups, **settings)
         optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
         for group in optimizer.param_groups if not self.is_fsdp_enabled else []:
             # The same arithmetic in fewer operators; what was chosen stays.

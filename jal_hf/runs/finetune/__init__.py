@@ -1,0 +1,1 @@
+"""From anyone's data to a robust model: checks, suspects, robust fine-tuning beside cross entropy and a probe."""

@@ -1,0 +1,293 @@
+"""`finetune`: from own data of unknown noise to suspects, an estimate, and the best of three models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from jal_hf.analysis.judgement import Judgement, find_suspects, implied_accuracy, judge_labels
+from jal_hf.data import NoisyDatasetDict, find_duplicates
+from jal_hf.data.column_values import integer_column
+from jal_hf.ground.files import read_object, whole_file, write_json
+from jal_hf.ground.places import place_name
+from jal_hf.ground.record import RECORD, RunRecord
+from jal_hf.hub.model_card import write_card
+from jal_hf.runs.audit.run_data import PROBE_FILE
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candidate, candidate, choose
+from jal_hf.runs.finetune.features import cached_features
+from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold
+from jal_hf.runs.finetune.settings import finetune_config, fitted_to_data
+from jal_hf.runs.folder import check_place
+from jal_hf.runs.lock import held
+from jal_hf.runs.marker import mark_folder, marked_paths
+from jal_hf.runs.parts import build_model, image_dataset, load_data
+from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS
+from jal_hf.runs.run import RunResult
+
+logger = logging.getLogger(__name__)
+
+STAGES = "finetune"
+KEY = "key.json"
+
+
+def finetune(
+    data: Any,
+    *,
+    model: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = logger.info,
+    **changes: Any,
+) -> RunResult:
+    """Fine-tune a pretrained network on images of unknown label noise; nothing is added to the labels.
+
+    In stages, each taken up where a former call with the same settings was cut off: load and check; hold noisy
+    validation rows back, equal images together; features of the frozen backbone; an out-of-fold linear probe with a
+    bounded loss, which says who is suspect and how noisy the labels are; fine-tuning with a robust loss, each row
+    weighted by the probe's p of its given label, and beside it cross entropy, and the probe alone. The best by noisy
+    validation becomes the folder's model; a test split is looked at only at the end, and chooses nothing.
+
+    Args:
+        data: Folder of class folders, table of paths and labels, `save_to_disk` folder, Hub id, or dataset object.
+        model: timm name, `hf-hub:OWNER/REPO`, or a folder; the published weights of a timm name are loaded unless
+            `weights` are given.
+        weights: A .safetensors or .pth file.
+        output_dir: Default `runs/finetune-NAME`.
+        overwrite: Begin anew in a folder that holds another fine-tuning.
+        say: Told of each stage, in a line.
+        changes: By flag name of `jal-hf train`; what is set here is never overruled by the size of the data.
+
+    Raises:
+        ValueError: Data or settings that cannot be trained on.
+        FileExistsError: The folder holds a run with other settings.
+
+    Example:
+        result = jal_hf.finetune("my_folder", model="resnet50.a1_in1k", output_dir="runs/mine")
+        result.audit().export("my_folder_cleaned", "drop")
+    """
+    is_name = isinstance(data, str | os.PathLike)
+    place = str(data) if is_name else None
+    named = place_name(place).replace("/", "-") if place else "data"
+    folder = Path(output_dir or f"runs/finetune-{named}")
+    config = finetune_config(place or data, model, None if weights is None else str(weights), **changes)
+    config = config.replace(output_dir=str(folder))
+    check_place(folder)
+    loaded = load_data(config, None if is_name else data)
+    config = fitted_to_data(config, loaded)
+    say(_loaded(loaded))
+    with held(folder):
+        stages = folder / STAGES
+        key = _key(config, loaded)
+        _take_up(folder, key, overwrite)
+        mark_folder(folder)
+        probe, judgement, own, suspects = _probe_stage(config, loaded, stages, key)
+        say(judgement.reason)
+        found = {
+            name: candidate(
+                name,
+                _config_of(name, config, stages),
+                _weighted(loaded, own) if name == ROBUST else loaded,
+                probe if name == PROBE else None,
+            )
+            for name in (PROBE, PLAIN, ROBUST)
+        }
+        best, reason = choose(found)
+        section = _section(loaded, judgement, suspects, found, best, reason)
+        record = _export(folder, best, config, section)
+    for line in lines_of(section):
+        say(line)
+    return RunResult(folder, record)
+
+
+def _loaded(data: NoisyDatasetDict) -> str:
+    facts, counts = data.facts, _class_counts(data)
+    parts = [
+        f"{len(data['train']):,} training rows of {data.num_classes} classes ({min(counts):,} to {max(counts):,} each)",
+        f"{len(data['validation']):,} held back" if "validation" in data else "none held back",
+        f"{facts.skipped_images:,} unreadable",
+        f"{facts.unlabelled_rows:,} without label",
+        f"{facts.shared_rows:,} test rows that are training images too",
+        f"{facts.contradicting_rows:,} equal images under several labels",
+    ]
+    return "; ".join(part for number, part in enumerate(parts) if number < 2 or not part.startswith("0 "))
+
+
+def _class_counts(data: NoisyDatasetDict) -> list[int]:
+    labels = integer_column(data["train"], data.label_column)
+    return [int(count) for count in np.bincount(labels, minlength=data.num_classes)]
+
+
+def _key(config: RunConfig, data: NoisyDatasetDict) -> str:
+    """Digest of all that decides the stages before training; files of weights by size and time of change."""
+    weights = config.model.weights
+    status = os.stat(weights) if weights and Path(weights).is_file() else None
+    content = [
+        data.fingerprint,
+        data.noise_report.labels_sha256,
+        len(data["train"]),
+        vars(config.model),
+        config.data.image_size,
+        [config.data.image_mean, config.data.image_std, config.seed, config.data.val_fraction],
+        None if status is None else [status.st_size, status.st_mtime_ns],
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _take_up(folder: Path, key: str, overwrite: bool) -> None:
+    notes = folder / STAGES / KEY
+    known = read_object(notes).get("key") if notes.is_file() else None
+    is_other = (folder / STAGES).exists() or (folder / RECORD).exists()
+    if known != key and is_other and not overwrite:
+        raise FileExistsError(
+            f"{folder} holds a run on other data, or with other settings. Choose another --output_dir, or pass "
+            "--overwrite to replace it."
+        )
+    if overwrite or known != key:
+        shutil.rmtree(folder / STAGES, ignore_errors=True)
+    write_json(notes, {"key": key})
+
+
+def _probe_stage(
+    config: RunConfig, data: NoisyDatasetDict, stages: Path, key: str
+) -> tuple[Probe, Judgement, np.ndarray[Any, Any], int | None]:
+    """Probe of all training rows, judgement, p of each given label, and how many labels are suspect."""
+    splits = [data[name] for name in ("train", "validation") if name in data]
+    network = build_model(config, data)
+    both = datasets.concatenate_datasets(splits)
+    images = image_dataset(config, _with(data, "train", both), "train", network)
+    quiet = bool(config.training.get("disable_tqdm"))
+    features = cached_features(network, images, stages, key, quiet=quiet)
+    labels = integer_column(both, data.label_column)
+    rows, rest = np.arange(len(splits[0])), np.arange(len(splits[0]), len(both))
+    groups = find_duplicates({"train": both}, data.image_column, data.label_column).groups["train"]
+    probe = fit_probe(features, labels, rows, data.num_classes, config.seed)
+    stored = stages / Path(PROBE_FILE).name
+    if stored.is_file():
+        with np.load(stored) as known:
+            probabilities = known["probabilities"]
+    else:
+        judged = out_of_fold(
+            features, labels, rows, data.num_classes, groups=groups, seed=config.seed, quiet=quiet
+        )
+        probabilities = np.concatenate([judged, probe.probabilities(features, rest)])
+        with whole_file(stored) as temporary, temporary.open("wb") as file:
+            np.savez(file, index=integer_column(both, "index"), labels=labels, probabilities=probabilities)
+    judgement = judge_labels(probabilities[rows].astype(np.float64), labels[rows], is_out_of_sample=True)
+    suspects = None
+    if judgement.noise_rate is not None:
+        suspects = int(find_suspects(probabilities[rows].astype(np.float64), labels[rows], judgement).sum())
+    return probe, judgement, probabilities[rows, labels[rows]], suspects
+
+
+def _with(data: NoisyDatasetDict, split: str, rows: datasets.Dataset) -> NoisyDatasetDict:
+    return NoisyDatasetDict({**data, split: rows}, data.facts)
+
+
+def _weighted(data: NoisyDatasetDict, own: np.ndarray[Any, Any]) -> NoisyDatasetDict:
+    """Training rows weighted by p of their given label: softer than leaving suspects out, which costs rare classes."""
+    train = data["train"]
+    if "sample_weight" in train.column_names:
+        own = own * np.asarray(train["sample_weight"][:], dtype=np.float32)
+        train = train.remove_columns("sample_weight")
+    return _with(data, "train", train.add_column("sample_weight", np.asarray(own, dtype=np.float32)))
+
+
+def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
+    place = {"output_dir": str(stages / FOLDERS[name])}
+    if name == PLAIN:
+        return config.replace(loss="ce", loss_scale="none", **place)
+    return config.replace(freeze="backbone", **place) if name == PROBE else config.replace(**place)
+
+
+def _section(
+    data: NoisyDatasetDict,
+    judgement: Judgement,
+    suspects: int | None,
+    found: Mapping[str, Candidate],
+    best: Candidate,
+    reason: str,
+) -> dict[str, Any]:
+    """What the record keeps of the fine-tuning, accuracies and rates as fractions."""
+    rate = judgement.noise_rate
+
+    def row(one: Candidate) -> dict[str, Any]:
+        noisy = one.accuracy if one.agrees.size else None
+        return {
+            "name": one.name,
+            "loss": one.record.loss.get("name"),
+            "validation_accuracy": noisy,
+            "implied_accuracy": None
+            if noisy is None or rate is None
+            else implied_accuracy(noisy, rate, data.num_classes),
+            "test_accuracy": one.record.last.get("accuracy"),
+            "chosen": one is best,
+        }
+
+    counts = _class_counts(data)
+    return {
+        "rows": len(data["train"]),
+        "validation_rows": len(data["validation"]) if "validation" in data else 0,
+        "class_counts": {"smallest": min(counts), "largest": max(counts)},
+        "unreadable_images": data.facts.skipped_images,
+        "shared_rows": data.facts.shared_rows,
+        "contradicting_rows": data.facts.contradicting_rows,
+        "judgement": judgement.to_dict(),
+        "suspects": suspects,
+        "candidates": [row(one) for one in found.values()],
+        "reason": reason,
+    }
+
+
+def lines_of(section: Mapping[str, Any]) -> list[str]:
+    """The comparison for a reader, a line a candidate."""
+
+    def shown(value: float | None) -> str:
+        return "      -" if value is None else f"{100 * value:5.1f} %"
+
+    lines = [f"{'':<26} noisy validation   implied clean      test"]
+    for row in section["candidates"]:
+        mark = "*" if row["chosen"] else " "
+        figures = [shown(row[name]) for name in ("validation_accuracy", "implied_accuracy", "test_accuracy")]
+        lines.append(f"{mark} {row['name']:<24} {figures[0]:>16} {figures[1]:>15} {figures[2]:>9}")
+    chosen = next(row["name"] for row in section["candidates"] if row["chosen"])
+    return [*lines, f"chosen: {chosen} ({section['reason']})"]
+
+
+def _export(folder: Path, best: Candidate, config: RunConfig, section: Mapping[str, Any]) -> RunRecord:
+    """Make the best candidate's files the folder's own, its record with the comparison last."""
+    for name in (*OWN_FILES, *OWN_FOLDERS):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        elif name != RECORD:
+            (folder / name).unlink(missing_ok=True)
+    for name in (*OWN_FILES, "plots"):
+        source = best.folder / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name)
+        elif source.is_file() and name not in (RECORD, "README.md"):
+            shutil.copy2(source, folder / name)
+    mark_folder(folder, marked_paths(best.folder))
+    record = best.record.replace(recipe="finetune", command=_command(config), finetune=section)
+    record.write(folder)
+    write_card(folder)
+    return record
+
+
+def _command(config: RunConfig) -> str:
+    shown = config.published()
+    asked = {name: value for name, value in shown.asked.items() if name not in ("output_dir", "dataset")}
+    words = replace(shown, asked=asked).to_argv()[1:]
+    return shlex.join(["jal-hf", "finetune", shown.data.dataset, *words])
