@@ -71,6 +71,9 @@ def test_study_of_methods_chooses_a_setting_and_goes_on_where_it_stopped(tmp_pat
     choice = json.loads((tmp_path / "study" / "choice.json").read_text())
     assert choice["setting"] == max(scores, key=lambda name: scores[name])
     assert example("study_methods").main(words) == scores
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_gpu_benchmark_measures_each_part_on_a_cpu_too() -> None:
     script = EXAMPLES / "benchmarks" / "gpu.sh"

@@ -139,7 +139,11 @@ class RunRecord(Mapping[str, Any]):
     @property
     def warnings(self) -> list[str]:
         """Sentences on what looks odd about data or outcome."""
-        return [str(item) for part in (self.dataset, self.training, self.train) for item in part.get("warnings") or ()]
+        return [
+            str(item)
+            for part in (self.dataset, self.training, self.train)
+            for item in part.get("warnings") or ()
+        ]
 
     @property
     def title(self) -> str:
