@@ -10,6 +10,7 @@ from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_rep
 
 from jal_hf.data import NoisyDatasetDict, find_duplicates, load_noisy_dataset
 from jal_hf.data.subsets import cut_validation
+from jal_hf.ground.sentences import shortened
 from jal_hf.losses import create_loss
 from jal_hf.models import create_model, default_in_chans
 from jal_hf.runs.config import RunConfig
@@ -39,6 +40,10 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
             "neftune_noise_alpha is for models of text: a network of images has no token embeddings."
         )
     wanted = {str(name) for name in args.report_to or ()}
+    unknown = sorted(wanted - set(INTEGRATION_TO_CALLBACK))
+    if unknown:
+        known = ", ".join(INTEGRATION_TO_CALLBACK)
+        raise ValueError(f"report_to must be none, all or one of {known}, got {shortened(unknown[0])!r}.")
     missing = sorted(wanted & set(INTEGRATION_TO_CALLBACK) - set(get_available_reporting_integrations()))
     if missing:
         raise ImportError(
