@@ -60,3 +60,13 @@ def test_throughput_benchmark_times_the_loops_in_turns(tmp_path: Path) -> None:
     rates = json.loads(figures.read_text())["images_per_second"]
     assert len(rates) == 3
     assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in rates.values())
+
+
+@pytest.mark.slow
+def test_study_of_methods_chooses_a_setting_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    words = ["--recipe", "digits", "--settings", "plain,ema", "--noises", "symmetric:0.4", "--seeds", "0"]
+    words += ["--num_train_epochs", "2", "--max_train_samples", "300", "--out", str(tmp_path / "study")]
+    scores = example("study_methods").main(words)
+    choice = json.loads((tmp_path / "study" / "choice.json").read_text())
+    assert choice["setting"] == max(scores, key=lambda name: scores[name])
+    assert example("study_methods").main(words) == scores

@@ -60,7 +60,7 @@ def plot_runs(folders: Sequence[str | Path], path: str | Path) -> list[Path]:
     records = [RunRecord.read(folder) for folder in folders]
     settings = [record.title.split(" on ", 1)[1] for record in records]
     same = len(set(settings)) == 1
-    names = [str(record.loss["name"]) if same else record.title for record in records]
+    names = [record.trained_with if same else record.title for record in records]
     logs: dict[str, list[LogLine]] = {}
     for folder, record, name in zip(folders, records, names, strict=True):
         label = name if names.count(name) == 1 else f"{name}, seed {record.seed}"

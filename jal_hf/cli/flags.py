@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from transformers import HfArgumentParser
 
+from jal_hf.cli.train_help import short_train_help
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.runs.config import RunConfig
@@ -68,8 +69,11 @@ def explicit_flags(words: Sequence[str]) -> JsonObject:
         ValueError: A flag that doesn't exist, with the nearest one, or a value of the wrong type.
     """
     quiet = train_parser()
-    if any(word in ("-h", "--help") for word in words):
+    if "--help-all" in words:
         quiet.parse_args(["--help"])
+    if any(word in ("-h", "--help") for word in words):
+        print(short_train_help())
+        raise SystemExit(0)
     for action in quiet._actions:
         action.default = argparse.SUPPRESS
     namespace, unknown = quiet.parse_known_args(list(words))

@@ -14,17 +14,31 @@ from jal_hf.training.failures import RunError
 
 COMMANDS = {
     "train": "train one robust classifier",
-    "compare": "train a grid of losses, noises and seeds, and tabulate it as the papers do",
+    "compare": "train a grid of losses, noises and seeds; a table as in the papers",
     "losses": "list the losses, or explain one",
+    "methods": "list the training methods, or explain one",
     "noise": "write or push a noisy copy of a dataset",
-    "check": "is a loss asymmetric under a noise, by how much, and the smallest safe a",
-    "audit": "rank the training examples whose labels look wrong",
+    "check": "is a loss asymmetric under a noise, and the smallest safe a",
+    "finetune": "own data with wrong labels: checks, suspects, a robust model",
+    "audit": "rank the labels that look wrong, and write the corrected dataset",
+    "predict": "classify images with a run's model",
+    "export": "write a run's model as ONNX or TorchScript",
     "advise": "which loss suits a dataset and its noise, and why",
     "tune": "search loss parameters and learning rate on a noisy validation split",
     "plot": "draw a run's plots again",
     "card": "render a run's model card again",
     "push": "push a run's checkpoint and card to the Hub",
+    "doctor": "what this machine has, and what follows from it",
 }
+
+# What people come for.
+_WAYS = """\
+  jal-hf train                           try it: 40 % wrong labels, seconds
+  jal-hf train --dataset MY_FOLDER       a robust model of your own images
+  jal-hf audit RUN                       which of your labels look wrong
+  jal-hf compare cifar10 --losses ce,jal-ce --noises symmetric:0.4
+                                         losses side by side, as in the papers
+  jal-hf push RUN ME/REPO                share it, card included"""
 
 EXIT_BAD_INPUT = 2
 EXIT_NOT_REACHED = 1
@@ -40,8 +54,9 @@ def usage() -> str:
     return (
         "usage: jal-hf COMMAND [ARGUMENTS]\n\n"
         "Train classifiers that survive wrong labels.\n\n"
+        f"{_WAYS}\n\n"
         f"commands:\n{rows}\n\n"
-        "`jal-hf COMMAND --help` explains a command. Start with `jal-hf train`."
+        "`jal-hf COMMAND --help` explains a command."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -141,9 +142,14 @@ class RunRecord(Mapping[str, Any]):
 
     @property
     def title(self) -> str:
-        """`loss on dataset, noise`, as far as the record says so; of a path its last part."""
+        """`loss method on dataset, noise`, as far as the record says so; of a path its last part."""
         dataset = PurePosixPath(str(self.dataset.get("name", "?"))).name
-        return f"{self.loss.get('name', '?')} on {dataset}, noise {self.noise.get('spec', 'unknown')}"
+        return f"{self.trained_with} on {dataset}, noise {self.noise.get('spec', 'unknown')}"
+
+    @property
+    def trained_with(self) -> str:
+        """The loss, and the training method where it is not the loss alone."""
+        return row_name(str(self.loss.get("name", "?")), self.method.get("name"))
 
     def _figures(self, name: str) -> Section:
         found = self.metrics.get(name)
@@ -211,7 +217,8 @@ def installed_versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    ours = sys.modules.get("jal_hf")  # a checkout on the path may lie beside an older installation
+    return {**found, "jal_hf": str(getattr(ours, "__version__", found.get("jal_hf", "unknown")))}
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[LogLine]:
@@ -255,3 +262,8 @@ def evaluation_figures(log: Iterable[Mapping[str, Any]]) -> dict[str, Section | 
         last["validation_accuracy"] = validated[-1]["validation_accuracy"]
         last.setdefault("epoch", validated[-1].get("epoch"))
     return {"last": last, "best": best}
+
+
+def row_name(loss: str, method: str | None) -> str:
+    """A row of a table: the loss, and the training method where it is not the loss alone."""
+    return loss if method in (None, "plain") else f"{loss} {method}"

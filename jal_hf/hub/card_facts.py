@@ -33,14 +33,15 @@ def card_facts(record: RunRecord) -> JsonObject:
         *dataset_citations(str(dataset.get("name", "")), noise.get("kind")),
     ]
     return {
-        "title": f"{plain(network)} trained with {plain(loss_facts['name'])} on {plain(label)}",
-        "title_text": f"{network} trained with {loss_facts['name']} on {label}",
+        "title": f"{plain(network)} trained with {plain(record.trained_with)} on {plain(label)}",
+        "title_text": f"{network} trained with {clean(record.trained_with)} on {label}",
         "network": code(network),
         "dataset": plain(label),
         "classes": model.get("num_labels") or dataset.get("num_classes"),
         "class_names": class_names[:_MOST_CLASSES],
         "more_classes": max(0, len(class_names) - _MOST_CLASSES),
         "loss": loss_facts,
+        "method": _method(record.method) if record.method else None,
         "noise": _noise(noise) if noise else None,
         "results": _results(record),
         "pictures": _pictures(record),
@@ -87,6 +88,22 @@ def _loss(loss: Mapping[str, Any]) -> JsonObject:
         "citation": info.citation if info else None,
         "parameters": ", ".join(code(f"{key}={value}") for key, value in parameters.items()),
         "preset": code(loss["preset"]) if loss.get("preset") else None,
+    }
+
+
+def _method(method: Mapping[str, Any]) -> dict[str, Any]:
+    """Name, formulas and parameters of the training method; of several, by method."""
+    formulas = dict(method.get("formulas") or {})
+    params = dict(method.get("params") or {})
+    by_method = params if len(formulas) > 1 else {clean(method.get("name", "unknown")): params}
+    return {
+        "code": code(method.get("name", "unknown")),
+        "formulas": [f"{clean(name)}: {clean(formula)}" for name, formula in formulas.items()],
+        "parameters": "; ".join(
+            f"{code(name)} {', '.join(code(f'{key}={_value(value)}') for key, value in own.items())}"
+            for name, own in by_method.items()
+            if isinstance(own, Mapping) and own
+        ),
     }
 
 

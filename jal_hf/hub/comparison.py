@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jal_hf.ground.files import JsonObject
-from jal_hf.ground.record import RECORD, RunRecord
+from jal_hf.ground.record import RECORD, RunRecord, row_name
 from jal_hf.hub.model_card import write_card
 
 
@@ -42,8 +42,8 @@ def comparison_rows(cells: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     deviation.
     """
     rows = []
-    for loss in dict.fromkeys(line["loss"] for line in cells):
-        values = [float(line["accuracy"]) for line in cells if line["loss"] == loss]
+    for loss in dict.fromkeys(_row(line) for line in cells):
+        values = [float(line["accuracy"]) for line in cells if _row(line) == loss]
         rows.append(
             {
                 "loss": loss,
@@ -53,3 +53,7 @@ def comparison_rows(cells: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
             }
         )
     return sorted(rows, key=lambda row: -row["mean"])
+
+
+def _row(line: Mapping[str, Any]) -> str:
+    return row_name(str(line["loss"]), line.get("method"))

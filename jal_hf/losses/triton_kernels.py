@@ -145,8 +145,12 @@ def _short_rows(
     loss, of_first, total, at_label = row_term(
         V, S, label_p, label_log_p, is_top, scale * w1, x1, y1, z1, FIRST, ROOT, CLASSES
     )
+    # A square joins what the softmax takes away, p (square p - total), as the two nearly cancel where p is near 1.
+    square = label_p * 0.0
     slope = p * 0.0
-    if SUM_FIRST:
+    if FIRST == "square":
+        square += of_first
+    elif SUM_FIRST:
         slope += class_slope(p, log_p, x1, y1, FIRST, ROOT) * of_first[:, None]
     if SECOND != "none":
         V = label_p * 0.0
@@ -160,9 +164,11 @@ def _short_rows(
         loss += more
         total += rest
         at_label += at_too
-        if SUM_SECOND:
+        if SECOND == "square":
+            square += of_second
+        elif SUM_SECOND:
             slope += class_slope(p, log_p, x2, y2, SECOND, ROOT) * of_second[:, None]
-    slope += tl.where(is_label, at_label[:, None], 0.0) - p * total[:, None]
+    slope += p * (square[:, None] * p - total[:, None]) + tl.where(is_label, at_label[:, None], 0.0)
     # Not by a factor of 0: an ignored row may hold infinities.
     kept = label != ignore_index
     slope = tl.where(kept[:, None], slope, 0.0).to(gradient.dtype.element_ty)
@@ -184,15 +190,13 @@ def _long_rows(
     logits += tl.multiple_of(row * stride, ALIGNED)
     gradient += row * CLASSES
     column = tl.arange(0, BLOCK)
-    # The first block sets the maximum; each later one moves the sums so far to the maximum it finds.
-    z = tl.load(logits + column, mask=column < CLASSES, other=-float("inf")).to(tl.float32)
-    maximum = tl.max(z, axis=0)
-    top = tl.min(tl.where(z == maximum, column, CLASSES), axis=0)
-    e = tl.exp(z - maximum)
-    normaliser = tl.sum(e, axis=0)
-    squares = tl.sum(e * e, axis=0)
-    sum_z = tl.sum(tl.where(column < CLASSES, z - maximum, 0.0), axis=0)
-    for start in range(BLOCK, CLASSES, BLOCK):
+    # Each block moves the sums so far to the maximum it finds; the first moves sums of nothing from far below.
+    maximum = tl.full([], -3.0e38, tl.float32)
+    normaliser = tl.full([], 0.0, tl.float32)
+    squares = tl.full([], 0.0, tl.float32)
+    sum_z = tl.full([], 0.0, tl.float32)
+    top = tl.full([], 0, tl.int32)
+    for start in range(0, CLASSES, BLOCK):
         inside = start + column < CLASSES
         z = tl.load(logits + start + column, mask=inside, other=-float("inf")).to(tl.float32)
         block_maximum = tl.max(z, axis=0)
@@ -209,16 +213,9 @@ def _long_rows(
     inverse = 1.0 / normaliser
     log_normaliser = tl.log(normaliser)
     squares *= inverse * inverse
-    V1 = squares
-    S1 = squares
-    V2 = squares
-    S2 = squares
-    if FIRST == "nce":
-        V1 = sum_z - log_normaliser * CLASSES
-        S1 = squares * 0.0 + CLASSES
-    if SECOND == "nce":
-        V2 = sum_z - log_normaliser * CLASSES
-        S2 = squares * 0.0 + CLASSES
+    sum_log_p = sum_z - log_normaliser * CLASSES
+    V1, S1 = (sum_log_p, squares * 0.0 + CLASSES) if FIRST == "nce" else (squares, squares)
+    V2, S2 = (sum_log_p, squares * 0.0 + CLASSES) if SECOND == "nce" else (squares, squares)
     if SWEEP:
         # Their sums need the normaliser, and so a second sweep.
         v1 = tl.zeros([BLOCK], tl.float32)
@@ -255,16 +252,21 @@ def _long_rows(
         loss += more
         total += rest
         at_label += at_too
+    square = label_p * 0.0
+    if FIRST == "square":
+        square += of_first
+    if SECOND == "square":
+        square += of_second
     kept = label != ignore_index
     for start in range(0, CLASSES, BLOCK):
         inside = start + column < CLASSES
         z = tl.load(logits + start + column, mask=inside, other=-float("inf")).to(tl.float32) - maximum
         p = tl.exp(z) * inverse
         log_p = z - log_normaliser
-        slope = tl.where(start + column == label, at_label, 0.0) - p * total
-        if SUM_FIRST:
+        slope = p * (square * p - total) + tl.where(start + column == label, at_label, 0.0)
+        if SUM_FIRST and FIRST != "square":
             slope += class_slope(p, log_p, x1, y1, FIRST, ROOT) * of_first
-        if SUM_SECOND:
+        if SUM_SECOND and SECOND != "square":
             slope += class_slope(p, log_p, x2, y2, SECOND, ROOT) * of_second
         slope = tl.where(kept, slope, 0.0).to(gradient.dtype.element_ty)
         tl.store(gradient + start + column, slope, mask=inside)

@@ -25,6 +25,7 @@ from jal_hf.runs.values import (
     known_fields,
 )
 from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.methods import Method
 
 DEFAULT_RECIPE, OWN_DATA_RECIPE = "digits", "imagefolder"
 
@@ -106,8 +107,9 @@ class RunConfig:
         if fast:
             quick = {key: value for key, value in content.fast.items() if key != "why"}
             values |= checked_values(quick, f"Recipe {content.name!r}, fast")
-        if "loss" in changes and changes["loss"] != values.get("loss"):
-            values.pop("loss_args", None)
+        for name in ("loss", "method"):
+            if name in changes and changes[name] != values.get(name):
+                values.pop(f"{name}_args", None)
         config = _resolved(str(recipe), {**values, **changes}, changes, fast)
         paper = content.protocol.get("paper")
         return replace_fields(
@@ -127,6 +129,12 @@ class RunConfig:
             values = {
                 name: value for name, value in values.items() if name not in _PRESET_VALUES or name in asked
             }
+        if (
+            changes.get("method", before.get("method")) != before.get("method")
+            and "method_args" not in changes
+        ):
+            values.pop("method_args", None)
+            asked.pop("method_args", None)
         for name in ("noise_seed", "output_dir"):
             if name not in asked:
                 values.pop(name, None)
@@ -297,6 +305,8 @@ def plain_changes(changes: Values) -> dict[str, Any]:
             settings = dict(value.config())
             plain["loss"] = str(settings.pop("name"))
             plain["loss_args"] = settings
+        elif isinstance(value, Method):
+            plain["method"], plain["method_args"] = value.name, value.parameters()
         elif name == "noise" and hasattr(value, "spec"):
             plain["noise"] = str(value.spec)
         elif name == "resume":

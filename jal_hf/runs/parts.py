@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
 from transformers import IntervalStrategy, set_seed
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
@@ -12,10 +13,11 @@ from jal_hf.data import NoisyDatasetDict, find_duplicates, load_noisy_dataset
 from jal_hf.data.subsets import cut_validation
 from jal_hf.ground.sentences import shortened
 from jal_hf.losses import create_loss
-from jal_hf.models import create_model, default_in_chans
+from jal_hf.models import as_run_model, create_model, default_in_chans
 from jal_hf.runs.config import RunConfig
-from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.inputs import RawImages
+from jal_hf.training.methods import create_method
 from jal_hf.training.trainer import RobustTrainer
 
 _METRICS = ("loss", "accuracy", "top5_accuracy")
@@ -49,6 +51,7 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
         raise ImportError(
             f"report_to {missing[0]!r} needs {missing[0]}, which is not installed: pip install {missing[0]}."
         )
+    create_method(args.method, parse_json_object("method_args", args.method_args))
     return args
 
 
@@ -127,6 +130,19 @@ def build_model(config: RunConfig, data: Any) -> Any:
     )
 
 
+def given_model(config: RunConfig, data: Any, model: nn.Module) -> nn.Module:
+    """A network of the user's own for a run: named classes, and the run's preprocessing where it knows none.
+
+    One that says how its images are prepared keeps that, but for what was asked explicitly.
+    """
+    fields = {"image_size": "image_size", "mean": "image_mean", "std": "image_std"}
+    wanted = {word: getattr(config.data, name) for word, name in fields.items()}
+    if hasattr(model, "config"):
+        wanted = {word: config.asked.get(name) for word, name in fields.items()}
+    known = {word: value for word, value in wanted.items() if value is not None}
+    return as_run_model(model, None if hasattr(model, "config") else data.class_names, known or None)
+
+
 def build_trainer(
     config: RunConfig,
     data: Any,
@@ -139,7 +155,7 @@ def build_trainer(
     """Model, image datasets and trainer of a run; `options` go to the trainer."""
     args = args or config.arguments()
     set_seed(args.seed)
-    model = build_model(config, data) if model is None else model
+    model = build_model(config, data) if model is None else given_model(config, data, model)
     if "test" not in data and "validation" not in data and str(args.eval_strategy.value) != "no":
         if "eval_strategy" in config.asked:
             raise ValueError(

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from accelerate.utils import broadcast_object_list
-from PIL import Image
 from torch import nn
-from transformers import pipeline, set_seed
+from transformers import set_seed
 
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub import check_hub_access, push_run, repository_name
@@ -24,6 +22,7 @@ from jal_hf.runs.folder import check_place, clear_the_way, find_start
 from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER
 from jal_hf.runs.parts import check_config, load_data
+from jal_hf.runs.prediction import Prediction, predict_images
 from jal_hf.runs.replacement import after_failure
 from jal_hf.runs.trainer import JALTrainer
 from jal_hf.training.failures import explained, interrupted
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
-
-Prediction = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -66,10 +63,7 @@ class RunResult:
         Args:
             images: PIL images, paths, or arrays (H, W) or (H, W, 3) of uint8.
         """
-        pictures = [Image.fromarray(item) if isinstance(item, np.ndarray) else item for item in images]
-        paths = [str(item) if isinstance(item, Path) else item for item in pictures]
-        classify = pipeline("image-classification", model=str(self.folder), top_k=1)
-        return [answer[0] for answer in classify(paths)]
+        return predict_images(self.folder, images)
 
     def audit(self, **options: Any) -> Audit:
         """Rank the training labels; see `jal_hf.audit_run`."""

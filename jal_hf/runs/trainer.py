@@ -98,6 +98,8 @@ class JALTrainer(RobustTrainer):
         trainer.config = config
         trainer.local_paths = {}
         trainer.known_facts = facts_of_config(config, data, trainer.args.precision_name, trainer.local_paths)
+        if model is not None:
+            del trainer.known_facts["model"]  # the network tells its own name
         return trainer
 
     local_paths: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed

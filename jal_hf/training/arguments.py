@@ -51,10 +51,14 @@ class JALTrainingArguments(TrainingArguments):
         },
     )
     method: str = field(
-        default="plain", metadata={"help": "Training method around the loss; `plain` is the loss alone."}
+        default="plain",
+        metadata={"help": "Training method around the loss, or several as a+b; `plain` is the loss alone."},
     )
     method_args: dict | str | None = field(  # type: ignore[type-arg]
-        default=None, metadata={"help": "Parameters of the method as JSON."}
+        default=None,
+        metadata={
+            "help": 'Parameters of the method as JSON; of several by name, \'{"elr": {"lambda": 1}}\'.'
+        },
     )
     weight_decay: float | None = field(
         default=None, metadata={"help": "L2 decay of the weights. Default: the preset's, else 0."}
@@ -109,6 +113,13 @@ class JALTrainingArguments(TrainingArguments):
             "checkpoint; 'skip' leaves that step out and counts it."
         },
     )
+    cuda_graph: str = field(
+        default="auto",
+        metadata={
+            "help": "Replay the whole training step as one CUDA graph: 'auto' where that is safe, 'on' or refuse "
+            "(on a CPU the same step runs on the same buffers without a graph), 'off'."
+        },
+    )
     sync_batchnorm: bool = field(
         default=False, metadata={"help": "Compute batch-norm statistics over all processes (needs CUDA)."}
     )
@@ -158,6 +169,8 @@ class JALTrainingArguments(TrainingArguments):
             raise ValueError(f"on_nonfinite must be 'stop' or 'skip', got {self.on_nonfinite!r}.")
         if self.save_seconds is not None and self.save_seconds <= 0:
             raise ValueError(f"save_seconds must be more than 0, got {self.save_seconds}.")
+        if self.cuda_graph not in ("auto", "on", "off"):
+            raise ValueError(f"cuda_graph must be 'auto', 'on' or 'off', got {self.cuda_graph!r}.")
         self.loss_args = parse_json_object("loss_args", self.loss_args)
         self.method_args = parse_json_object("method_args", self.method_args)
         self.epoch_schedule: str | None = None

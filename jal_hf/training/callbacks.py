@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from jal_hf.ground.files import append_line, read_lines, write_lines
 from jal_hf.ground.record import LOG
+from jal_hf.training.data_wait import Fetch
 
 
 class LogFileCallback(TrainerCallback):
@@ -67,18 +69,23 @@ class ThroughputCallback(TrainerCallback):
 
     def __init__(self, warmup_steps: int = 10) -> None:
         self.warmup_steps = warmup_steps
-        self.waited = 0.0
         self.seconds = 0.0
         self.steps = 0
         self._seen = 0
         self._resumed_at: float | None = None
-        self._waited_before = 0.0
-        self._waited_total = 0.0
+        self._fetches: list[Fetch] = []
+        self._measured: deque[Fetch] = deque()
+        self._waited = 0.0
 
     @property
     def wait_share(self) -> float:
         """Seconds spent waiting for data over seconds of training, in [0, 1]; 0 before anything was measured."""
-        return self._waited_total / self.seconds if self.seconds else 0.0
+        self._settle(now=True)
+        return min(1.0, self._waited / self.seconds) if self.seconds else 0.0
+
+    def add(self, fetch: Fetch) -> None:
+        """Take note of a fetch of the current step's batches."""
+        self._fetches.append(fetch)
 
     def images_per_second(self, global_batch_size: int) -> float | None:
         """Training images a second, or None where the run was too short to measure."""
@@ -92,9 +99,10 @@ class ThroughputCallback(TrainerCallback):
         self._seen += 1
         if self._resumed_at is not None and self._seen > self.warmup_steps:
             self.seconds += now - self._resumed_at
-            self._waited_total += self.waited - self._waited_before
+            self._measured += self._fetches
             self.steps += 1
-        self._resumed_at, self._waited_before = now, self.waited
+        self._resumed_at, self._fetches = now, []
+        self._settle()
 
     def on_evaluate(self, *_: Any, **__: Any) -> None:
         self._restart()
@@ -106,4 +114,8 @@ class ThroughputCallback(TrainerCallback):
         self._restart()
 
     def _restart(self) -> None:
-        self._resumed_at, self._waited_before = time.perf_counter(), self.waited
+        self._resumed_at, self._fetches = time.perf_counter(), []
+
+    def _settle(self, *, now: bool = False) -> None:
+        while self._measured and (now or self._measured[0].is_known):
+            self._waited += self._measured.popleft().seconds()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 import torch
 from torch import nn
-from transformers import default_data_collator
+from torch.nn.modules.batchnorm import _BatchNorm
+from transformers import TrainingArguments, default_data_collator
+from transformers.trainer_utils import has_length
 
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
@@ -102,3 +106,21 @@ def on_accelerator(dataset: Any) -> bool:
     """Whether a dataset's images lie on a GPU already."""
     images = getattr(dataset, "images", None)
     return images is not None and images.device.type != "cpu"
+
+
+def leaves_one_row(model: nn.Module | None, dataset: Any, batch_size: int) -> bool:
+    """Whether the last batch of an epoch holds a single row, over which batch norm has no variance."""
+    if model is None or not has_length(dataset) or not 1 < batch_size < len(dataset):
+        return False
+    norms = (layer for layer in model.modules() if isinstance(layer, _BatchNorm))
+    return len(dataset) % batch_size == 1 and any("train" not in vars(layer) for layer in norms)
+
+
+@contextmanager
+def dropping_last(args: TrainingArguments, is_dropped: bool) -> Iterator[None]:
+    """Inside, the parent's loaders leave an incomplete last batch out, or not; it asks one setting for all of them."""
+    before, args.dataloader_drop_last = args.dataloader_drop_last, is_dropped
+    try:
+        yield
+    finally:
+        args.dataloader_drop_last = before

@@ -24,7 +24,7 @@ _SHOWN_ROWS = 256
 
 
 @dataclass(frozen=True)
-class _MicroBatch:
+class MicroBatch:
     """What the sentence needs of a micro-batch without its logits, which can be large."""
 
     loss: Tensor
@@ -36,9 +36,11 @@ class _MicroBatch:
 @dataclass
 class _Step:
     number: int = 0
-    parts: list[_MicroBatch] = field(default_factory=list)
+    parts: list[MicroBatch] = field(default_factory=list)
     last: tuple[Tensor, Tensor] | None = None
     """Logits and labels of the last micro-batch alone, for the loss's components."""
+    badness: Tensor | None = None
+    """What a captured step found, after which there are no gradients to look at."""
 
 
 class NonFiniteGuard(TrainerCallback):
@@ -71,8 +73,21 @@ class NonFiniteGuard(TrainerCallback):
     def watch(self, loss: Tensor, logits: Tensor, labels: Tensor, index: Tensor | None) -> None:
         """Take note of one micro-batch of the current step."""
         largest = torch.linalg.vector_norm(logits.detach().flatten(1), math.inf, dim=1)
-        self._step.parts.append(_MicroBatch(loss.detach(), largest, index))
-        self._step.last = (logits.detach(), labels)
+        self.take(MicroBatch(loss.detach(), largest, index), (logits.detach(), labels))
+
+    def take(self, part: MicroBatch, last: tuple[Tensor, Tensor], badness: Tensor | None = None) -> None:
+        """Take note of a micro-batch, and of what a captured step found of the whole step."""
+        self._step.parts.append(part)
+        self._step.last, self._step.badness = last, badness
+
+    def take_back(self) -> MicroBatch:
+        """The micro-batch noted last, which then counts as not seen."""
+        return self._step.parts.pop()
+
+    def badness(self, losses: list[Tensor], model: nn.Module, *, with_gradients: bool = True) -> Tensor:
+        """0 where the losses and this process's gradients are finite, else NaN; a scalar on the device."""
+        checked = losses + (_gradient_norms(model) if with_gradients else [])
+        return (torch.stack([value.float() for value in checked]) * 0.0).sum()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -103,10 +118,11 @@ class NonFiniteGuard(TrainerCallback):
     ) -> None:
         if model is None or not self._step.parts:
             return
-        # The gradient scaler of fp16 meets infinite gradients as a matter of course and leaves them out itself.
-        checked = [part.loss for part in self._step.parts] + ([] if args.fp16 else _gradient_norms(model))
-        # 0 where all are finite, else NaN.
-        bad = (torch.stack([value.float() for value in checked]) * 0.0).sum()
+        bad = self._step.badness
+        if bad is None:
+            # The gradient scaler of fp16 meets infinite gradients as a matter of course and leaves them out itself.
+            losses = [part.loss for part in self._step.parts]
+            bad = self.badness(losses, model, with_gradients=not args.fp16)
         self._flag.push(self.sum_over_processes(bad), self._step)
         raised, step = self._flag.read(now=self.mode == "skip")
         if not raised:

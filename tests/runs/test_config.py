@@ -135,7 +135,9 @@ def test_values_of_the_wrong_kind_are_refused_by_name(changes: dict[str, object]
 def test_a_recipe_asks_for_no_more_workers_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     assert RunConfig.from_recipe("imagefolder").arguments().dataloader_num_workers == 2
-    assert RunConfig.from_recipe("imagefolder", dataloader_num_workers=5).arguments().dataloader_num_workers == 5
+    assert (
+        RunConfig.from_recipe("imagefolder", dataloader_num_workers=5).arguments().dataloader_num_workers == 5
+    )
 
 
 def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path: Path) -> None:

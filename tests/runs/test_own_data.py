@@ -137,3 +137,14 @@ def test_a_model_of_other_classes_is_refused_before_training(tmp_path: Path) -> 
             dataloader_num_workers=0,
             output_dir=str(tmp_path / "run"),
         )
+
+
+def test_a_last_batch_of_one_row_stops_no_training_and_every_row_is_evaluated(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "pictures", rows=11, test=3)
+    record = trained(
+        folder, tmp_path / "run", "--dataloader_drop_last", "true", "--per_device_eval_batch_size", "8"
+    )
+    assert record["metrics"]["last"]["accuracy"] * 9 == pytest.approx(
+        round(record["metrics"]["last"]["accuracy"] * 9)
+    )
+    assert trained(folder, tmp_path / "other")["training"]["steps"] == 4

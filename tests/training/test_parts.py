@@ -13,7 +13,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf import ImageClassificationMetric
 from jal_hf.ground.record import RunRecord, evaluation_figures
-from jal_hf.runs.folder import clear_the_way, find_start
+from jal_hf.runs.folder import check_place, clear_the_way, find_start
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import mark_complete
 from jal_hf.training.criterion import classes_second, logits_of
@@ -159,11 +159,10 @@ def test_folder_refuses_a_finished_run_and_takes_it_with_overwrite(tmp_path: Pat
 def test_folder_refuses_an_unfinished_run_and_resumes_its_last_whole_checkpoint_when_asked(
     tmp_path: Path,
 ) -> None:
-    for name in ("checkpoint-5", "checkpoint-12", "checkpoint-20", "checkpoint-30"):
+    for name in ("checkpoint-5", "checkpoint-12", "checkpoint-20"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "trainer_state.json").write_text("{}")
-        if name != "checkpoint-30":
-            mark_complete(tmp_path / name)
+        mark_complete(tmp_path / name)
     (tmp_path / "checkpoint-20" / "trainer_state.json").write_text('{"cut')
     with pytest.raises(FileExistsError, match="--resume auto"):
         find_start(tmp_path, overwrite=False, resume=None)
@@ -175,7 +174,7 @@ def test_folder_refuses_an_unfinished_run_and_resumes_its_last_whole_checkpoint_
 def test_folder_refuses_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(NotADirectoryError, match="is a file"):
-        find_start(tmp_path / "out", overwrite=False, resume=None)
+        check_place(tmp_path / "out")
 
 
 def test_log_file_drops_steps_after_the_checkpoint_and_cut_lines(tmp_path: Path) -> None:

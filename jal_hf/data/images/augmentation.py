@@ -64,10 +64,17 @@ class BatchTransform:
 
     def __call__(self, images: Tensor, index: npt.NDArray[np.int64], epoch: int) -> Tensor:
         """Shape: uint8 (B, H, W, C) and (B,) -> float32 (B, C, H, W), on the device of `images`."""
+        return self.transformed(images, self.draws(index, epoch).to(images.device, non_blocking=True))
+
+    def draws(self, index: npt.NDArray[np.int64], epoch: int) -> Tensor:
+        """Uniform numbers of some rows in an epoch, (B, D) float64 on the CPU; D is 0 without augmentation."""
+        count = BATCH_DRAWS if self.train and self.augment != "none" else 0
+        return torch.from_numpy(keyed_uniforms(index, self.seed, epoch, count))
+
+    def transformed(self, images: Tensor, draws: Tensor) -> Tensor:
+        """What `__call__` gives, from draws (B, D) that are made already, on the device of `images`."""
         has_jitter = False
-        if self.train and self.augment != "none":
-            drawn = keyed_uniforms(index, self.seed, epoch, BATCH_DRAWS)
-            draws = torch.from_numpy(drawn).to(images.device, non_blocking=True)
+        if draws.shape[1]:
             images = self._move(images, draws)
             has_jitter = self.augment == "randomresizedcrop" and images.shape[-1] == 3
             if has_jitter:

@@ -96,6 +96,14 @@ class ArrayImages(LabelledImages):
     def pixels(self, positions: npt.NDArray[np.int64]) -> Tensor:
         return self.images.index_select(0, torch.from_numpy(positions).to(self.images.device))
 
+    def batch(self, positions: Tensor, draws: Tensor) -> Batch:
+        """The batch of some positions (B,) int64 and their draws (B, D), all on the device of the images."""
+        images = self.transform.transformed(self.images.index_select(0, positions), draws)
+        return {
+            "pixel_values": images,
+            **{name: column.index_select(0, positions) for name, column in self.columns.items()},
+        }
+
 
 class DecodedImages(LabelledImages):
     """Large images, decoded and cropped one by one (in DataLoader workers), the rest batched."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import nn
 
+from jal_hf.analysis.predictions import FloatArray, predict_logits, softmax
 from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.ground.record import RunRecord
 from jal_hf.models import create_model
@@ -18,6 +19,26 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import image_dataset, load_data
 
 IntArray = npt.NDArray[np.int64]
+
+PROBE = "a linear probe on the pretrained network's features, each row by a fold that never saw its label"
+PROBE_FILE = "finetune/probe.npz"
+
+
+def probe_probabilities(run: Path, index: IntArray, *, given_labels: IntArray) -> FloatArray | None:
+    """What the probe of `jal-hf finetune` makes of these rows, (N, K); None where it did not judge them all.
+
+    Args:
+        given_labels: of the rows; a probe of other labels does not count.
+    """
+    if not (run / PROBE_FILE).is_file():
+        return None
+    with np.load(run / PROBE_FILE) as stored:
+        known, labels, probabilities = stored["index"], stored["labels"], stored["probabilities"]
+    order = np.argsort(known, kind="stable")
+    places = order[np.searchsorted(known, index, sorter=order).clip(0, len(known) - 1)]
+    if not (np.array_equal(known[places], index) and np.array_equal(labels[places], given_labels)):
+        return None
+    return np.asarray(probabilities[places], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -32,6 +53,16 @@ class RunData:
     index: IntArray
     class_names: list[str]
     warnings: list[str]
+    held_back: Any = None
+    run: Path | None = None
+
+    def held_back_probabilities(self) -> FloatArray:
+        """The judge's (N, K) on the rows that were held back for validation: the probe's, else the model's."""
+        rows = self.data["validation"]
+        index = np.asarray(rows["index"][:], dtype=np.int64)
+        given = np.asarray(rows[self.data.label_column][:], dtype=np.int64)
+        probed = None if self.run is None else probe_probabilities(self.run, index, given_labels=given)
+        return softmax(predict_logits(self.model, self.held_back)) if probed is None else probed
 
     def picture(self, position: int) -> Image.Image:
         """The image of the row at this position, as the dataset stores it."""
@@ -83,6 +114,8 @@ def load_run_data(
         index=np.asarray(index, dtype=np.int64),
         class_names=[str(name) for name in data.class_names],
         warnings=_label_warnings(data, record, is_other_data) if split == "train" else [],
+        held_back=image_dataset(config, data, "validation", model) if "validation" in data else None,
+        run=run,
     )
 
 

@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from jal_hf.analysis.tables import row_name
 from jal_hf.ground.places import published_spec
+from jal_hf.ground.record import row_name
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import check_config
+from jal_hf.training.methods import parameters_for
 
 # What a grid sets for each cell by itself, and the flag of `jal-hf compare` to use in its place.
 GRID_FIELDS = {
@@ -78,11 +80,13 @@ def plan_cells(
 
 def cell_config(shared: RunConfig, cell: Cell, out: str | Path) -> RunConfig:
     """The run of one cell, from the settings that all cells share."""
-    own = {"loss": cell.loss, "noise": cell.noise, "seed": cell.seed}
+    own: dict[str, Any] = {"loss": cell.loss, "noise": cell.noise, "seed": cell.seed}
     if cell.method != "plain":
         own["method"] = cell.method
     if "loss_args" in shared.asked:
         own["loss_args"] = shared.asked["loss_args"]
+    if "method_args" in shared.asked:
+        own["method_args"] = parameters_for(cell.method, shared.asked["method_args"] or {})
     return shared.replace(**own, output_dir=f"{out}/{cell.folder}", resume_from_checkpoint="auto")
 
 

@@ -11,6 +11,7 @@ from jal_hf.training.methods.registry import (
     list_methods,
     method_info,
     method_names,
+    parameters_for,
     register_method,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "list_methods",
     "method_info",
     "method_names",
+    "parameters_for",
     "register_method",
 ]

@@ -135,6 +135,7 @@ class Elr(Method):
             self.teacher.load(self.name, state)
         else:
             self._table().load_state_dict(state)
+            self.refuse_others(state, "rows")
 
     def _table(self) -> RowTable:
         assert self.table is not None

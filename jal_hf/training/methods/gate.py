@@ -57,3 +57,4 @@ class Gate(Method):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.marginal.load_state_dict(state)
+        self.refuse_others(state, "marginal", "steps")

@@ -124,6 +124,15 @@ class Method:
     """Whether it keeps a second copy of the weights, which must be whole on each device."""
     setting: Setting
 
+    @property
+    def capturable(self) -> bool:
+        """Whether its hooks work on tensors alone, so that a step with them can be recorded and replayed.
+
+        Then no hook reads a value back, and nothing depends on `step`, `epoch` or `progress`. A subclass that keeps to
+        this says `capturable = True`.
+        """
+        return type(self) is Method
+
     def begin(self, setting: Setting) -> None:
         """Called once before the first step, or before a checkpoint's state is loaded.
 
@@ -173,10 +182,19 @@ class Method:
         Raises:
             ValueError: State of another method, or of other data.
         """
-        if state:
+        self.refuse_others(state)
+
+    def refuse_others(self, state: Mapping[str, Tensor], *own: str) -> None:
+        """Refuse state by other names than the method's own.
+
+        Raises:
+            ValueError: There is some.
+        """
+        others = sorted(set(state) - set(own))
+        if others:
             raise ValueError(
-                f"The checkpoint holds state of a training method ({', '.join(sorted(state)[:3])}), and {self.name!r} "
-                "keeps none. Resume with the --method that wrote it."
+                f"The checkpoint holds state of a training method ({', '.join(others[:3])}) that {self.name!r} doesn't "
+                "keep. Resume with the --method that wrote it."
             )
 
     def parameters(self) -> Parameters:

@@ -77,3 +77,4 @@ class Refurbish(Method):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.table.load_state_dict(state)
+        self.refuse_others(state, "rows")

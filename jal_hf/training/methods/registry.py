@@ -117,6 +117,18 @@ def create_method(name: str, parameters: Mapping[str, Any] | None = None) -> Met
     return combined([_created(part, given.get(part, {})) for part in names])
 
 
+def parameters_for(name: str, given: Mapping[str, Any]) -> Parameters:
+    """Of parameters that stand under methods' names, those of one method or combination; flat ones as they are.
+
+    Raises:
+        ValueError: An unknown method.
+    """
+    names = method_names(name)
+    if not all(key in _METHODS and isinstance(value, Mapping) for key, value in given.items()):
+        return dict(given)
+    return {key: value for key, value in given.items() if key in names}
+
+
 def combined(methods: Sequence[Method]) -> Method:
     """Methods as one.
 

@@ -137,3 +137,4 @@ class Twin(Method):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.marginal.load_state_dict(state)
+        self.refuse_others(state, "marginal", "steps")

@@ -1,0 +1,1 @@
+"""A training step on static buffers, replayed as a CUDA graph on a GPU and run as it is on a CPU."""
