@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,11 +51,15 @@ class Outcome:
 def attack(*words: object, allowed: tuple[int, ...] = (0, 2)) -> Outcome:
     """Run a command in this process and hold it to the contract; an exception of the program passes through."""
     printed = io.StringIO()
+    said = logging.StreamHandler(printed)
+    logging.getLogger("jal_hf").addHandler(said)
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
             code = main([str(word) for word in words])
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:
+            logging.getLogger("jal_hf").removeHandler(said)
     outcome = Outcome(code, printed.getvalue())
     assert code in allowed, outcome.printed[-2000:]
     assert "Traceback" not in outcome.printed

@@ -15,10 +15,21 @@ from tests.attack.helpers import content, refused, train, unfinished
 
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 MARKERS: tuple[bytes, ...] = (
-    b"[]", b"{}", b"", b"null", b'{"files": []}', b'{"files": {}}', b'{"files": {"../../x": 1}}', b"\xff\xfe\0", b"[" * 90_000,
-    b'{"files": {"model.safetensors": "1"}}', b'{"files": {"a": 1}, "sha256": []}', b'{"files": {"/etc/passwd": 1}}',
-    b'{"files": {"model.safetensors": 1e999}}', b'{"files": {"model.safetensors": true}}',
-)  # fmt: skip
+    b"[]",
+    b"{}",
+    b"",
+    b"null",
+    b'{"files": []}',
+    b'{"files": {}}',
+    b'{"files": {"../../x": 1}}',
+    b"\xff\xfe\0",
+    b"[" * 90_000,
+    b'{"files": {"model.safetensors": "1"}}',
+    b'{"files": {"a": 1}, "sha256": []}',
+    b'{"files": {"/etc/passwd": 1}}',
+    b'{"files": {"model.safetensors": 1e999}}',
+    b'{"files": {"model.safetensors": true}}',
+)
 
 
 def harm(path: Path, how: str, number: int = 0) -> None:
@@ -132,10 +143,19 @@ def odd_state(change: dict[str, Any], checkpoint: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"global_step": "x"}, {"global_step": -5}, {"epoch": "x"}, {"stateful_callbacks": 5}, {"nonsense": 1}, {"max_steps": "x"},
-     {"train_batch_size": "x"}, {"log_history": 5}, {"global_step": 10**30}],
+    [
+        {"global_step": "x"},
+        {"global_step": -5},
+        {"epoch": "x"},
+        {"stateful_callbacks": 5},
+        {"nonsense": 1},
+        {"max_steps": "x"},
+        {"train_batch_size": "x"},
+        {"log_history": 5},
+        {"global_step": 10**30},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_odd_state_that_was_marked_is_a_sentence(
     change: dict[str, Any], finished: Path, tmp_path: Path
 ) -> None:

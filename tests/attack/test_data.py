@@ -62,10 +62,19 @@ def test_label_file_of_another_length_is_refused(
 
 @pytest.mark.parametrize(
     "labels",
-    [np.full(ROWS, 4), np.full(ROWS, -1), np.zeros(ROWS), np.full(ROWS, np.nan), np.zeros((ROWS, 2), int), np.array(["z"] * ROWS),
-     np.full(ROWS, 2**62), np.zeros(ROWS, bool), np.array([None] * ROWS)],
+    [
+        np.full(ROWS, 4),
+        np.full(ROWS, -1),
+        np.zeros(ROWS),
+        np.full(ROWS, np.nan),
+        np.zeros((ROWS, 2), int),
+        np.array(["z"] * ROWS),
+        np.full(ROWS, 2**62),
+        np.zeros(ROWS, bool),
+        np.array([None] * ROWS),
+    ],
     ids=["beyond", "below", "real", "nan", "table", "name", "huge", "truth", "objects"],
-)  # fmt: skip
+)
 def test_label_file_of_other_values_is_refused(labels: np.ndarray, table: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "labels.npz", x=labels)
     refuse(table, tmp_path, "--noise", f"labels:{tmp_path / 'labels.npz'}#x")
@@ -97,11 +106,22 @@ def test_label_files_of_any_bytes_are_a_sentence(number: int, table: Path, tmp_p
 
 @pytest.mark.parametrize(
     "words",
-    [["--num_classes", 5], ["--num_classes", 1], ["--label_column", "nope"], ["--image_column", "nope"], ["--train_split", "nope"],
-     ["--eval_split", "nope"], ["--noise", "matrix:/dev/null"], ["--noise", "symmetric:2"], ["--noise", "symmetric:nan"],
-     ["--noise", "asymmetric:0.4,classes=cifar10"], ["--val_fraction", 2], ["--max_train_samples", 0]],
+    [
+        ["--num_classes", 5],
+        ["--num_classes", 1],
+        ["--label_column", "nope"],
+        ["--image_column", "nope"],
+        ["--train_split", "nope"],
+        ["--eval_split", "nope"],
+        ["--noise", "matrix:/dev/null"],
+        ["--noise", "symmetric:2"],
+        ["--noise", "symmetric:nan"],
+        ["--noise", "asymmetric:0.4,classes=cifar10"],
+        ["--val_fraction", 2],
+        ["--max_train_samples", 0],
+    ],
     ids=lambda words: f"{words[0]} {words[1]}",
-)  # fmt: skip
+)
 def test_settings_that_do_not_fit_the_data_are_refused(
     words: list[object], table: Path, tmp_path: Path
 ) -> None:
@@ -113,8 +133,6 @@ def test_settings_that_do_not_fit_the_data_are_refused(
 def test_parameter_that_no_loss_can_have_is_refused(
     parameter: str, value: str, table: Path, tmp_path: Path
 ) -> None:
-    if (parameter, value) in {("alpha", "1e308"), ("beta", "1e308")}:
-        pytest.skip("a factor of the loss; what it leads to is found by the guard of finite values")
     refuse(
         table, tmp_path, "--loss", "jal-ce", "--preset", "none", "--loss_args", f'{{"{parameter}": {value}}}'
     )
@@ -130,7 +148,7 @@ def test_network_with_fewer_outputs_than_classes_is_refused_before_training(
     )
     model = create_model("jal_digits_cnn", num_labels=3, image_size=8, in_chans=1)
     args = JALTrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True)
-    with pytest.raises(ValueError, match="3 outputs .* 4 classes"):
+    with pytest.raises(ValueError, match=r"3 outputs .* 4 classes"):
         JALTrainer(model=model, args=args, train_dataset=rows, augment="none")
     assert torch.is_tensor(next(model.parameters()))
     assert not (tmp_path / "out").exists()

@@ -56,10 +56,19 @@ def test_trainer_of_python_refuses_the_folder_of_somebody_else(overwrite: bool, 
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--dataset", "/nowhere"], ["--loss", "nope"], ["--model", "nope"], ["--loss_args", '{"a": "x"}'], ["--noise", "labels:/nowhere#x"],
-     ["--report_to", "comet_ml"], ["--label_column", "nope"], ["--method", "nope"], ["--metric_for_best_model", "nope"]],
+    [
+        ["--dataset", "/nowhere"],
+        ["--loss", "nope"],
+        ["--model", "nope"],
+        ["--loss_args", '{"a": "x"}'],
+        ["--noise", "labels:/nowhere#x"],
+        ["--report_to", "comet_ml"],
+        ["--label_column", "nope"],
+        ["--method", "nope"],
+        ["--metric_for_best_model", "nope"],
+    ],
     ids=lambda words: words[0],
-)  # fmt: skip
+)
 def test_overwrite_removes_nothing_before_the_new_run_stands(wrong: list[str], run: Path) -> None:
     before = content(run)
     refused("train", "digits", "--output_dir", run, "--overwrite", "--max_train_samples", 64, *wrong)
@@ -74,12 +83,13 @@ def test_run_that_fails_before_its_first_checkpoint_brings_the_earlier_one_back(
 
 
 def test_earlier_run_comes_back_after_a_kill_in_any_move(run: Path, tmp_path: Path) -> None:
+    from jal_hf.runs.lock import LOCK
     from jal_hf.runs.replacement import ASIDE, MOVING, bring_back, move_aside
 
     before = content(run)
     for halfway in (ASIDE, MOVING):
         move_aside(run)
-        assert sorted(path.name for path in run.iterdir()) == [ASIDE]
+        assert {path.name for path in run.iterdir()} <= {ASIDE, LOCK}
         if halfway == MOVING:
             (run / ASIDE).rename(run / MOVING)
             (run / MOVING / "log.jsonl").rename(run / "log.jsonl")
@@ -201,7 +211,8 @@ def test_trainer_of_python_holds_its_folder_while_it_trains(tmp_path: Path) -> N
 
     class Second(TrainerCallback):
         def on_step_end(self, *_: object, **__: object) -> None:
-            code = "import sys\nfrom pathlib import Path\nfrom jal_hf.runs.lock import held\nwith held(Path(sys.argv[1])): pass"
+            code = "import sys\nfrom pathlib import Path\nfrom jal_hf.runs.lock import held\n"
+            code += "with held(Path(sys.argv[1])): pass"
             if not found:
                 found.append(
                     subprocess.run(

@@ -40,7 +40,7 @@ def figure_of(names: list[str]) -> Figure:
     axes = figure.subplots()
     for place, name in enumerate(names):
         axes.plot([0, 1], [place, 1], label=shown(name))
-    axes.set_xticks(range(len(names)), [shown(name) for name in names])
+    axes.set_xticks(range(len(names)), [shown(name, 12) for name in names])
     style_axes(axes, title=names[0], x_label=names[-1])
     figure.legend()
     return figure

@@ -134,20 +134,32 @@ def test_search_names_them_without_their_place_and_says_how_to_train(
     [
         ("There is no file '/home/me/x/a.csv'.", "There is no file 'a.csv'."),
         ("see https://huggingface.co/a/b and s3://x/y", "see https://huggingface.co/a/b and s3://x/y"),
-        ("(~/x/y.csv) and /tmp/a", "(y.csv) and a"), ("train/cat/1.png is broken", "train/cat/1.png is broken"),
-        ("1/2 of 3/4, 50 %/s", "1/2 of 3/4, 50 %/s"), ("C:\\Users\\me\\a.png", "a.png"), ("file:///home/me/a.png", "a.png"),
+        ("(~/x/y.csv) and /tmp/a", "(y.csv) and a"),
+        ("train/cat/1.png is broken", "train/cat/1.png is broken"),
+        ("1/2 of 3/4, 50 %/s", "1/2 of 3/4, 50 %/s"),
+        ("C:\\Users\\me\\a.png", "a.png"),
+        ("file:///home/me/a.png", "a.png"),
         ("/home/a b/c d/1.png", "c d/1.png"),
     ],
-)  # fmt: skip
+)
 def test_sentence_keeps_names_and_loses_places(text: str, said: str) -> None:
     assert without_paths(text, ["/home/a b/c d"]) == said
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("/a/b", "b"), ("~/a/b", "b"), ("../a/b", "b"), ("a/b", "a/b"), ("C:\\a\\b", "b"), ("local-dir:/a/b", "local-dir:b"),
-     ("webvision:/a/b", "webvision:b"), ("/", "folder"), ("digits", "digits")],
-)  # fmt: skip
+    [
+        ("/a/b", "b"),
+        ("~/a/b", "b"),
+        ("../a/b", "b"),
+        ("a/b", "a/b"),
+        ("C:\\a\\b", "b"),
+        ("local-dir:/a/b", "local-dir:b"),
+        ("webvision:/a/b", "webvision:b"),
+        ("/", "folder"),
+        ("digits", "digits"),
+    ],
+)
 def test_place_is_published_as_its_name(given: str, said: str) -> None:
     assert place_name(given) == said
     assert published_spec(f"human:{given}#worse") == f"human:{said}#worse"

@@ -22,16 +22,45 @@ ANY_FOLDER = settings(
 )
 # Name, value in YAML, of those that the first attack found: each ended in a traceback, or in a run that was not asked.
 FOUND = [
-    ("overwrite", "'false'"), ("learning_rate", "abc"), ("num_train_epochs", "-1"), ("num_train_epochs", ".inf"),
-    ("num_train_epochs", "0"), ("max_grad_norm", "-1"), ("gradient_accumulation_steps", "-2"), ("model", "3"),
-    ("gradient_accumulation_steps", "0"), ("noise", "{a: 1}"), ("noise", "5"), ("loss", "[ce]"), ("seed", "1.5"),
-    ("seed", "-3"), ("seed", "99999999999999999999"), ("data_seed", "1.0e+99"), ("per_device_train_batch_size", "0"),
-    ("warmup_steps", "-1"), ("max_steps", "1.0e+400"), ("max_steps", "99999999999999999999999"), ("image_size", "0"),
-    ("image_mean", "[a]"), ("output_dir", "''"), ("output_dir", "5"), ("weights", "7"), ("pretrained", "'yes'"),
-    ("num_classes", "0"), ("noise_seed", "-4"), ("dataloader_num_workers", "-1"), ("weight_decay", "-1"),
-    ("save_seconds", "0"), ("save_seconds", "-1"), ("parallelism_config", "3"), ("metric_for_best_model", "nope"),
-    ("report_to", "nope"), ("neftune_noise_alpha", "5"), ("save_steps", "0"), ("eval_steps", "-2"),
-]  # fmt: skip
+    ("overwrite", "'false'"),
+    ("learning_rate", "abc"),
+    ("num_train_epochs", "-1"),
+    ("num_train_epochs", ".inf"),
+    ("num_train_epochs", "0"),
+    ("max_grad_norm", "-1"),
+    ("gradient_accumulation_steps", "-2"),
+    ("model", "3"),
+    ("gradient_accumulation_steps", "0"),
+    ("noise", "{a: 1}"),
+    ("noise", "5"),
+    ("loss", "[ce]"),
+    ("seed", "1.5"),
+    ("seed", "-3"),
+    ("seed", "99999999999999999999"),
+    ("data_seed", "1.0e+99"),
+    ("per_device_train_batch_size", "0"),
+    ("warmup_steps", "-1"),
+    ("max_steps", "1.0e+400"),
+    ("max_steps", "99999999999999999999999"),
+    ("image_size", "0"),
+    ("image_mean", "[a]"),
+    ("output_dir", "''"),
+    ("output_dir", "5"),
+    ("weights", "7"),
+    ("pretrained", "'yes'"),
+    ("num_classes", "0"),
+    ("noise_seed", "-4"),
+    ("dataloader_num_workers", "-1"),
+    ("weight_decay", "-1"),
+    ("save_seconds", "0"),
+    ("save_seconds", "-1"),
+    ("parallelism_config", "3"),
+    ("metric_for_best_model", "nope"),
+    ("report_to", "nope"),
+    ("neftune_noise_alpha", "5"),
+    ("save_steps", "0"),
+    ("eval_steps", "-2"),
+]
 
 
 def recipe(folder: Path, text: str) -> Path:
@@ -79,11 +108,32 @@ def test_number_that_yaml_reads_as_text_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["- a", "", "foo: [", "[" * 3000, "a: " + "{b: " * 3000, "&a [*a]", "a: &a [*a]", "\0", "a: !!python/object/apply:os.system ['touch pwned']",
-     "1: 2", "'': 1", "fast: 5", "protocol: 5", "sources: x", "a: 1", "x" * 5000, "model: " + "x" * 5000, "loss: " + "y" * 4000,
-     "noise: symmetric:" + "9" * 4000, "dataset: " + "z" * 3000, "noise: matrix:/dev/null", "noise: labels:/etc/hostname"],
+    [
+        "- a",
+        "",
+        "foo: [",
+        "[" * 3000,
+        "a: " + "{b: " * 3000,
+        "&a [*a]",
+        "a: &a [*a]",
+        "\0",
+        "a: !!python/object/apply:os.system ['touch pwned']",
+        "1: 2",
+        "'': 1",
+        "fast: 5",
+        "protocol: 5",
+        "sources: x",
+        "a: 1",
+        "x" * 5000,
+        "model: " + "x" * 5000,
+        "loss: " + "y" * 4000,
+        "noise: symmetric:" + "9" * 4000,
+        "dataset: " + "z" * 3000,
+        "noise: matrix:/dev/null",
+        "noise: labels:/etc/hostname",
+    ],
     ids=lambda text: text[:16],
-)  # fmt: skip
+)
 def test_odd_recipe_is_a_sentence(text: str, tmp_path: Path) -> None:
     refused("train", recipe(tmp_path, text), "--output_dir", tmp_path / "out", "--max_steps", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]

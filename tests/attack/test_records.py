@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -40,12 +41,16 @@ def command(words: str) -> Change:
 @pytest.mark.parametrize(
     "change",
     [
-        put("config.data.dataset", "/etc"), put("config.data.dataset", "evil/data"),
-        put("config.data.noise", "labels:/etc/passwd#x"), put("config.data.noise", "matrix:/dev/zero"),
-        command("digits --dataset=evil/data"), command("--dataset evil/data"), command("/etc/passwd"),
+        put("config.data.dataset", "/etc"),
+        put("config.data.dataset", "evil/data"),
+        put("config.data.noise", "labels:/etc/passwd#x"),
+        put("config.data.noise", "matrix:/dev/zero"),
+        command("digits --dataset=evil/data"),
+        command("--dataset evil/data"),
+        command("/etc/passwd"),
         command("digits --noise human:/etc/passwd#x"),
     ],
-)  # fmt: skip
+)
 def test_audit_asks_before_it_loads_what_a_record_names(
     change: Change, finished: Path, tmp_path: Path
 ) -> None:
@@ -57,9 +62,13 @@ def test_audit_asks_before_it_loads_what_a_record_names(
 
 @pytest.mark.parametrize(
     "change",
-    [put("config.model.model", "hf-hub:evil/model"), put("config.model.pretrained", True),
-     command("digits --model=hf-hub:evil/model"), command("digits --pretrained true")],
-)  # fmt: skip
+    [
+        put("config.model.model", "hf-hub:evil/model"),
+        put("config.model.pretrained", True),
+        command("digits --model=hf-hub:evil/model"),
+        command("digits --pretrained true"),
+    ],
+)
 def test_folds_ask_before_they_build_what_a_record_names(
     change: Change, finished: Path, tmp_path: Path
 ) -> None:
@@ -69,17 +78,23 @@ def test_folds_ask_before_they_build_what_a_record_names(
 @pytest.mark.parametrize(
     "change",
     [
-        command(f"digits --push-to-hub true --hub-token {TOKEN} --hub-model-id evil/x --max-train-samples 64"),
+        command(
+            f"digits --push-to-hub true --hub-token {TOKEN} --hub-model-id evil/x --max-train-samples 64"
+        ),
         command("digits --push_to_hub=true --hub-strategy=every_save --max_train_samples 64"),
         command("digits --output-dir /tmp/evil --overwrite true --max_train_samples 64"),
         command("digits --deepspeed=/tmp/evil.json --fsdp full_shard --max_train_samples 64"),
         command("digits --report-to all --run-name evil --max_train_samples 64"),
-        put("config.training.push_to_hub", True), put("config.training.hub_strategy", "every_save"),
-        put("config.training.overwrite", True), put("config.training.output_dir", "/tmp/evil"),
-        put("config.training.report_to", "all"), put("config.asked.push_to_hub", True),
-        put("config.training.deepspeed", "/tmp/evil.json"), put("config.training.resume_from_checkpoint", "/tmp/evil"),
+        put("config.training.push_to_hub", True),
+        put("config.training.hub_strategy", "every_save"),
+        put("config.training.overwrite", True),
+        put("config.training.output_dir", "/tmp/evil"),
+        put("config.training.report_to", "all"),
+        put("config.asked.push_to_hub", True),
+        put("config.training.deepspeed", "/tmp/evil.json"),
+        put("config.training.resume_from_checkpoint", "/tmp/evil"),
     ],
-)  # fmt: skip
+)
 def test_nothing_in_a_record_steers_what_is_run_from_it(
     change: Change, finished: Path, tmp_path: Path
 ) -> None:
@@ -102,10 +117,16 @@ def test_nothing_in_a_record_steers_what_is_run_from_it(
 
 
 WHOLE: list[Change] = [
-    lambda record: "[" * 90_000, lambda record: "{}", lambda record: "[]", lambda record: "", lambda record: "\0",
-    lambda record: {"loss": {}, "model": {}}, lambda record: {"loss": {"name": "ce"}, "model": {"name": "x"}},
-    lambda record: json.dumps(record).replace('"seed": 0', '"seed": NaN'), lambda record: json.dumps(record)[:-200],
-]  # fmt: skip
+    lambda record: "[" * 90_000,
+    lambda record: "{}",
+    lambda record: "[]",
+    lambda record: "",
+    lambda record: "\0",
+    lambda record: {"loss": {}, "model": {}},
+    lambda record: {"loss": {"name": "ce"}, "model": {"name": "x"}},
+    lambda record: json.dumps(record).replace('"seed": 0', '"seed": NaN'),
+    lambda record: json.dumps(record)[:-200],
+]
 
 
 @pytest.mark.parametrize("change", WHOLE)
@@ -138,10 +159,8 @@ def mutate(finished: Path, folder: Path, number: int) -> None:
             put(place, draw.choice(ODD))(record)
 
     def safely(record: dict[str, Any]) -> Any:
-        try:
+        with contextlib.suppress(AttributeError, TypeError):  # a place below one that was replaced
             change(record)
-        except (AttributeError, TypeError):  # a place below one that was replaced
-            pass
         return json.dumps(record)
 
     run = with_record(finished, folder / f"strange-{number}", safely)
@@ -162,16 +181,42 @@ def test_many_records_with_odd_values_are_a_sentence(number: int, finished: Path
 
 @pytest.mark.parametrize(
     "change",
-    [{"architecture": 5}, {"architecture": "../x"}, {"pretrained_cfg": 5}, {"model_args": 5}, {"label_names": 5},
-     {"num_classes": "x"}, {"num_classes": 10**12}, {"num_classes": -1}, {"model_args": {"evil": 1}},
-     {"auto_map": {"AutoModel": "evil--x.Model"}, "model_type": "evil"}, {"library_name": 5}],
+    [
+        {"architecture": 5},
+        {"architecture": "../x"},
+        {"pretrained_cfg": 5},
+        {"model_args": 5},
+        {"label_names": 5},
+        {"num_classes": "x"},
+        {"num_classes": 10**12},
+        {"num_classes": -1},
+        {"model_args": {"evil": 1}},
+        {"auto_map": {"AutoModel": "evil--x.Model"}, "model_type": "evil"},
+        {"library_name": 5},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_odd_config_of_a_model_is_a_sentence(change: dict[str, Any], run: Path, tmp_path: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, **change}))
-    attack("train", "digits", "--model", run, "--max_steps", 1, "--max_train_samples", 64, "--max_eval_samples", 8,
-           "--disable_tqdm", "true", "--save_strategy", "no", "--output_dir", tmp_path / "new")  # fmt: skip
+    attack(
+        "train",
+        "digits",
+        "--model",
+        run,
+        "--max_steps",
+        1,
+        "--max_train_samples",
+        64,
+        "--max_eval_samples",
+        8,
+        "--disable_tqdm",
+        "true",
+        "--save_strategy",
+        "no",
+        "--output_dir",
+        tmp_path / "new",
+    )
 
 
 @pytest.mark.parametrize(

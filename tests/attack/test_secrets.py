@@ -30,21 +30,38 @@ def test_token_of_a_training_is_in_no_file(words: list[str], tmp_path: Path) -> 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda words: words[0][:12])
 @pytest.mark.parametrize(
     "wrong",
-    [["--learning_rate", "x"], ["--loss", "nope"], ["--lr_scheduler_type", "nope"], ["--no_such_flag"],
-     ["--dataset", "/nowhere"], ["--report_to", "tensorboardx"], ["--eval_strategy", "epoch", "--save_strategy", "steps",
-     "--load_best_model_at_end", "true"]],
+    [
+        ["--learning_rate", "x"],
+        ["--loss", "nope"],
+        ["--lr_scheduler_type", "nope"],
+        ["--no_such_flag"],
+        ["--dataset", "/nowhere"],
+        ["--report_to", "tensorboardx"],
+        ["--eval_strategy", "epoch", "--save_strategy", "steps", "--load_best_model_at_end", "true"],
+    ],
     ids=lambda words: words[0],
-)  # fmt: skip
+)
 def test_token_is_in_no_message(wrong: list[str], spelling: list[str], tmp_path: Path) -> None:
     refused("train", "digits", *wrong, *spelling, "--output_dir", tmp_path / "run")
     assert holding(tmp_path, TOKEN) == []
 
 
 @pytest.mark.parametrize(
-    "words", [[TOKEN], ["--learning_rate", TOKEN], [f"--num_train_epochs={TOKEN}"], ["--hub_token"], ["--hub_tokn", TOKEN],
-              [f"--hub-tokn={TOKEN}"], ["--loss", TOKEN], ["--model", TOKEN], ["--noise", TOKEN], ["--dataset", TOKEN]],
+    "words",
+    [
+        [TOKEN],
+        ["--learning_rate", TOKEN],
+        [f"--num_train_epochs={TOKEN}"],
+        ["--hub_token"],
+        ["--hub_tokn", TOKEN],
+        [f"--hub-tokn={TOKEN}"],
+        ["--loss", TOKEN],
+        ["--model", TOKEN],
+        ["--noise", TOKEN],
+        ["--dataset", TOKEN],
+    ],
     ids=lambda words: words[0][:16],
-)  # fmt: skip
+)
 def test_token_in_the_wrong_place_is_not_repeated(words: list[str], tmp_path: Path) -> None:
     refused("train", *words, "--output_dir", tmp_path / "run")
 
