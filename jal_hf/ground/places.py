@@ -41,4 +41,4 @@ def without_paths(text: str, known: Iterable[str] = ()) -> str:
     """
     for path in sorted({path for path in known if _ON_DISK.match(path)}, key=len, reverse=True):
         text = text.replace(path, place_name(path))
-    return _IN_TEXT.sub(lambda found: place_name(found[0]), text)
+    return _IN_TEXT.sub(lambda found: place_name(found[0].removeprefix("file:")), text)

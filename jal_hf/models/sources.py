@@ -4,16 +4,17 @@ fetched.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
-from jal_hf.ground.files import JsonObject
+from jal_hf.ground.files import JsonObject, read_object
 
 _PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:", "transformers:")
 _WEIGHTS = "model.safetensors"
+_MOST_CLASSES, _LARGEST_SIDE = 10_000_000, 100_000
+_STATISTICS = ("mean", "std")
 # No pickle is ever fetched, so none can be read.
 _FETCHED = ["config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json"]
 
@@ -96,7 +97,7 @@ def locate_checkpoint(name: str) -> Checkpoint:
             f"{rest!r} holds no {_WEIGHTS}. Only safetensors are loaded, as other formats can run code; "
             "convert it first."
         )
-    content = json.loads(config_file.read_text(encoding="utf-8"))
+    content = _checked_config(config_file)
     checkpoint = Checkpoint(
         folder, content, *(("hub", rest) if on_hub else ("folder", folder.resolve().name))
     )
@@ -110,10 +111,47 @@ def locate_checkpoint(name: str) -> Checkpoint:
     return checkpoint
 
 
+def _checked_config(path: Path) -> JsonObject:
+    """A model's config, whose known entries have the form that they need; it may come from anywhere."""
+    config = read_object(path)
+    images = config.get("pretrained_cfg")
+    odd = [
+        name
+        for name in ("architecture", "library_name", "model_type")
+        if not isinstance(config.get(name, ""), str)
+    ]
+    odd += [name for name in ("pretrained_cfg", "model_args") if not isinstance(config.get(name) or {}, dict)]
+    odd += [name for name in ("label_names",) if not isinstance(config.get(name) or [], list)]
+    odd += [] if _is_count(config.get("num_classes", 0), _MOST_CLASSES) else ["num_classes"]
+    if isinstance(images, dict):
+        size = images.get("input_size", (3, 1, 1))
+        is_size = (
+            isinstance(size, list | tuple)
+            and len(size) == 3
+            and all(_is_count(side, _LARGEST_SIDE) for side in size)
+        )
+        odd += [] if is_size else ["pretrained_cfg.input_size"]
+        odd += [
+            f"pretrained_cfg.{name}" for name in ("mean", "std") if not isinstance(images.get(name, []), list)
+        ]
+    if odd:
+        raise ValueError(
+            f"{path} cannot be used: its entry {odd[0]!r} has not the form that a saved model's has."
+        )
+    return config
+
+
+def _is_count(value: object, most: int) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= most)
+
+
 def _check_timm_names(checkpoint: Checkpoint, name: str) -> None:
     """Refuse what only transformers can read: the stock wrapper prefixes the name of every weight."""
-    with safe_open(checkpoint.folder / _WEIGHTS, framework="pt") as weights:
-        names = list(weights.keys())
+    try:
+        with safe_open(checkpoint.folder / _WEIGHTS, framework="pt") as weights:
+            names = list(weights.keys())
+    except SafetensorError as error:
+        raise ValueError(f"The weights in {name!r} cannot be read: {error}.") from error
     if all(key.startswith("timm_model.") for key in names):
         raise ValueError(
             f"{name!r} was saved by transformers' own wrapper, in a form timm cannot read. Convert it once: "

@@ -99,7 +99,7 @@ def last_undamaged_checkpoint(folder: Path) -> Path | None:
         if reason is None:
             start = checkpoint
             break
-        checkpoint.rename(_free_name(folder / f"damaged-{checkpoint.name}"))
+        _set_aside(checkpoint)
         found.append(f"{checkpoint.name} is damaged ({reason}) and is now damaged-{checkpoint.name}")
     if found:
         going_on = (
@@ -206,7 +206,13 @@ def clear_the_way(folder: Path, *, overwrite: bool, resume: str | None) -> None:
         move_aside(folder)
         return
     for checkpoint in checkpoint_folders(folder):
-        if not is_complete(checkpoint) and is_own(checkpoint):
+        if is_complete(checkpoint) or not is_own(checkpoint):
+            continue
+        if (checkpoint / WHOLE).exists():
+            logger.warning(
+                "%s does not fit its %s; it is kept as %s.", checkpoint, WHOLE, _set_aside(checkpoint).name
+            )
+        else:
             if any(checkpoint.iterdir()):
                 logger.warning("%s was cut off while it was written and is removed.", checkpoint)
             remove_checkpoint(checkpoint)
@@ -234,8 +240,10 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def _free_name(path: Path) -> Path:
-    number, free = 1, path
-    while free.exists() or free.is_symlink():
-        number, free = number + 1, path.with_name(f"{path.name}-{number}")
-    return free
+def _set_aside(checkpoint: Path) -> Path:
+    """Rename a damaged checkpoint, so that it never counts again and is not lost."""
+    number, place = 1, checkpoint.with_name(f"damaged-{checkpoint.name}")
+    while place.exists() or place.is_symlink():
+        number += 1
+        place = checkpoint.with_name(f"damaged-{checkpoint.name}-{number}")
+    return checkpoint.rename(place)

@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import IntervalStrategy, set_seed
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from jal_hf.data import NoisyDatasetDict, find_duplicates, load_noisy_dataset
 from jal_hf.data.subsets import cut_validation
+<<<<<<< HEAD
 from jal_hf.losses import create_loss
 from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, start_head, weights_source
+=======
+from jal_hf.ground.sentences import shortened
+from jal_hf.losses import RobustLoss, create_loss
+from jal_hf.models import as_run_model, create_model, default_in_chans
+>>>>>>> attack
 from jal_hf.runs.config import RunConfig
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.inputs import RawImages
@@ -32,7 +39,7 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
     """
     args = config.arguments()
     if args.preset != "auto":
-        create_loss(config.loss, **config.loss_args)
+        _check_finite(create_loss(config.loss, **config.loss_args))
     best = (args.metric_for_best_model or "loss").removeprefix("eval_")
     if best not in _METRICS:
         raise ValueError(f"metric_for_best_model must be one of {', '.join(_METRICS)}, got {best!r}.")
@@ -41,6 +48,10 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
             "neftune_noise_alpha is for models of text: a network of images has no token embeddings."
         )
     wanted = {str(name) for name in args.report_to or ()}
+    unknown = sorted(wanted - set(INTEGRATION_TO_CALLBACK))
+    if unknown:
+        known = ", ".join(INTEGRATION_TO_CALLBACK)
+        raise ValueError(f"report_to must be none, all or one of {known}, got {shortened(unknown[0])!r}.")
     missing = sorted(wanted & set(INTEGRATION_TO_CALLBACK) - set(get_available_reporting_integrations()))
     if missing:
         raise ImportError(
@@ -48,6 +59,20 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
         )
     create_method(args.method, parse_json_object("method_args", args.method_args))
     return args
+
+
+def _check_finite(criterion: RobustLoss) -> None:
+    """Nothing, where a loss has a finite value and gradient for a network that knows nothing yet.
+
+    Raises:
+        ValueError: It has none: a parameter is too large for float32.
+    """
+    classes = 10 if criterion.weight is None else len(criterion.weight)
+    logits = torch.zeros(2, classes, requires_grad=True)
+    value = criterion(logits, torch.zeros(2, dtype=torch.long))
+    gradient = torch.autograd.grad(value, logits)[0]
+    if not (value.isfinite() and gradient.isfinite().all()):
+        raise ValueError(f"The loss {criterion} is not finite for any network: its parameters are too large.")
 
 
 def load_data(config: RunConfig, given: Any = None) -> Any:
@@ -74,6 +99,11 @@ def load_data(config: RunConfig, given: Any = None) -> Any:
         unlabelled=data.unlabelled,
         seed=config.seed,
     )
+    if data.num_classes is not None and data.num_classes != found.num_classes:
+        raise ValueError(
+            f"num_classes is {data.num_classes}, and the data has {found.num_classes} classes. Leave the setting out: "
+            "it is for streams whose classes cannot be counted."
+        )
     return found if _says_how_it_is_scored(config, found) else with_validation(found, config.seed)
 
 

@@ -186,7 +186,7 @@ def _as_type(value: Any, hint: Any) -> Any:
     if hint in (int, float):
         return _number(value, hint)
     if origin in (list, tuple) or hint is list:
-        if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+        if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
             raise TypeError
         inside = next(iter(get_args(hint)), Any)
         return [_as_type(item, inside) for item in value]

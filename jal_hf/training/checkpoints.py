@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast
+from safetensors import SafetensorError, safe_open
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf.ground.files import flush, read_object, write_json
@@ -161,12 +161,10 @@ def _unreadable(checkpoint: Path) -> str | None:
     if type(state.get("global_step")) is not int or state["global_step"] < 0:
         return f"{_STATE} names no step"
     for path in sorted(checkpoint.glob("*.safetensors")):
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            header = file.read(size) if 2 <= size <= path.stat().st_size - 8 else b""
         try:
-            json.loads(header)
-        except (ValueError, RecursionError):
+            with safe_open(path, framework="pt"):
+                pass
+        except SafetensorError:
             return f"{path.name} cannot be read"
     for path in sorted([*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth"), *checkpoint.glob("*.bin")]):
         if not _is_whole_archive(path):
