@@ -12,14 +12,9 @@ from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_rep
 
 from jal_hf.data import NoisyDatasetDict, find_duplicates, load_noisy_dataset
 from jal_hf.data.subsets import cut_validation
-<<<<<<< HEAD
-from jal_hf.losses import create_loss
-from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, start_head, weights_source
-=======
 from jal_hf.ground.sentences import shortened
 from jal_hf.losses import RobustLoss, create_loss
-from jal_hf.models import as_run_model, create_model, default_in_chans
->>>>>>> attack
+from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, start_head, weights_source
 from jal_hf.runs.config import RunConfig
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.inputs import RawImages
