@@ -25,3 +25,35 @@ def shared() -> Path:
             f"no real data: {folder / 'data'} is absent; JAL_HF_SHARED names the folder that holds data/"
         )
     return folder
+
+
+# Files whose tests neither train for long nor start other programs; `pytest -m unit` runs them in under a minute.
+UNIT = (
+    "losses/test_contract.py",
+    "losses/test_draws.py",
+    "losses/test_golden.py",
+    "losses/test_inputs.py",
+    "losses/test_references.py",
+    "losses/test_soft_targets.py",
+    "theory/",
+    "noise/test_noise_draws.py",
+    "noise/test_noise_files.py",
+    "noise/test_noise_specs.py",
+    "compare/test_grid.py",
+    "compare/test_planning.py",
+    "compare/test_tables.py",
+    "hub/test_model_card.py",
+    "runs/test_config.py",
+    "training/test_parts.py",
+    "training/test_raw_data.py",
+)
+NOT_UNIT = ("graph_breaks", "compiled")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the unit tests by their file; one that is marked slow stays out."""
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests").as_posix() if ROOT in item.path.parents else ""
+        is_heavy = item.get_closest_marker("slow") or any(word in item.name for word in NOT_UNIT)
+        if place.startswith(UNIT) and not is_heavy:
+            item.add_marker(pytest.mark.unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -155,6 +156,31 @@ def test_train_looks_at_a_part_of_a_large_training_set(
         "confidence_histogram"
     ]
     assert sum(histogram["clean"]) + sum(histogram["wrong"]) == 200
+
+
+def test_screens_fit_a_terminal_and_the_other_flags_are_one_word_away(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words in ([], ["train", "--help"], ["doctor"]):
+        with contextlib.suppress(SystemExit):
+            main(words)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) < 60
+        if words != ["doctor"]:
+            assert max(map(len, lines)) <= 80
+    with pytest.raises(SystemExit):
+        main(["train", "--help-all"])
+    assert "--gradient_accumulation_steps" in capsys.readouterr().out
+
+
+def test_doctor_never_prints_the_token(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
+    assert main(["doctor", "--json"]) == 0
+    shown = capsys.readouterr().out
+    assert "hf_secret" not in shown
+    assert json.loads(shown)["versions"]["torch"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

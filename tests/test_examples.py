@@ -81,3 +81,13 @@ def test_gpu_benchmark_measures_each_part_on_a_cpu_too() -> None:
     ):
         assert any(what in row for row in rows), what
     assert not [row for row in rows if "failed" in row or "took more" in row], done.stderr
+
+
+@pytest.mark.slow
+def test_study_of_methods_chooses_a_setting_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    words = ["--recipe", "digits", "--settings", "plain,ema", "--noises", "symmetric:0.4", "--seeds", "0"]
+    words += ["--num_train_epochs", "2", "--max_train_samples", "300", "--out", str(tmp_path / "study")]
+    scores = example("study_methods").main(words)
+    choice = json.loads((tmp_path / "study" / "choice.json").read_text())
+    assert choice["setting"] == max(scores, key=lambda name: scores[name])
+    assert example("study_methods").main(words) == scores

@@ -2,7 +2,6 @@ from .advice import Advice as Advice
 from .advice import advise as advise
 from .curves import plot_curves as plot_curves
 from .gradients import plot_gradient_magnitude as plot_gradient_magnitude
-from .histograms import confidence_histogram as confidence_histogram
 from .histograms import plot_confidence_histogram as plot_confidence_histogram
 from .label_issues import LabelIssues as LabelIssues
 from .label_issues import find_label_issues as find_label_issues

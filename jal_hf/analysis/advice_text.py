@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jal_hf.analysis.advice import Advice, moves_a
+from jal_hf.ground.files import JsonObject
 
 SHOWN_BLOCKED = 5
 
@@ -76,7 +77,7 @@ def _suggestions(advice: Advice) -> str:
     return "\n".join(lines)
 
 
-def _parameters(parameters: dict[str, Any]) -> str:
+def _parameters(parameters: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{key}={value:g}" if isinstance(value, (int, float)) else f"{key}={value}"
         for key, value in parameters.items()
@@ -96,7 +97,7 @@ def _expected(advice: Advice) -> str:
     return "\n".join(lines)
 
 
-def advice_dict(advice: Advice) -> dict[str, Any]:
+def advice_dict(advice: Advice) -> JsonObject:
     """The advice, ready for JSON; an infinite smallest a is null."""
     return {
         "num_classes": advice.num_classes,

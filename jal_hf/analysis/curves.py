@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, style_axes
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, shown, style_axes
 from jal_hf.ground.files import LogLine
 from jal_hf.ground.record import log_series
 
-ACCURACY = "eval_accuracy"
+ACCURACY, VALIDATION = "eval_accuracy", "validation_accuracy"
 
 
 def _draw(axes: Axes, epochs: Sequence[float], values: Sequence[float], number: int, label: str) -> None:
@@ -29,7 +29,7 @@ def _draw(axes: Axes, epochs: Sequence[float], values: Sequence[float], number: 
         markersize=5,
         # Markers of several lines are set off from each other so that lines lying together stay apart.
         markevery=(number % every, every),
-        label=label,
+        label=shown(label),
     )
 
 

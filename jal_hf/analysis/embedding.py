@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
-from jal_hf.analysis.style import FONT_SIZE, new_figure, series_style, style_axes
+from jal_hf.analysis.style import FONT_SIZE, new_figure, series_style, shown, style_axes
 
 LARGEST_LEGEND = 20
 
@@ -83,7 +83,7 @@ def embedding_figure(
             marker=style.marker,
             linewidths=0,
             alpha=0.6,
-            label=class_names[k] if class_names[k] == str(k) else f"{k}  {class_names[k]}",
+            label=shown(class_names[k] if class_names[k] == str(k) else f"{k}  {class_names[k]}"),
         )
         middle = np.median(own, axis=0)
         axes.text(

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jal_hf.ground.files import JsonObject
+
 
 @dataclass(frozen=True)
 class NoiseEstimate:
@@ -23,7 +25,7 @@ class NoiseEstimate:
     transition_matrix: npt.NDArray[np.float64]
     joint: npt.NDArray[np.float64]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The estimate, ready for JSON, without the counts."""
         return {
             "method": self.method,

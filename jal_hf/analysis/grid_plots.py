@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from jal_hf.analysis.curves import ACCURACY, plot_curves
-from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, style_axes
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, shown, style_axes
 from jal_hf.analysis.tables import GridTable, display_name, display_noise, mean_and_spread
 from jal_hf.ground.files import LogLine
 from jal_hf.ground.record import log_series, read_log
@@ -82,10 +82,10 @@ def bars_figure(table: GridTable) -> Figure:
             edgecolor="white",
             ecolor=INK,
             capsize=2,
-            label=display_name(loss),
+            label=shown(display_name(loss)),
         )
     style_axes(axes, y_label="test accuracy, last epoch (%)")
-    axes.set_xticks(range(len(table.noises)), [display_noise(noise) for noise in table.noises])
+    axes.set_xticks(range(len(table.noises)), [shown(display_noise(noise)) for noise in table.noises])
     # Bars start at 0 unless that would hide all differences; then the axis says where it starts.
     axes.set_ylim(10.0 * math.floor(lowest / 10.0 - 0.5) if lowest > 50.0 else 0.0, 100.0)
     if any(table.has_paper(noise) for noise in table.noises):

@@ -7,41 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, style_axes
 
 
-def confidence_histogram(
-    confidence: npt.ArrayLike, is_wrong: npt.ArrayLike | None = None, bins: int = 20
-) -> dict[str, list[float]]:
-    """Counts of p of the given label over `bins` equal bins of [0, 1], apart for clean and wrong labels.
-
-    `confidence` and `is_wrong` have shape (N,). Without `is_wrong` every label counts as clean.
-    """
-    values = np.asarray(confidence, dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"confidence has shape {values.shape}; it must be (N,): p of each given label.")
-    wrong = np.zeros(values.shape, dtype=bool) if is_wrong is None else np.asarray(is_wrong, dtype=bool)
-    if wrong.shape != values.shape:
-        raise ValueError(f"is_wrong has shape {wrong.shape} and confidence {values.shape}; they must agree.")
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    clean_counts, _ = np.histogram(values[~wrong], edges)
-    wrong_counts, _ = np.histogram(values[wrong], edges)
-    return {"edges": edges.tolist(), "clean": clean_counts.tolist(), "wrong": wrong_counts.tolist()}
-
-
 def confidence_histogram_figure(histogram: Mapping[str, Any], title: str = "") -> Figure:
-    """Two histograms over p of the given label, each as the share of its own group.
+    """Histograms over p of the given label, each as the share of its own group.
 
-    `histogram` holds `edges` (B + 1), `clean` (B) and `wrong` (B) counts, as run.json stores them.
+    `histogram` holds `edges` (B + 1) and counts (B): `clean` and `wrong`, or `given` where nobody knows which label is
+    which, as run.json stores them.
     """
     edges = np.asarray(histogram["edges"], dtype=np.float64)
     figure = new_figure(6.4, 4.0)
     axes = figure.subplots()
     highest = 0.0
-    groups = (("clean", "clean labels", 0, 0.75), ("wrong", "wrong labels", 1, 0.0))
+    groups = (
+        ("given", "all labels", 0, 0.75),
+        ("clean", "clean labels", 0, 0.75),
+        ("wrong", "wrong labels", 1, 0.0),
+    )
     for key, name, number, alpha in groups:
         counts = np.asarray(histogram.get(key) or np.zeros(edges.size - 1), dtype=np.float64)
         if counts.shape != (edges.size - 1,):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +50,28 @@ class LabelIssues:
         """The table as a `datasets.Dataset`."""
         return Dataset.from_dict(self.columns())
 
-    def write(self, path: str | Path) -> Path:
-        """Write the table as one parquet file, which `load_dataset` reads back; returns the path."""
+    def named(self, class_names: Sequence[str], files: Sequence[str] | None = None) -> dict[str, Any]:
+        """Further columns for people: `file` where images have files, `given_class` and `suggested_class`.
+
+        Args:
+            files: in order of rank.
+        """
+        names = np.asarray([str(name) for name in class_names], dtype=object)
+        classes = {"given_class": self.given_label, "suggested_class": self.suggested_label}
+        return {
+            **({} if files is None else {"file": list(files)}),
+            **{name: names[labels].tolist() for name, labels in classes.items()},
+        }
+
+    def write(self, path: str | Path, extra: Mapping[str, Any] | None = None) -> Path:
+        """Write the table as one parquet file, which `load_dataset` reads back; returns the path.
+
+        Args:
+            extra: further columns by name, in order of rank.
+        """
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(dict(self.columns())), target)
+        pq.write_table(pa.table({**self.columns(), **(extra or {})}), target)
         return target
 
     def scores(self) -> DetectionScores | None:

@@ -12,7 +12,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, style_axes
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, shown, style_axes
 
 LARGEST_ANNOTATED = 20
 LONGEST_NAME = 12
@@ -78,7 +78,7 @@ def _draw(
     image = axes.imshow(100.0 * matrix, cmap="Greys", norm=scale, interpolation="nearest")
     step = 1 if classes <= LARGEST_ANNOTATED else -(-classes // 10)
     ticks = list(range(0, classes, step))
-    short = [_shorten(names[k]) for k in ticks]
+    short = [shown(names[k], LONGEST_NAME) for k in ticks]
     axes.set_xticks(ticks, short)
     axes.set_yticks(ticks, short if first else [""] * len(ticks))
     style_axes(axes, title=title, x_label="given class", y_label="clean class" if first else "", grid=False)
@@ -98,10 +98,6 @@ def _annotate(axes: Axes, matrix: npt.NDArray[np.float64]) -> None:
                 text = f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
                 color = "white" if value > 50.0 else INK
                 axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def plot_transition_matrix(

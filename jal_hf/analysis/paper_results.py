@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.noise import noise_family
 
 CLASSES = {"CIFAR-10": 10, "CIFAR-100": 100, "MNIST": 10, "CIFAR-10N": 10, "CIFAR-100N": 100}
@@ -40,10 +41,10 @@ class PaperColumn:
 
 
 @cache
-def paper_tables() -> dict[str, Any]:
+def paper_tables() -> JsonObject:
     """The tables as published: `jal` (ICCV 2025, Tables 3-6) and `alf` (ICML 2021, Tables 1-3)."""
     content = files("jal_hf.analysis").joinpath("paper_tables.json").read_text(encoding="utf-8")
-    tables: dict[str, Any] = json.loads(content)
+    tables: JsonObject = json.loads(content)
     return tables
 
 

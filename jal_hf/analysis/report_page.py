@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,14 @@ def render_report(
     title: str,
     facts: Mapping[str, str],
     thumbnails: Sequence[str] = (),
+    files: Sequence[str] | None = None,
+    note: str = "",
     top: int = 10_000,
 ) -> str:
     """The page: facts, a confusion heat map of all examples, and the `top` suspects with filter and sort.
 
-    `thumbnails` are data URIs of the first suspects in order of rank; the rest are listed without a picture.
+    `thumbnails` are data URIs of the first suspects in order of rank; the rest are listed without a picture. `files`
+    are names of all in that order. A person's verdicts on the page are saved by it to a file of decisions.
     Class names, title and facts may hold any text: nothing of it is read as HTML or script.
     """
     classes = issues.estimate.joint.shape[0]
@@ -44,6 +47,7 @@ def render_report(
         # The estimate counts (suggested, given); a reader looks up the given label first.
         "confusion": issues.estimate.joint.T.astype(int).tolist(),
         "thumbnails": list(thumbnails[:top]),
+        "files": None if files is None else list(files[:top]),
     }
     total, listed = len(issues), len(columns["rank"])
     rows_text = (
@@ -53,10 +57,15 @@ def render_report(
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(
-        files("jal_hf.analysis").joinpath("report.html.jinja").read_text(encoding="utf-8")
+        resources.files("jal_hf.analysis").joinpath("report.html.jinja").read_text(encoding="utf-8")
     )
     return template.render(
-        title=title, facts=list(facts.items()), rows_text=rows_text, total=total, data=_script_json(data)
+        title=title,
+        note=note,
+        facts=list(facts.items()),
+        rows_text=rows_text,
+        total=total,
+        data=_script_json(data),
     )
 
 

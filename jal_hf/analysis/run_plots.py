@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from jal_hf.analysis.curves import ACCURACY, curves_figure
+from jal_hf.analysis.curves import ACCURACY, VALIDATION, curves_figure
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.style import save_figure
@@ -25,7 +25,10 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
     record, log = RunRecord.read(folder), read_log(folder)
     title = record.title
     figures: dict[str, Figure] = {}
-    if log_series(log, ACCURACY)[0] or log_series(log, "loss")[0]:
+    if not log_series(log, ACCURACY)[0] and log_series(log, VALIDATION)[0]:
+        scored = [{**line, ACCURACY: line.get(VALIDATION)} for line in log]
+        figures["curves"] = curves_figure({"noisy validation accuracy": scored}, title, loss_floor(record))
+    elif log_series(log, ACCURACY)[0] or log_series(log, "loss")[0]:
         figures["curves"] = curves_figure({"test accuracy": log}, title, loss_floor(record))
     asked, realised = record.noise.get("transition_matrix"), record.noise.get("realised_matrix")
     if asked is not None or realised is not None:
@@ -39,6 +42,10 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
 
 def plot_run(folder: str | Path) -> list[Path]:
     """Write the run's pictures under `folder/plots/` as PNG and SVG and return the files written."""
+    if (Path(folder) / "plots").is_symlink():
+        raise ValueError(
+            f"{Path(folder) / 'plots'} is a link, and what is behind it is left alone. Remove the link."
+        )
     written: list[Path] = []
     for name, figure in run_figures(folder).items():
         written += save_figure(figure, Path(folder) / "plots" / name)
@@ -53,7 +60,7 @@ def plot_runs(folders: Sequence[str | Path], path: str | Path) -> list[Path]:
     records = [RunRecord.read(folder) for folder in folders]
     settings = [record.title.split(" on ", 1)[1] for record in records]
     same = len(set(settings)) == 1
-    names = [str(record.loss["name"]) if same else record.title for record in records]
+    names = [record.trained_with if same else record.title for record in records]
     logs: dict[str, list[LogLine]] = {}
     for folder, record, name in zip(folders, records, names, strict=True):
         label = name if names.count(name) == 1 else f"{name}, seed {record.seed}"

@@ -6,13 +6,18 @@ global state, a running notebook's backend or the user's own settings.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from jal_hf.ground.sentences import shortened
 
 INK = "#222222"
 GRID = "#d9d9d9"
@@ -56,11 +61,20 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def shown(text: str, most: int = 60) -> str:
+    """A name as a picture shows it: on one line, of what can be printed, and not too long.
+
+    A label that begins with an underscore would be left out of legends.
+    """
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return shortened(f" {line}" if line.startswith("_") else line, most)
+
+
 def style_axes(
     axes: Axes, *, title: str = "", x_label: str = "", y_label: str = "", grid: bool = True
 ) -> None:
     """Titles, labels, a pale grid behind the data, and no box on the right and the top."""
-    axes.set_title(title, fontsize=FONT_SIZE + 1, color=INK)
+    axes.set_title(shown(title, 90), fontsize=FONT_SIZE + 1, color=INK)
     axes.set_xlabel(x_label, fontsize=FONT_SIZE, color=INK)
     axes.set_ylabel(y_label, fontsize=FONT_SIZE, color=INK)
     axes.tick_params(labelsize=FONT_SIZE - 1, colors=INK)
@@ -78,7 +92,12 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     picture, drawing = target.with_suffix(".png"), target.with_suffix(".svg")
-    with matplotlib.rc_context({"svg.hashsalt": "jal_hf"}):
+    for text in figure.findobj(Text):
+        text.set(text=shown(text.get_text(), 200), parse_math=False, usetex=False)
+    # Tick labels are only made now.
+    settings: Any = {"svg.hashsalt": "jal_hf", "text.parse_math": False, "text.usetex": False}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks
         figure.savefig(picture, dpi=150, metadata={"Software": None})
         figure.savefig(drawing, metadata={"Date": None})
     return [picture, drawing]

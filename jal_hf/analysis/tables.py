@@ -10,6 +10,7 @@ from typing import Any
 
 from jal_hf.analysis.paper_figures import PaperFigure, paper_figure
 from jal_hf.ground.files import write_text
+from jal_hf.ground.record import row_name
 
 BOLD_PER_COLUMN = 2
 
@@ -127,11 +128,6 @@ def write_tables(table: GridTable, folder: str | Path) -> tuple[Path, Path]:
 
 def _place(line: Mapping[str, Any]) -> tuple[str, str]:
     return row_name(line["loss"], line.get("method")), line["noise"]
-
-
-def row_name(loss: str, method: str | None) -> str:
-    """A row of a grid's table: the loss, and the training method where it is not the loss alone."""
-    return loss if method in (None, "plain") else f"{loss} {method}"
 
 
 def display_name(loss: str) -> str:

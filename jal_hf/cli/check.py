@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from jal_hf.ground.files import JsonObject
 
 if TYPE_CHECKING:
     from jal_hf.losses import RobustLoss
@@ -39,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check(arguments: argparse.Namespace) -> dict[str, Any]:
+def check(arguments: argparse.Namespace) -> JsonObject:
     """The verdict as a JSON-ready record; an infinite figure is null."""
     from jal_hf.losses import resolve_loss
     from jal_hf.losses.conditions import transition_rows
@@ -82,7 +85,7 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _loss_parameters(text: str | None) -> dict[str, Any]:
+def _loss_parameters(text: str | None) -> JsonObject:
     if text is None:
         return {}
     try:
@@ -125,7 +128,7 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _text(report: dict[str, Any]) -> str:
+def _text(report: Mapping[str, Any]) -> str:
     params = ", ".join(f"{key} {value}" for key, value in report["params"].items() if value is not None)
     named = report["loss"] + (f" ({params})" if params else "")
     safe = sum(entry["asymmetric"] for entry in report["classes"])
@@ -153,7 +156,7 @@ def _text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _class_table(classes: list[dict[str, Any]]) -> list[str]:
+def _class_table(classes: list[JsonObject]) -> list[str]:
     groups: dict[tuple[Any, ...], list[int]] = {}
     for entry in classes:
         key = tuple(

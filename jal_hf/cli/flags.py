@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from transformers import HfArgumentParser
 
+from jal_hf.cli.train_help import short_train_help
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.values import GROUPS
@@ -60,15 +62,18 @@ def config_of_words(words: Sequence[str]) -> RunConfig:
     return RunConfig.from_recipe(asked.pop("recipe", None), fast=bool(asked.pop("fast", False)), **asked)
 
 
-def explicit_flags(words: Sequence[str]) -> dict[str, Any]:
+def explicit_flags(words: Sequence[str]) -> JsonObject:
     """Only what stands on the command line after `jal-hf train`, by field name, with types applied.
 
     Raises:
         ValueError: A flag that doesn't exist, with the nearest one, or a value of the wrong type.
     """
     quiet = train_parser()
-    if any(word in ("-h", "--help") for word in words):
+    if "--help-all" in words:
         quiet.parse_args(["--help"])
+    if any(word in ("-h", "--help") for word in words):
+        print(short_train_help())
+        raise SystemExit(0)
     for action in quiet._actions:
         action.default = argparse.SUPPRESS
     namespace, unknown = quiet.parse_known_args(list(words))

@@ -7,7 +7,10 @@ import inspect
 import json
 import shutil
 import textwrap
+from collections.abc import Mapping
 from typing import Any
+
+from jal_hf.ground.files import JsonObject
 
 NAME = "losses"
 HELP = "list the losses, or explain one"
@@ -50,18 +53,18 @@ def _table() -> str:
     )
 
 
-def _all_facts() -> list[dict[str, Any]]:
+def _all_facts() -> list[JsonObject]:
     from jal_hf.losses import all_infos
 
     return [_facts(info.name) for info in all_infos()]
 
 
-def _facts(name: str) -> dict[str, Any]:
+def _facts(name: str) -> JsonObject:
     from jal_hf.losses import create_loss, loss_info, loss_preset
     from jal_hf.losses.presets import DATASETS
 
     info = loss_info(name)
-    facts: dict[str, Any] = {
+    facts: JsonObject = {
         "name": info.name,
         "summary": info.summary,
         "formula": info.formula,
@@ -91,7 +94,7 @@ def _facts(name: str) -> dict[str, Any]:
     return facts
 
 
-def _describe(facts: dict[str, Any]) -> str:
+def _describe(facts: Mapping[str, Any]) -> str:
     from jal_hf.losses import loss_info
 
     lines = [f"{facts['name']}: {facts['summary']}", "", f"  formula     {facts['formula']}"]
@@ -124,7 +127,7 @@ def _describe(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, "", "citation", textwrap.indent(facts["citation"], "  ")])
 
 
-def _robustness(facts: dict[str, Any]) -> str:
+def _robustness(facts: Mapping[str, Any]) -> str:
     return {
         "symmetric": "symmetric: the losses of all labels sum to a constant",
         "asymmetric": "asymmetric where its condition holds; `jal-hf check` tells",
@@ -142,5 +145,5 @@ def _docstring(cls: type) -> list[str]:
     return kept
 
 
-def _values(params: dict[str, Any]) -> str:
+def _values(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in params.items() if value is not None) or "none"

@@ -8,25 +8,43 @@ import os
 import sys
 from collections.abc import Sequence
 
+from jal_hf.ground.secrets import redacted, typed_secrets
 from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.training.failures import RunError
 
 COMMANDS = {
     "train": "train one robust classifier",
-    "compare": "train a grid of losses, noises and seeds, and tabulate it as the papers do",
+    "compare": "train a grid of losses, noises and seeds; a table as in the papers",
     "losses": "list the losses, or explain one",
+    "methods": "list the training methods, or explain one",
     "noise": "write or push a noisy copy of a dataset",
-    "check": "is a loss asymmetric under a noise, by how much, and the smallest safe a",
-    "audit": "rank the training examples whose labels look wrong",
+    "check": "is a loss asymmetric under a noise, and the smallest safe a",
+    "finetune": "own data with wrong labels: checks, suspects, a robust model",
+    "audit": "rank the labels that look wrong, and write the corrected dataset",
+    "predict": "classify images with a run's model",
+    "export": "write a run's model as ONNX or TorchScript",
     "advise": "which loss suits a dataset and its noise, and why",
     "tune": "search loss parameters and learning rate on a noisy validation split",
     "plot": "draw a run's plots again",
     "card": "render a run's model card again",
     "push": "push a run's checkpoint and card to the Hub",
+    "doctor": "what this machine has, and what follows from it",
 }
+
+# What people come for.
+_WAYS = """\
+  jal-hf train                           try it: 40 % wrong labels, seconds
+  jal-hf train --dataset MY_FOLDER       a robust model of your own images
+  jal-hf audit RUN                       which of your labels look wrong
+  jal-hf compare cifar10 --losses ce,jal-ce --noises symmetric:0.4
+                                         losses side by side, as in the papers
+  jal-hf push RUN ME/REPO                share it, card included"""
 
 EXIT_BAD_INPUT = 2
 EXIT_NOT_REACHED = 1
+EXIT_STOPPED = 130
+_UNUSABLE = "The record of the run cannot be used: something in it is missing or has another form ({})."
+_READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export")
 
 
 def usage() -> str:
@@ -36,8 +54,9 @@ def usage() -> str:
     return (
         "usage: jal-hf COMMAND [ARGUMENTS]\n\n"
         "Train classifiers that survive wrong labels.\n\n"
+        f"{_WAYS}\n\n"
         f"commands:\n{rows}\n\n"
-        "`jal-hf COMMAND --help` explains a command. Start with `jal-hf train`."
+        "`jal-hf COMMAND --help` explains a command."
     )
 
 
@@ -53,9 +72,15 @@ def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit code.
 
     0 done, 1 the run failed or the Hub did not answer, 2 bad input,
-    128 plus a signal's number (143 SIGTERM, 130 SIGINT) when that ended a run after a checkpoint.
+    128 plus a signal's number (143 SIGTERM, 130 SIGINT) when that ended a run, after a checkpoint where one trains.
     """
     words = list(argv)
+    secrets = [*typed_secrets(words), os.environ.get("HF_TOKEN")]
+
+    def fail(sentence: str, code: int = EXIT_BAD_INPUT) -> int:
+        print(f"jal-hf: error: {redacted(sentence, secrets)}", file=sys.stderr)
+        return code
+
     if not words or words[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -67,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
     command, rest = words[0], words[1:]
     if command not in available():
         hint = did_you_mean(command, available())
-        return _fail(f"Unknown command {shortened(command)!r}.{hint} There are: {', '.join(available())}.")
+        return fail(f"Unknown command {shortened(command)!r}.{hint} There are: {', '.join(available())}.")
     try:
         module = importlib.import_module(f"jal_hf.cli.{command}")
         if hasattr(module, "main"):
@@ -75,29 +100,23 @@ def main(argv: Sequence[str]) -> int:
         parser = argparse.ArgumentParser(prog=f"jal-hf {command}", description=module.HELP)
         module.add_arguments(parser)
         return int(module.run(parser.parse_args(rest)))
-    except (
-        ValueError,
-        TypeError,
-        FileNotFoundError,
-        FileExistsError,
-        NotADirectoryError,
-        PermissionError,
-        ImportError,
-    ) as error:
+    except KeyboardInterrupt:
+        print(f"\njal-hf {command} was stopped.", file=sys.stderr)
+        return EXIT_STOPPED
+    except (ValueError, TypeError, OSError, ImportError, RunError) as error:
         if os.environ.get("JAL_HF_DEBUG"):
             raise
-        return _fail(str(error))
-    except RunError as failure:
-        if os.environ.get("JAL_HF_DEBUG"):
+        if isinstance(error, TypeError) and command in _READ_A_RECORD:
+            return fail(_UNUSABLE.format(shortened(error, 200)))
+        if isinstance(error, RunError):
+            return fail(str(error), error.exit_code)
+        return fail(str(error), EXIT_NOT_REACHED if isinstance(error, ConnectionError) else EXIT_BAD_INPUT)
+    except (LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        # A record is data from anywhere: what it lacks, or holds in another form, is no fault of the program.
+        if command not in _READ_A_RECORD or os.environ.get("JAL_HF_DEBUG"):
             raise
-        return _fail(str(failure), failure.exit_code)
-    except ConnectionError as error:
-        return _fail(str(error), EXIT_NOT_REACHED)
-
-
-def _fail(sentence: str, code: int = EXIT_BAD_INPUT) -> int:
-    print(f"jal-hf: error: {sentence}", file=sys.stderr)
-    return code
+        reason = shortened(f"{type(error).__name__}: {error}", 200)
+        return fail(_UNUSABLE.format(reason))
 
 
 def entry() -> None:

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from jal_hf.ground.files import JsonObject
+
 NAME = "noise"
 HELP = "write or push a noisy copy of a dataset"
 EXIT_NOT_PUSHED = 1
@@ -166,7 +168,7 @@ def _source(arguments: argparse.Namespace, data: Any) -> Any:
     )
 
 
-def _front_matter(card: Path) -> dict[str, Any]:
+def _front_matter(card: Path) -> JsonObject:
     """Metadata block of a card; empty when there is none that can be read."""
     import yaml
     from huggingface_hub import DatasetCard

@@ -8,6 +8,7 @@ from jal_hf.cli.flags import explicit_flags
 from jal_hf.ground.record import RunRecord
 from jal_hf.ground.secrets import without_secrets
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.recipes import list_recipes
 
 
 def config_of_command(record: RunRecord) -> RunConfig:
@@ -19,7 +20,10 @@ def config_of_command(record: RunRecord) -> RunConfig:
     Raises:
         ValueError: The record keeps no `jal-hf train` command.
     """
-    words = shlex.split(record.command or "")
+    try:
+        words = shlex.split(record.command or "")
+    except ValueError:
+        words = []
     if "train" not in words:
         raise ValueError(
             f"The run's record keeps no `jal-hf train` command (it says {record.command!r}), so its "
@@ -27,6 +31,10 @@ def config_of_command(record: RunRecord) -> RunConfig:
         )
     asked = without_secrets(explicit_flags(words[words.index("train") + 1 :]))
     recipe, fast = asked.pop("recipe", "digits"), bool(asked.pop("fast", False))
+    if recipe not in list_recipes():
+        raise ValueError(
+            f"The run's record names the recipe file {recipe!r}, which it does not hold. Name the data with --dataset."
+        )
     config = RunConfig.from_recipe(recipe, fast=fast, **asked).repeated()
     decay = {
         "weight_decay": record.training.get("weight_decay"),

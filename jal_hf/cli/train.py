@@ -48,7 +48,7 @@ def summary(record: RunRecord, folder: Path) -> str:
     speed = [f"{training['images_per_second']:.0f} images/s"] if training["images_per_second"] else []
     rows = [
         ("loss", f"{record.loss['name']}({parameters})"),
-        ("method", str(record.method.get("name", "-"))),
+        ("method", _method(record.method)),
         ("noise", _noise(record.noise)),
         ("test accuracy, last epoch", percent(last.get("accuracy"))),
         (
@@ -77,8 +77,19 @@ def _short(params: Section) -> Iterable[tuple[str, Any]]:
     ]
 
 
+def _method(method: Section) -> str:
+    """`elr(lambda=0.3, ...)`; of several the names."""
+    params = {
+        name: value for name, value in dict(method.get("params") or {}).items() if not isinstance(value, dict)
+    }
+    shown = ", ".join(f"{name}={value}" for name, value in params.items())
+    return str(method.get("name", "-")) + (f"({shown})" if shown else "")
+
+
 def _noise(noise: Section) -> str:
     if not noise:
         return "-"
+    if noise.get("kind") == "unknown":
+        return "unknown: the labels are as the data gives them, and nothing was added"
     asked, realised = noise.get("asked_rate"), noise.get("realised_rate")
     return f"{noise['spec']}, asked {percent(asked)}, realised {percent(realised)}"

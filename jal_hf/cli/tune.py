@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
+from typing import Any
 
 NAME = "tune"
 HELP = "search loss parameters and learning rate on a noisy validation split"
@@ -31,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     add_arguments(parser)
     arguments, rest = parser.parse_known_args(list(argv))
     from jal_hf.cli.flags import config_of_words
+    from jal_hf.runs.config import PLACES
     from jal_hf.runs.tune.tune import tune
 
     config = config_of_words(rest)
@@ -41,5 +44,13 @@ def main(argv: Sequence[str]) -> int:
     for name, value in result.best.items():
         print(f"  {name:<14} {value:.4g}")
     print(f"  {result.folder / 'plots' / 'study.png'}")
-    print(f"train with it: jal-hf train {result.recipe}")
+    # The recipe may be passed on, so it holds names; where the data lies is said here.
+    places = [word for name in PLACES for word in _flag(name, config.values[name])]
+    print(f"train with it: {shlex.join(['jal-hf', 'train', str(result.recipe), *places])}")
     return 0
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    from jal_hf.runs.config import published_value
+
+    return [] if published_value(name, value) == value else [f"--{name}", str(value)]

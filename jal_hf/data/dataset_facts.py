@@ -9,6 +9,7 @@ from typing import Any
 import datasets
 
 from jal_hf.data.images.encoded import file_names
+from jal_hf.ground.files import JsonObject
 from jal_hf.noise import NoiseReport
 
 
@@ -27,7 +28,7 @@ class StreamNoise:
     labels_sha256: None = None
     rows: None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, ready for JSON, under the names of `NoiseReport`."""
         return asdict(self)
 

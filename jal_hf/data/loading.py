@@ -15,7 +15,7 @@ from jal_hf.data.duplicates import find_duplicates
 from jal_hf.data.fingerprint import dataset_fingerprint
 from jal_hf.data.images.unreadable_images import without_unreadable
 from jal_hf.data.labels import label_warnings
-from jal_hf.data.noisy_labels import check_noise, is_noise_known, put_noise
+from jal_hf.data.noisy_labels import check_noise, is_noise_known, put_noise, resolved_noise
 from jal_hf.data.readers.dataset_forms import can_count_labels, read_source
 from jal_hf.data.readers.source import ReadOptions
 from jal_hf.data.stream_loading import load_stream
@@ -63,7 +63,7 @@ def load_noisy_dataset(
         noise_seed: seed of the noise.
         max_train_samples: number of training rows, drawn by `seed`.
         max_eval_samples: number of test rows, drawn by `seed`.
-        val_fraction: share of the training rows for `validation`, stratified by noisy label.
+        val_fraction: share of the training rows for `validation`, stratified by noisy label; equal images together.
         streaming: give iterable datasets.
         on_bad_image: `error`, or `skip` to drop and count unreadable images (at most 5 %).
         unlabelled: `error`, or `drop` to leave out and count rows whose label is empty or -1.
@@ -114,10 +114,12 @@ def load_noisy_dataset(
     if on_bad_image == "skip":
         train, count = without_unreadable(train, image_column, train_name)
         skipped += count
+    if isinstance(noise, str) and len(train) == 1 + int(integer_column(train, "index").max(initial=-1)):
+        resolved_noise(noise, names).check_rows(len(train))
     train = take_subset(train, max_train_samples, seed, "training")
     given = train
     train, report = put_noise(train, label_column, names, noise, noise_seed, source.manifest, warnings)
-    splits["train"], validation = cut_validation(train, label_column, val_fraction, seed)
+    splits["train"] = train
     if raw_test is not None:
         raw_test, count = labelled_rows(raw_test, str(eval_name), label_column, unlabelled, warnings)
         unlabelled_count += count
@@ -130,6 +132,9 @@ def load_noisy_dataset(
     tests = {str(eval_name): splits["test"]} if "test" in splits else {}
     duplicates = find_duplicates({train_name: given, **tests}, image_column, label_column)
     warnings += duplicates.sentences()
+    splits["train"], validation = cut_validation(
+        train, label_column, val_fraction, seed, duplicates.groups[train_name]
+    )
     for extra in source.more_tests:
         if extra != eval_name:
             split, _ = checked_split(source.splits[extra], extra, image_column, label_column, names, warnings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datasets
 import numpy as np
+import numpy.typing as npt
 
 from jal_hf.data.column_values import integer_column, row_numbers
 from jal_hf.data.draws import selection_order
@@ -40,9 +41,16 @@ def check_fraction(fraction: float) -> float:
 
 
 def cut_validation(
-    split: datasets.Dataset, label_column: str, fraction: float, seed: int
+    split: datasets.Dataset,
+    label_column: str,
+    fraction: float,
+    seed: int,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> tuple[datasets.Dataset, datasets.Dataset | None]:
     """Split training rows into (rest, validation): round(fraction * n) rows of each label, noise included.
+
+    Args:
+        groups: (N,), rows of one number that is not -1 hold the same image, and stay together on one side.
 
     Raises:
         ValueError: a share outside [0, 1), or one so small or large that a part stays empty.
@@ -55,6 +63,9 @@ def cut_validation(
     for label in np.unique(labels):
         members = order[labels[order] == label]
         is_held_back[members[: round(fraction * len(members))]] = True
+    if groups is not None:
+        _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+        is_held_back = np.where(groups < 0, is_held_back, is_held_back[first][member])
     if not is_held_back.any() or is_held_back.all():
         raise ValueError(
             f"val_fraction={fraction} of {len(labels)} training rows leaves an empty part; take another "

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-LogLine = dict[str, Any]
+JsonObject = dict[str, Any]
+"""A JSON object: names to numbers, text, lists, objects and null."""
+LogLine = JsonObject
 """One JSON object of a file with a line for each."""
 
 
@@ -77,7 +79,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[LogLine]:
     return lines
 
 
-def read_object(path: str | os.PathLike[str]) -> LogLine:
+def read_object(path: str | os.PathLike[str]) -> JsonObject:
     """The JSON object that a file holds.
 
     Raises:

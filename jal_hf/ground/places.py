@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 _PREFIXED = re.compile(r"^(webvision|clothing1m|local-dir|transformers):(.+)$")
+_IN_TEXT = re.compile(r"(?:file:/|(?<![\w.:/~%\\-]))(?:~?/|[A-Za-z]:\\)[^\s'\"`,;:()\[\]{}<>|]+")
 _ON_DISK = re.compile(r"^(/|~|\.\.|[A-Za-z]:[\\/]|\\\\)")
 
 
@@ -29,3 +31,14 @@ def published_spec(spec: str) -> str:
     kind, colon, rest = spec.partition(":")
     path, mark, column = rest.partition("#")
     return f"{kind}{colon}{place_name(path)}{mark}{column}"
+
+
+def without_paths(text: str, known: Iterable[str] = ()) -> str:
+    """A sentence with each absolute path in it cut to its last part.
+
+    Args:
+        known: Paths that may stand in it; those with blanks are found by this alone.
+    """
+    for path in sorted({path for path in known if _ON_DISK.match(path)}, key=len, reverse=True):
+        text = text.replace(path, place_name(path))
+    return _IN_TEXT.sub(lambda found: place_name(found[0]), text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -11,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jal_hf.ground.files import LogLine, read_lines, read_object, write_json
+from jal_hf.ground.files import JsonObject, LogLine, read_lines, read_object, write_json
 
 SCHEMA = 2
 RECORD, LOG = "run.json", "log.jsonl"
@@ -68,6 +69,12 @@ class RunRecord(Mapping[str, Any]):
         """
         if not isinstance(content.get("loss"), Mapping) or not isinstance(content.get("model"), Mapping):
             raise ValueError("It is not the record of a run: it names no loss and no model.")
+        for place, allowed, what in _FORMS:
+            value: Any = content
+            for name in place.split("."):
+                value = value.get(name) if isinstance(value, Mapping) else None
+            if value is not None and not (isinstance(value, allowed) and _is_sane(value)):
+                raise ValueError(f"It is not the record of a run: {place} is not {what}.")
         known: dict[str, Any] = {}
         for item in fields(cls):
             value = content.get(item.name)
@@ -100,7 +107,7 @@ class RunRecord(Mapping[str, Any]):
         """Write `run.json` whole or not at all; its presence marks a finished run."""
         return write_json(Path(folder) / RECORD, self.to_dict())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, ready for JSON; optional sections that are empty are left out."""
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         return {
@@ -135,9 +142,14 @@ class RunRecord(Mapping[str, Any]):
 
     @property
     def title(self) -> str:
-        """`loss on dataset, noise`, as far as the record says so; of a path its last part."""
+        """`loss method on dataset, noise`, as far as the record says so; of a path its last part."""
         dataset = PurePosixPath(str(self.dataset.get("name", "?"))).name
-        return f"{self.loss.get('name', '?')} on {dataset}, noise {self.noise.get('spec', 'unknown')}"
+        return f"{self.trained_with} on {dataset}, noise {self.noise.get('spec', 'unknown')}"
+
+    @property
+    def trained_with(self) -> str:
+        """The loss, and the training method where it is not the loss alone."""
+        return row_name(str(self.loss.get("name", "?")), self.method.get("name"))
 
     def _figures(self, name: str) -> Section:
         found = self.metrics.get(name)
@@ -158,8 +170,43 @@ class RunRecord(Mapping[str, Any]):
 _PLAIN: dict[str, tuple[type, ...]] = {
     "recipe": (str,), "command": (str,), "seed": (int,), "created": (str,), "schema": (int,), "finished": (bool,),
 }  # fmt: skip
+_NUMBER = (int, float)
+_FORMS: tuple[tuple[str, type | tuple[type, ...], str], ...] = (
+    *(
+        (place, str, "text")
+        for place in ("loss.name", "model.name", "dataset.name", "noise.spec", "hub.license")
+    ),
+    *((place, int, "a count") for place in ("model.num_labels", "dataset.num_classes")),
+    *(
+        (place, Mapping, "a mapping")
+        for place in ("loss.params", "config.data", "metrics.last", "metrics.best")
+    ),
+    *((place, Mapping, "a mapping") for place in ("metrics.train", "metrics.train.confidence_histogram")),
+    *(
+        (place, list, "a list")
+        for place in ("dataset.class_names", "protocol.deviations", "dataset.warnings")
+    ),
+    *(
+        (place, list, "a list")
+        for place in ("noise.transition_matrix", "noise.realised_matrix", "comparison.rows")
+    ),
+    *(
+        (place, _NUMBER, "a number")
+        for place in ("training.seconds", "training.epochs", "metrics.last.accuracy")
+    ),
+    *(
+        (place, _NUMBER, "a number")
+        for place in ("metrics.best.accuracy", "metrics.best.epoch", "training.steps")
+    ),
+)
+"""What those parts of a record are that its readers rely on, where they are there."""
 _SECTIONS = frozenset(item.name for item in fields(RunRecord)) - frozenset(_PLAIN)
 _OPTIONAL = frozenset({"config", "hub", "comparison", "method"})
+
+
+def _is_sane(value: Any) -> bool:
+    """Numbers that a run can have come to; anything else is no number."""
+    return not isinstance(value, int | float) or abs(value) < 1e12
 
 
 def installed_versions() -> dict[str, str]:
@@ -170,7 +217,8 @@ def installed_versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    ours = sys.modules.get("jal_hf")  # a checkout on the path may lie beside an older installation
+    return {**found, "jal_hf": str(getattr(ours, "__version__", found.get("jal_hf", "unknown")))}
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[LogLine]:
@@ -198,7 +246,7 @@ def evaluation_figures(log: Iterable[Mapping[str, Any]]) -> dict[str, Section | 
     validated = [line for line in log if line.get("validation_accuracy") is not None]
     if not evaluations and not validated:
         return {"last": None, "best": None}
-    last: dict[str, Any] = {}
+    last: JsonObject = {}
     best: Section | None = None
     if evaluations:
         line = evaluations[-1]
@@ -214,3 +262,8 @@ def evaluation_figures(log: Iterable[Mapping[str, Any]]) -> dict[str, Section | 
         last["validation_accuracy"] = validated[-1]["validation_accuracy"]
         last.setdefault("epoch", validated[-1].get("epoch"))
     return {"last": last, "best": best}
+
+
+def row_name(loss: str, method: str | None) -> str:
+    """A row of a table: the loss, and the training method where it is not the loss alone."""
+    return loss if method in (None, "plain") else f"{loss} {method}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.citations import dataset_citations, network_citations
 from jal_hf.hub.metadata import base_model, dataset_label
@@ -15,7 +16,7 @@ _COMMON_PARAMETERS = ("reduction", "ignore_index", "weight")
 _MOST_CLASSES = 100
 
 
-def card_facts(record: RunRecord) -> dict[str, Any]:
+def card_facts(record: RunRecord) -> JsonObject:
     """The variables of `model_card.md.jinja`; absent parts of a record give None, and the card leaves them
     out.
     """
@@ -32,14 +33,15 @@ def card_facts(record: RunRecord) -> dict[str, Any]:
         *dataset_citations(str(dataset.get("name", "")), noise.get("kind")),
     ]
     return {
-        "title": f"{plain(network)} trained with {plain(loss_facts['name'])} on {plain(label)}",
-        "title_text": f"{network} trained with {loss_facts['name']} on {label}",
+        "title": f"{plain(network)} trained with {plain(record.trained_with)} on {plain(label)}",
+        "title_text": f"{network} trained with {clean(record.trained_with)} on {label}",
         "network": code(network),
         "dataset": plain(label),
         "classes": model.get("num_labels") or dataset.get("num_classes"),
         "class_names": class_names[:_MOST_CLASSES],
         "more_classes": max(0, len(class_names) - _MOST_CLASSES),
         "loss": loss_facts,
+        "method": _method(record.method) if record.method else None,
         "noise": _noise(noise) if noise else None,
         "results": _results(record),
         "pictures": _pictures(record),
@@ -65,7 +67,7 @@ def card_facts(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
+def _loss(loss: Mapping[str, Any]) -> JsonObject:
     """Name, formula, parameters and source of the loss; a loss of the user's own has no formula here."""
     from jal_hf.losses import list_losses, loss_info
 
@@ -89,6 +91,22 @@ def _loss(loss: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _method(method: Mapping[str, Any]) -> dict[str, Any]:
+    """Name, formulas and parameters of the training method; of several, by method."""
+    formulas = dict(method.get("formulas") or {})
+    params = dict(method.get("params") or {})
+    by_method = params if len(formulas) > 1 else {clean(method.get("name", "unknown")): params}
+    return {
+        "code": code(method.get("name", "unknown")),
+        "formulas": [f"{clean(name)}: {clean(formula)}" for name, formula in formulas.items()],
+        "parameters": "; ".join(
+            f"{code(name)} {', '.join(code(f'{key}={_value(value)}') for key, value in own.items())}"
+            for name, own in by_method.items()
+            if isinstance(own, Mapping) and own
+        ),
+    }
+
+
 def _formula(info: Any) -> str:
     """The loss, and below it each of the parts it adds up."""
     from jal_hf.losses import loss_info
@@ -97,10 +115,11 @@ def _formula(info: Any) -> str:
     return "\n".join(lines)
 
 
-def _noise(noise: Mapping[str, Any]) -> dict[str, Any]:
+def _noise(noise: Mapping[str, Any]) -> JsonObject:
     return {
         "spec": code(noise.get("spec", "none")),
-        "is_noisy": noise.get("kind", "none") != "none",
+        "is_noisy": noise.get("kind", "none") not in ("none", "unknown"),
+        "is_unknown": noise.get("kind") == "unknown",
         "mode": plain(noise.get("mode", "exact")),
         "seed": _count(noise.get("seed")),
         "asked": percent(noise.get("asked_rate")),
@@ -114,11 +133,12 @@ def _results(record: RunRecord) -> list[tuple[str, str]]:
     """Rows of the table of results, the last epoch's accuracy first."""
     last, best, train = record.last, record.best, record.train
     epoch = f" (epoch {best['epoch']:g})" if isinstance(best.get("epoch"), int | float) else ""
+    test = "Test" if record.noise.get("kind") == "unknown" else "Clean test"
     rows = [
-        ("**Clean test accuracy, last epoch**", last.get("accuracy"), ""),
-        ("Clean test top-5 accuracy, last epoch", last.get("top5_accuracy"), ""),
+        (f"**{test} accuracy, last epoch**", last.get("accuracy"), ""),
+        (f"{test} top-5 accuracy, last epoch", last.get("top5_accuracy"), ""),
         (
-            "Clean test accuracy, best epoch (chosen on the test set, for comparison only)",
+            f"{test} accuracy, best epoch (chosen on the test set, for comparison only)",
             best.get("accuracy"),
             epoch,
         ),
@@ -136,10 +156,10 @@ def _pictures(record: RunRecord) -> list[tuple[str, str]]:
         found.append(("Transition matrix, asked and realised", "plots/transition_matrix.png"))
     if record.last:
         found.append(("Accuracy and loss over the epochs", "plots/curves.png"))
-    if record.train.get("confidence_histogram"):
-        found.append(
-            ("Confidence in the given label, clean against wrong labels", "plots/confidence_histogram.png")
-        )
+    histogram = record.train.get("confidence_histogram")
+    if histogram:
+        groups = "" if histogram.get("given") else ", clean against wrong labels"
+        found.append((f"Confidence in the given label{groups}", "plots/confidence_histogram.png"))
     return found
 
 
@@ -152,6 +172,7 @@ def _training(record: RunRecord) -> list[tuple[str, str]]:
     rows = [
         ("training images", _count(dataset.get("rows"))),
         ("test images", _count(dataset.get("eval_rows"))),
+        ("validation images, their labels as noisy", _count(dataset.get("validation_rows"))),
         ("parameters", _count(model.get("parameters"))),
         ("input", f"{channels} x {size} x {size}" if size and channels else None),
         ("epochs", _count(training.get("epochs"))),

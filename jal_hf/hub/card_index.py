@@ -45,7 +45,7 @@ def render_index(folder: Path) -> str:
             f"[{plain(run.name)}]({run.name}/README.md)",
             plain(dataset_label(record)),
             code(record.noise.get("spec", "none")),
-            code(record.loss["name"]),
+            code(record.trained_with),
             percent(record.last.get("accuracy")),
             training_time(record.training) or "-",
         )

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jal_hf.ground.record import RECORD, RunRecord
+from jal_hf.ground.files import JsonObject
+from jal_hf.ground.record import RECORD, RunRecord, row_name
 from jal_hf.hub.model_card import write_card
 
 
@@ -36,13 +37,13 @@ def add_comparisons(results: Sequence[Mapping[str, Any]], grid: str | os.PathLik
     return written
 
 
-def comparison_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def comparison_rows(cells: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     """Mean and standard deviation (ddof 1) over the seeds, a row a loss, the best first; one seed has no
     deviation.
     """
     rows = []
-    for loss in dict.fromkeys(line["loss"] for line in cells):
-        values = [float(line["accuracy"]) for line in cells if line["loss"] == loss]
+    for loss in dict.fromkeys(_row(line) for line in cells):
+        values = [float(line["accuracy"]) for line in cells if _row(line) == loss]
         rows.append(
             {
                 "loss": loss,
@@ -52,3 +53,7 @@ def comparison_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda row: -row["mean"])
+
+
+def _row(line: Mapping[str, Any]) -> str:
+    return row_name(str(line["loss"]), line.get("method"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.text import clean
 from jal_hf.hub.validation import DEFAULT_LICENSE
@@ -22,7 +22,7 @@ def card_metadata(record: RunRecord, title: str) -> ModelCardData:
     loss = record.loss.get("name", "unknown")
     dataset_id = hub_dataset_id(record)
     model = record.model
-    values: dict[str, Any] = {
+    values: JsonObject = {
         "library_name": "timm" if model.get("library", "timm") == "timm" else "transformers",
         "license": hub.get("license", DEFAULT_LICENSE),
         "pipeline_tag": "image-classification",
@@ -52,7 +52,7 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
         "noise_seed": None if noise.get("seed") is None else str(noise["seed"]),
     }
     config = dataset.get("config")
-    shared: dict[str, Any] = {
+    shared: JsonObject = {
         "task_type": "image-classification",
         "task_name": "Image Classification",
         "dataset_type": hub_dataset_id(record) or tag(name),
@@ -61,9 +61,10 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
         "dataset_split": clean(dataset.get("eval_split") or "test"),
         "dataset_args": {key: value for key, value in arguments.items() if value is not None},
     }
+    test = "Test" if noise.get("kind") == "unknown" else "Clean test"
     found = [
-        ("accuracy", "accuracy", "Clean test accuracy, last epoch"),
-        ("top5_accuracy", "top_5_accuracy", "Clean test top-5 accuracy, last epoch"),
+        ("accuracy", "accuracy", f"{test} accuracy, last epoch"),
+        ("top5_accuracy", "top_5_accuracy", f"{test} top-5 accuracy, last epoch"),
     ]
     return [
         EvalResult(metric_type=metric, metric_name=label, metric_value=round(float(last[key]), 6), **shared)

@@ -18,6 +18,7 @@ import datasets
 from huggingface_hub import DatasetCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.hub.text import block, clean, code, percent, plain
 from jal_hf.hub.validation import LICENSES, validate_card
 from jal_hf.noise import NoiseReport, noise_info
@@ -55,7 +56,7 @@ def noise_manifest(
     image_column: str,
     class_names: Sequence[str],
     command: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     """The record of a noisy dataset, ready for JSON: what was asked, what came of it, and from what."""
     return {
         "schema": 1,

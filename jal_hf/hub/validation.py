@@ -14,6 +14,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.sentences import did_you_mean
 
 DEFAULT_LICENSE = "apache-2.0"
@@ -70,7 +71,7 @@ def repository_name(folder: str | os.PathLike[str]) -> str:
     return re.sub(r"([-.])[-.]+", r"\1", name).strip("-.")[:90] or "run"
 
 
-def validate_card(content: str) -> dict[str, Any]:
+def validate_card(content: str) -> JsonObject:
     """Read a card back as the Hub would and check its metadata.
 
     Returns:

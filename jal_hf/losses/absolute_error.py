@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import MAE, SCE
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -62,6 +64,9 @@ class MeanAbsoluteErrorLoss(RobustLoss):
         losses = scores.label(scores.log_p).expm1_().mul_(-self.scale)
         return slope_of(scores, losses, scores.label_p.mul_(-self.scale))
 
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("mae", self.scale),)
+
     def asymmetry_ratio(self) -> float:
         return 1.0
 
@@ -113,9 +118,14 @@ class ReverseCrossEntropyLoss(RobustLoss):
         height = -math.log(1e-4)
         clamped = scores.p.clamp_min(self.eps)
         losses = (clamped.sum(1, keepdim=True) - scores.label(clamped)).mul_(height)
-        # A probability below eps is clamped, and has no slope.
-        beside = F.threshold(scores.p, self.eps, 0.0).mul_(height)
-        return slope_of(scores, losses, scores.label(beside).neg_(), each=beside)
+        # A probability below eps is clamped, and has no slope. The softmax takes H p from every slope H p; leaving
+        # both out, only what is clamped is left, and nothing cancels.
+        at_label = F.threshold(scores.label_p, self.eps, 0.0).mul_(-height)
+        each = torch.threshold_(scores.p.neg(), -self.eps, 0.0).mul_(height)
+        return slope_of(scores, losses, at_label, each=each)
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("rce", self.eps, -math.log(1e-4)),)
 
     def asymmetry_ratio(self) -> float:
         return 1.0

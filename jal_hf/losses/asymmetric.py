@@ -10,6 +10,7 @@ from torch import Tensor
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import ALF
 from jal_hf.losses.conditions import Lead
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -66,6 +67,9 @@ class AsymmetricGeneralizedCrossEntropyLoss(RobustLoss):
         shifted = label_p + self.a
         losses = (float((self.a + 1.0) ** self.q) - shifted.pow(self.q)).mul_(1.0 / self.q)
         return slope_of(scores, losses, shifted.pow_(self.q - 1.0).mul_(label_p).neg_())
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("agce", self.a, self.q),)
 
     def asymmetry_ratio(self) -> float:
         return float((self.a / (self.a + 1.0)) ** (1.0 - self.q)) if self.q <= 1.0 else 1.0
@@ -131,6 +135,9 @@ class AsymmetricUnhingedLoss(RobustLoss):
         losses = gap.pow(self.p).sub_(float((self.a - 1.0) ** self.p)).mul_(1.0 / self.p)
         return slope_of(scores, losses, gap.pow_(self.p - 1.0).mul_(label_p).neg_())
 
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("aul", self.a, self.p),)
+
     def asymmetry_ratio(self) -> float:
         return float(((self.a - 1.0) / self.a) ** (self.p - 1.0)) if self.p >= 1.0 else 1.0
 
@@ -185,6 +192,9 @@ class AsymmetricExponentialLoss(RobustLoss):
         exponent = scores.label_p.mul_(-1.0 / self.a)
         losses = exponent.exp()
         return slope_of(scores, losses, exponent.mul_(losses))
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("ael", self.a),)
 
     def asymmetry_ratio(self) -> float:
         return math.exp(-1.0 / self.a)

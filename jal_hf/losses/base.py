@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from jal_hf.losses import on_device
-from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.draws import DrawKey
 from jal_hf.losses.fused import BLOCK, Rule, one_pass, reduced
 from jal_hf.losses.inputs import (
@@ -26,6 +25,7 @@ from jal_hf.losses.inputs import (
     in_full_precision,
     is_soft,
 )
+from jal_hf.losses.kernel_terms import KernelTerms
 from jal_hf.losses.parameters import parameter_names, require_choice
 from jal_hf.losses.scores import Scores
 from jal_hf.losses.slope import Slope, by_autograd, value_and_gradient
@@ -90,8 +90,8 @@ class RobustLoss(Tolerance, nn.Module):
     slope: Callable[[Scores], Slope] | None = None
     """The loss of each sample and its derivative by log p, as one `Slope`; None where autograd finds it."""
 
-    def closed_form(self) -> JointTerms | None:
-        """This loss as terms of the kernels of the JAL family, or None where they do not cover it."""
+    def kernel_terms(self) -> KernelTerms | None:
+        """This loss as terms of the device's kernel, or None where it does not know them."""
         return None
 
     def floor(self, num_classes: int) -> float:
@@ -171,7 +171,7 @@ class RobustLoss(Tolerance, nn.Module):
         rows = flatten_logits(logits)
         with autocast_off(logits):
             shape = torch.Size((logits.shape[0], *logits.shape[2:]))
-            targets = self._targets(rows, logits, target, sample_weight)
+            targets = self._targets(rows, logits, target)
             targets, weights = self._row_weights(rows, targets, False, sample_weight, shape)
             scores = Scores(in_full_precision(rows), targets)
             total = at_least_something(weights.sum())
@@ -209,8 +209,10 @@ class RobustLoss(Tolerance, nn.Module):
         rows = flatten_logits(logits)
         shape = torch.Size((logits.shape[0], *logits.shape[2:]))
         with autocast_off(logits):
-            targets = self._targets(rows, logits, target, sample_weight)
+            targets = self._targets(rows, logits, target)
             soft, alike = targets.is_floating_point(), self.weight is None and sample_weight is None
+            if soft:
+                check_class_probabilities(flatten_logits(target), sample_weight, logits)
             terms = None if soft or not alike else self._kernel_terms(rows)
             if terms is not None:
                 value, count = on_device.one_kernel(
@@ -229,7 +231,7 @@ class RobustLoss(Tolerance, nn.Module):
             total, normaliser = losses.sum(), weights.sum()
             return (total / at_least_something(normaliser) if reduction == "mean" else total), normaliser
 
-    def _targets(self, rows: Tensor, logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> Tensor:
+    def _targets(self, rows: Tensor, logits: Tensor, target: Tensor) -> Tensor:
         """Class indices (M,), or class probabilities (M, K) times the class weights."""
         if self.weight is not None and self.weight.shape[0] != rows.shape[1]:
             raise ValueError(
@@ -243,9 +245,7 @@ class RobustLoss(Tolerance, nn.Module):
                 f"{self.name} takes no class probabilities: their mean over the labels has no closed form there. "
                 "Give class indices; for mixed labels, mix the losses of the two labels."
             )
-        soft = flatten_logits(target)
-        check_class_probabilities(soft, sample_weight, logits)
-        soft = soft.to(in_full_precision(rows[:0]).dtype)
+        soft = flatten_logits(target).to(in_full_precision(rows[:0]).dtype)
         return soft if self.weight is None else soft * self.weight.to(soft.dtype)
 
     def _row_weights(
@@ -293,8 +293,8 @@ class RobustLoss(Tolerance, nn.Module):
             return Rule(by_autograd, self.equation, self._column)
         return None
 
-    def _kernel_terms(self, logits: Tensor) -> JointTerms | None:
+    def _kernel_terms(self, logits: Tensor) -> KernelTerms | None:
         """The terms of the device's own kernel, where it takes these logits and a gradient is wanted."""
         if torch.compiler.is_compiling() or not (logits.requires_grad and torch.is_grad_enabled()):
             return None
-        return self.closed_form() if on_device.covers(logits) else None
+        return self.kernel_terms() if on_device.covers(logits) else None

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import CROSS_ENTROPY, NORMALIZED
-from jal_hf.losses.closed_form import JointTerms
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
 from jal_hf.losses.slope import Slope, normalised, slope_of
@@ -47,6 +47,9 @@ class CrossEntropyLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         losses = -scores.label(scores.log_p)
         return slope_of(scores, losses, torch.full_like(losses, -1.0))
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("ce"),)
 
     def asymmetry_ratio(self) -> float:
         return 0.0
@@ -89,5 +92,5 @@ class NormalizedCrossEntropyLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         return normalised(scores, scores.log_p, None)
 
-    def closed_form(self) -> JointTerms:
-        return JointTerms(alpha=1.0)
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("nce"),)

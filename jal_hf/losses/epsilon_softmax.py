@@ -10,6 +10,7 @@ from torch import Tensor
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import EPSILON_SOFTMAX
 from jal_hf.losses.focal import focal_factor
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -78,6 +79,9 @@ class EpsilonCrossEntropyLoss(RobustLoss):
         p, at_label = epsilon_softmax_slope(scores, self.m, self.eps)
         return slope_of(scores, p.log_().neg_(), at_label.neg_())
 
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("ece", self.m, 0.0, self.eps),)
+
 
 @register_loss(
     "efl",
@@ -129,3 +133,6 @@ class EpsilonFocalLoss(RobustLoss):
         p, at_label = epsilon_softmax_slope(scores, self.m, self.eps)
         factor = focal_factor(p, self.gamma).neg_()
         return slope_of(scores, p.log_().mul_(factor), at_label.mul_(factor))
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("efl" if self.gamma else "ece", self.m, self.gamma, self.eps),)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import FOCAL, NORMALIZED
-from jal_hf.losses.closed_form import JointTerms
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -69,6 +69,9 @@ class FocalLoss(RobustLoss):
         at_label = focal_factor(scores.label_p, self.gamma).neg_()
         return slope_of(scores, scores.label(scores.log_p).mul_(at_label), at_label)
 
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("fl", self.gamma) if self.gamma else KernelTerm("ce"),)
+
     def asymmetry_ratio(self) -> float:
         return 0.0
 
@@ -120,5 +123,5 @@ class NormalizedFocalLoss(RobustLoss):
         factor = torch.rsub(scores.p, 1.0).pow_(self.gamma)
         return normalised(scores, factor * scores.log_p, factor)
 
-    def closed_form(self) -> JointTerms:
-        return JointTerms(alpha=1.0, gamma=self.gamma)
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("nfl", self.gamma) if self.gamma else KernelTerm("nce"),)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import GCE, NORMALIZED
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -65,6 +66,9 @@ class GeneralizedCrossEntropyLoss(RobustLoss):
             scores, log_p.clamp_min_(math.log(self.eps)).mul_(self.q).expm1_().mul_(-1.0 / self.q), power
         )
 
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("gce", self.q, math.log(self.eps)),)
+
     def asymmetry_ratio(self) -> float:
         return 0.0 if self.q < 1.0 else 1.0
 
@@ -119,3 +123,6 @@ class NormalizedGeneralizedCrossEntropyLoss(RobustLoss):
         power = scores.log_p.clamp_min(log_eps).mul_(self.q).exp_()
         slopes = (power * (scores.log_p >= log_eps)).mul_(-self.q)
         return normalised(scores, 1.0 - power, slopes)
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("ngce", self.q, math.log(self.eps)),)

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from jal_hf.losses.base import LossConfig, RobustLoss
-from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.factory import as_loss
+from jal_hf.losses.kernel_terms import KernelTerms, joined_terms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import loss_info, register_composition
 from jal_hf.losses.scores import Scores
@@ -83,11 +83,8 @@ class JointLoss(RobustLoss):
             return None
         return lambda scores: joined(active(scores), passive(scores), self.alpha, self.beta)
 
-    def closed_form(self) -> JointTerms | None:
-        active, passive = self.active.closed_form(), self.passive.closed_form()
-        if active is None or passive is None:
-            return None
-        return active.joined(passive, self.alpha, self.beta)
+    def kernel_terms(self) -> KernelTerms | None:
+        return joined_terms(self.active.kernel_terms(), self.passive.kernel_terms(), self.alpha, self.beta)
 
     def floor(self, num_classes: int) -> float:
         return self.alpha * self.active.floor(num_classes) + self.beta * self.passive.floor(num_classes)

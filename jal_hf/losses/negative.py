@@ -10,6 +10,7 @@ from torch import Tensor
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import ANL
 from jal_hf.losses.focal import focal_factor
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -64,6 +65,9 @@ class NormalizedNegativeCrossEntropyLoss(RobustLoss):
         height = -math.log(self.eps)
         negative = (scores.log_p + height).clamp_min_(0.0)
         return normalised(scores, negative, negative.sign(), complement=True)
+
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("nnce", -math.log(self.eps)),)
 
 
 @register_loss(
@@ -121,3 +125,7 @@ class NormalizedNegativeFocalLoss(RobustLoss):
         # The focal loss falls with p and is `height` at eps: clamping p there clamps the difference at 0.
         negative = (factor * scores.log_p).add_(height).clamp_min_(0.0)
         return normalised(scores, negative, factor.mul_(negative.sign()), complement=True)
+
+    def kernel_terms(self) -> KernelTerms:
+        height = -float((1.0 - self.eps) ** self.gamma) * math.log(self.eps)
+        return (KernelTerm("nnfl", self.gamma, height) if self.gamma else KernelTerm("nnce", height),)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jal_hf.losses.closed_form import JointTerms
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 
 # Up to so many logits a gradient's extra float32 buffer costs nothing worth saving.
 SMALL = 1 << 20
@@ -28,7 +28,7 @@ def covers(logits: Tensor) -> bool:
 def one_kernel(
     logits: Tensor,
     labels: Tensor,
-    terms: JointTerms,
+    terms: KernelTerms,
     ignore_index: int,
     reduction: str,
     differentiable: Callable[[Tensor, Tensor], Tensor],
@@ -51,7 +51,7 @@ class _OneKernel(torch.autograd.Function):
         ctx: Any,
         logits: Tensor,
         labels: Tensor,
-        terms: JointTerms,
+        terms: KernelTerms,
         ignore_index: int,
         reduction: str,
         differentiable: Callable[[Tensor, Tensor], Tensor],
@@ -94,9 +94,9 @@ class _OneKernel(torch.autograd.Function):
 
 
 def _rows(
-    logits: Tensor, labels: Tensor, terms: JointTerms, ignore_index: int, reduction: str
+    logits: Tensor, labels: Tensor, terms: KernelTerms, ignore_index: int, reduction: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    from jal_hf.losses.triton_kernels import joint_rows
+    from jal_hf.losses.triton_kernels import evaluate_rows
 
     averaged = reduction == "mean"
     in_place = averaged and logits.numel() > SMALL and logits.dtype is torch.bfloat16
@@ -104,8 +104,8 @@ def _rows(
     if logits.is_cuda and logits.device.index != torch.cuda.current_device():
         # Triton launches on the current device, wherever the tensors lie.
         with torch.cuda.device(logits.device):
-            return joint_rows(logits, labels, terms, ignore_index, averaged=averaged, gradient_dtype=dtype)
-    return joint_rows(logits, labels, terms, ignore_index, averaged=averaged, gradient_dtype=dtype)
+            return evaluate_rows(logits, labels, terms, ignore_index, averaged=averaged, gradient_dtype=dtype)
+    return evaluate_rows(logits, labels, terms, ignore_index, averaged=averaged, gradient_dtype=dtype)
 
 
 @cache
@@ -120,7 +120,7 @@ def _works_on(device: int) -> bool:
     logits = torch.zeros((1, 2), device=torch.device("cuda", device))
     labels = torch.zeros(1, dtype=torch.int64, device=logits.device)
     try:
-        _rows(logits, labels, JointTerms(alpha=1.0), -100, "sum")
+        _rows(logits, labels, (KernelTerm("nce"),), -100, "sum")
     except (RuntimeError, OSError, subprocess.CalledProcessError, triton.TritonError) as error:
         warnings.warn(
             f"Triton cannot build a kernel here ({error}), so the losses use their slower eager form on CUDA; "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Iterable
+
+from jal_hf.ground.sentences import did_you_mean
 
 COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
 
@@ -51,17 +52,9 @@ def require_choice(loss: str, name: str, value: str, choices: Iterable[str]) -> 
     if value not in allowed:
         raise ValueError(
             f"{loss}: {name} must be one of {', '.join(allowed)}, but {value!r} was given."
-            f"{did_you_mean(str(value), allowed)}"
+            f"{did_you_mean(value, allowed)}"
         )
     return value
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest known names, or an empty string."""
-    near = difflib.get_close_matches(given.lower(), list(known), n=3, cutoff=0.5)
-    if not near:
-        return ""
-    return " Did you mean " + " or ".join(repr(name) for name in near) + "?"
 
 
 def parameter_names(cls: type) -> tuple[str, ...]:

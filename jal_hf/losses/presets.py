@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jal_hf.ground.sentences import did_you_mean
 from jal_hf.losses.base import LossConfig
-from jal_hf.losses.parameters import did_you_mean
 from jal_hf.losses.preset_table import DATASET_DECAY, PRESETS
 from jal_hf.losses.registry import loss_info
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from jal_hf.ground.sentences import did_you_mean
 from jal_hf.losses.base import RobustLoss
-from jal_hf.losses.parameters import COMMON_PARAMETERS, did_you_mean, parameter_names
+from jal_hf.losses.parameters import COMMON_PARAMETERS, parameter_names
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import JAL, MSE
-from jal_hf.losses.closed_form import JointTerms
 from jal_hf.losses.conditions import Lead, Verdict, amse_smallest_a, amse_verdict
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
@@ -97,8 +97,8 @@ class AsymmetricMeanSquareErrorLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         return powered_slope(scores, self.a, self.q)
 
-    def closed_form(self) -> JointTerms | None:
-        return JointTerms(beta=1.0, a=self.a) if self.q == 2.0 else None
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("square", self.a) if self.q == 2.0 else KernelTerm("amse", self.a, self.q),)
 
     def floor(self, num_classes: int) -> float:
         return float((self.a - 1.0) ** self.q / num_classes)
@@ -144,8 +144,8 @@ class MeanSquareErrorLoss(RobustLoss):
     def slope(self, scores: Scores) -> Slope:
         return powered_slope(scores, a=1.0, q=2.0)
 
-    def closed_form(self) -> JointTerms:
-        return JointTerms(beta=1.0, a=1.0)
+    def kernel_terms(self) -> KernelTerms:
+        return (KernelTerm("square", 1.0),)
 
     def verdict(self, lead: Lead) -> Verdict:
         return amse_verdict(lead, a=1.0, q=2.0)

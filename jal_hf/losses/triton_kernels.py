@@ -1,14 +1,12 @@
-"""Triton kernels of the Joint Asymmetric Losses: each row's loss and gradient from one reading of its logits.
+"""Triton kernels of every loss that gives its terms: a row's loss and gradient from one reading of its logits.
 
-In the notation here l = log p, m is the factor of a class (1 for NCE, the focal factor for NFL) and f = m l; the
-maths is that of `slope.normalised` and `squared_error.powered_slope`. Sums and products are float32 whatever the
-logits are. Imported only where a kernel is wanted, as `triton` need not be installed; `TRITON_INTERPRET=1` runs it
-on the CPU.
+Sums and products are float32 whatever the logits are. Imported only where a kernel is wanted, as `triton` need not be
+installed; `TRITON_INTERPRET=1` runs it on the CPU.
 """
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 # What a kernel takes and returns are Triton's own values, for which it has no public types; constants of its
 # compilation are written in capitals, as is usual in Triton.
-# ruff: noqa: N803
+# ruff: noqa: N803, N806
 
 from __future__ import annotations
 
@@ -20,9 +18,19 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from jal_hf.losses.closed_form import JointTerms
+from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
+from jal_hf.losses.triton_terms import (
+    FOCAL_EXPONENT,
+    PULLED,
+    SUMMED,
+    SUMMED_AT_ONCE,
+    class_slope,
+    class_value,
+    row_term,
+)
 
 # Rows up to the first length stay in registers; longer ones are read again, from the cache, in blocks of the second.
+NO_TERM = KernelTerm("none", weight=0.0)
 ROW_IN_REGISTERS = 16384
 BLOCK_OF_LONG_ROW = 8192
 # Up to so many labels are counted by every program itself, which saves small batches a launch or two.
@@ -38,10 +46,10 @@ class RowResults(NamedTuple):
     counted: Tensor
 
 
-def joint_rows(
+def evaluate_rows(
     logits: Tensor,
     labels: Tensor,
-    terms: JointTerms,
+    terms: KernelTerms,
     ignore_index: int,
     *,
     averaged: bool,
@@ -62,18 +70,21 @@ def joint_rows(
     count_in_place = rows <= LABELS_COUNTED_IN_PLACE
     if not count_in_place:
         counted = (labels != ignore_index).sum(dtype=torch.float32)
+    first, second = terms if len(terms) == 2 else (terms[0], NO_TERM)
+    kinds = (first.kind, second.kind)
+    exponents = [getattr(term, FOCAL_EXPONENT[term.kind]) for term in terms if term.kind in FOCAL_EXPONENT]
     arguments = (logits, labels, losses, gradient, counted, logits.stride(0), rows, ignore_index)
-    # With gamma = 0 every focal factor is 1.
-    focal = bool(terms.gamma)
-    numbers = (terms.alpha, terms.beta / classes, terms.a, terms.gamma or 0.0)
+    numbers = [number for term in (first, second) for number in (term.weight, term.x, term.y, term.z)]
     options = {
         "CLASSES": classes,
         # Rows that begin at multiples of 8 numbers are read 8 at a time, which Triton cannot know by itself.
         "ALIGNED": math.gcd(logits.stride(0), 16),
-        "ACTIVE": terms.alpha != 0.0,
-        "FOCAL": focal,
-        "ROOT": terms.gamma == 0.5,
-        "PASSIVE": terms.beta != 0.0,
+        "FIRST": first.kind,
+        "SECOND": second.kind,
+        "SUM_FIRST": first.kind in SUMMED,
+        "SUM_SECOND": second.kind in SUMMED,
+        "TOP": bool(set(kinds) & set(PULLED)),
+        "ROOT": set(exponents) == {0.5},
         "AVERAGED": averaged,
         "COUNTED_HERE": LABELS_COUNTED_IN_PLACE if count_in_place else 0,
         # Said, because the default changes between releases of Triton.
@@ -81,6 +92,7 @@ def joint_rows(
     }
     block = triton.next_power_of_2(classes)
     if block > ROW_IN_REGISTERS:
+        options["SWEEP"] = any(kind in SUMMED and kind not in SUMMED_AT_ONCE for kind in kinds)
         _long_rows[(rows,)](*arguments, *numbers, **options, BLOCK=BLOCK_OF_LONG_ROW, num_warps=16)
     else:
         together = max(1, _ELEMENTS_PER_PROGRAM // block)
@@ -99,9 +111,10 @@ def rescale(gradient: Tensor, factor: Tensor) -> None:
 
 @triton.jit(do_not_specialize=["rows", "ignore_index"])
 def _short_rows(
-    logits, labels, losses, gradient, counted, stride, rows, ignore_index, alpha, share, a, gamma,
-    CLASSES: tl.constexpr, ALIGNED: tl.constexpr, ACTIVE: tl.constexpr, FOCAL: tl.constexpr, ROOT: tl.constexpr,
-    PASSIVE: tl.constexpr, AVERAGED: tl.constexpr, COUNTED_HERE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    logits, labels, losses, gradient, counted, stride, rows, ignore_index, w1, x1, y1, z1, w2, x2, y2, z2,
+    CLASSES: tl.constexpr, ALIGNED: tl.constexpr, FIRST: tl.constexpr, SECOND: tl.constexpr,
+    SUM_FIRST: tl.constexpr, SUM_SECOND: tl.constexpr, TOP: tl.constexpr, ROOT: tl.constexpr,
+    AVERAGED: tl.constexpr, COUNTED_HERE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     present = row < rows
@@ -120,18 +133,42 @@ def _short_rows(
     log_p = z - tl.log(normaliser)[:, None]
     label_p = tl.sum(tl.where(is_label, p, 0.0), axis=1)
     label_log_p = tl.sum(tl.where(is_label, log_p, 0.0), axis=1)
-    factor = _factor(p, gamma, FOCAL, ROOT)
-    loss, square, per_factor, total, at_label = _coefficients(
-        label_p,
-        label_log_p,
-        tl.sum(tl.where(is_label, factor, 0.0), axis=1),
-        tl.sum(tl.where(inside, factor * log_p, 0.0), axis=1),
-        tl.sum(tl.where(inside, factor, 0.0), axis=1),
-        tl.sum(p * p, axis=1),
-        alpha, share, a, _scale(labels, counted, rows, ignore_index, AVERAGED, COUNTED_HERE), ACTIVE, PASSIVE,
-    )  # fmt: skip
-    slope = factor * per_factor[:, None] + p * (square * p - total[:, None])
-    slope += tl.where(is_label, at_label[:, None], 0.0)
+    is_top = label < 0
+    if TOP:
+        is_top = tl.min(tl.where(z >= 0.0, column, CLASSES), axis=1) == label
+    scale = _scale(labels, counted, rows, ignore_index, AVERAGED, COUNTED_HERE)
+    V = label_p * 0.0
+    S = label_p * 0.0
+    if SUM_FIRST:
+        V = tl.sum(tl.where(inside, class_value(p, log_p, x1, y1, FIRST, ROOT), 0.0), axis=1)
+        S = tl.sum(tl.where(inside, class_slope(p, log_p, x1, y1, FIRST, ROOT), 0.0), axis=1)
+    loss, of_first, total, at_label = row_term(
+        V, S, label_p, label_log_p, is_top, scale * w1, x1, y1, z1, FIRST, ROOT, CLASSES
+    )
+    # A square joins what the softmax takes away, p (square p - total), as the two nearly cancel where p is near 1.
+    square = label_p * 0.0
+    slope = p * 0.0
+    if FIRST == "square":
+        square += of_first
+    elif SUM_FIRST:
+        slope += class_slope(p, log_p, x1, y1, FIRST, ROOT) * of_first[:, None]
+    if SECOND != "none":
+        V = label_p * 0.0
+        S = label_p * 0.0
+        if SUM_SECOND:
+            V = tl.sum(tl.where(inside, class_value(p, log_p, x2, y2, SECOND, ROOT), 0.0), axis=1)
+            S = tl.sum(tl.where(inside, class_slope(p, log_p, x2, y2, SECOND, ROOT), 0.0), axis=1)
+        more, of_second, rest, at_too = row_term(
+            V, S, label_p, label_log_p, is_top, scale * w2, x2, y2, z2, SECOND, ROOT, CLASSES
+        )
+        loss += more
+        total += rest
+        at_label += at_too
+        if SECOND == "square":
+            square += of_second
+        elif SUM_SECOND:
+            slope += class_slope(p, log_p, x2, y2, SECOND, ROOT) * of_second[:, None]
+    slope += p * (square[:, None] * p - total[:, None]) + tl.where(is_label, at_label[:, None], 0.0)
     # Not by a factor of 0: an ignored row may hold infinities.
     kept = label != ignore_index
     slope = tl.where(kept[:, None], slope, 0.0).to(gradient.dtype.element_ty)
@@ -142,9 +179,10 @@ def _short_rows(
 
 @triton.jit(do_not_specialize=["rows", "ignore_index"])
 def _long_rows(
-    logits, labels, losses, gradient, counted, stride, rows, ignore_index, alpha, share, a, gamma,
-    CLASSES: tl.constexpr, ALIGNED: tl.constexpr, ACTIVE: tl.constexpr, FOCAL: tl.constexpr, ROOT: tl.constexpr,
-    PASSIVE: tl.constexpr, AVERAGED: tl.constexpr, COUNTED_HERE: tl.constexpr, BLOCK: tl.constexpr,
+    logits, labels, losses, gradient, counted, stride, rows, ignore_index, w1, x1, y1, z1, w2, x2, y2, z2,
+    CLASSES: tl.constexpr, ALIGNED: tl.constexpr, FIRST: tl.constexpr, SECOND: tl.constexpr,
+    SUM_FIRST: tl.constexpr, SUM_SECOND: tl.constexpr, TOP: tl.constexpr, ROOT: tl.constexpr, SWEEP: tl.constexpr,
+    AVERAGED: tl.constexpr, COUNTED_HERE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     label = tl.load(labels + row)
@@ -152,17 +190,20 @@ def _long_rows(
     logits += tl.multiple_of(row * stride, ALIGNED)
     gradient += row * CLASSES
     column = tl.arange(0, BLOCK)
-    # The first block sets the maximum; each later one moves the sums so far to the maximum it finds.
-    z = tl.load(logits + column, mask=column < CLASSES, other=-float("inf")).to(tl.float32)
-    maximum = tl.max(z, axis=0)
-    e = tl.exp(z - maximum)
-    normaliser = tl.sum(e, axis=0)
-    squares = tl.sum(e * e, axis=0)
-    sum_z = tl.sum(tl.where(column < CLASSES, z - maximum, 0.0), axis=0)
-    for start in range(BLOCK, CLASSES, BLOCK):
+    # Each block moves the sums so far to the maximum it finds; the first moves sums of nothing from far below.
+    maximum = tl.full([], -3.0e38, tl.float32)
+    normaliser = tl.full([], 0.0, tl.float32)
+    squares = tl.full([], 0.0, tl.float32)
+    sum_z = tl.full([], 0.0, tl.float32)
+    top = tl.full([], 0, tl.int32)
+    for start in range(0, CLASSES, BLOCK):
         inside = start + column < CLASSES
         z = tl.load(logits + start + column, mask=inside, other=-float("inf")).to(tl.float32)
-        higher = tl.maximum(maximum, tl.max(z, axis=0))
+        block_maximum = tl.max(z, axis=0)
+        if TOP:
+            block_top = tl.min(tl.where(z == block_maximum, start + column, CLASSES), axis=0)
+            top = tl.where(block_maximum > maximum, block_top, top)
+        higher = tl.maximum(maximum, block_maximum)
         shrink = tl.exp(maximum - higher)
         e = tl.exp(z - higher)
         normaliser = normaliser * shrink + tl.sum(e, axis=0)
@@ -171,70 +212,65 @@ def _long_rows(
         maximum = higher
     inverse = 1.0 / normaliser
     log_normaliser = tl.log(normaliser)
-    sum_f = sum_z - log_normaliser * CLASSES
-    sum_m = CLASSES * 1.0
-    if ACTIVE and FOCAL:
-        # A focal factor needs the normaliser, so its sums take a second sweep.
-        sum_f = 0.0
-        sum_m = 0.0
+    squares *= inverse * inverse
+    sum_log_p = sum_z - log_normaliser * CLASSES
+    V1, S1 = (sum_log_p, squares * 0.0 + CLASSES) if FIRST == "nce" else (squares, squares)
+    V2, S2 = (sum_log_p, squares * 0.0 + CLASSES) if SECOND == "nce" else (squares, squares)
+    if SWEEP:
+        # Their sums need the normaliser, and so a second sweep.
+        v1 = tl.zeros([BLOCK], tl.float32)
+        s1 = tl.zeros([BLOCK], tl.float32)
+        v2 = tl.zeros([BLOCK], tl.float32)
+        s2 = tl.zeros([BLOCK], tl.float32)
         for start in range(0, CLASSES, BLOCK):
             inside = start + column < CLASSES
             z = tl.load(logits + start + column, mask=inside, other=-float("inf")).to(tl.float32) - maximum
-            factor = _factor(tl.exp(z) * inverse, gamma, FOCAL, ROOT)
-            sum_f += tl.sum(tl.where(inside, factor * (z - log_normaliser), 0.0), axis=0)
-            sum_m += tl.sum(tl.where(inside, factor, 0.0), axis=0)
+            p = tl.exp(z) * inverse
+            log_p = z - log_normaliser
+            if SUM_FIRST:
+                v1 += tl.where(inside, class_value(p, log_p, x1, y1, FIRST, ROOT), 0.0)
+                s1 += tl.where(inside, class_slope(p, log_p, x1, y1, FIRST, ROOT), 0.0)
+            if SUM_SECOND:
+                v2 += tl.where(inside, class_value(p, log_p, x2, y2, SECOND, ROOT), 0.0)
+                s2 += tl.where(inside, class_slope(p, log_p, x2, y2, SECOND, ROOT), 0.0)
+        V1 = tl.sum(v1, axis=0)
+        S1 = tl.sum(s1, axis=0)
+        V2 = tl.sum(v2, axis=0)
+        S2 = tl.sum(s2, axis=0)
     valid = (label >= 0) & (label < CLASSES)
     label_z = tl.load(logits + label, mask=valid, other=0.0).to(tl.float32) - maximum
     label_p = tl.exp(label_z) * inverse
-    loss, square, per_factor, total, at_label = _coefficients(
-        label_p, label_z - log_normaliser, _factor(label_p, gamma, FOCAL, ROOT), sum_f, sum_m,
-        squares * inverse * inverse, alpha, share, a, scale, ACTIVE, PASSIVE,
-    )  # fmt: skip
+    label_log_p = label_z - log_normaliser
+    loss, of_first, total, at_label = row_term(
+        V1, S1, label_p, label_log_p, top == label, scale * w1, x1, y1, z1, FIRST, ROOT, CLASSES
+    )
+    of_second = of_first
+    if SECOND != "none":
+        more, of_second, rest, at_too = row_term(
+            V2, S2, label_p, label_log_p, top == label, scale * w2, x2, y2, z2, SECOND, ROOT, CLASSES
+        )
+        loss += more
+        total += rest
+        at_label += at_too
+    square = label_p * 0.0
+    if FIRST == "square":
+        square += of_first
+    if SECOND == "square":
+        square += of_second
     kept = label != ignore_index
     for start in range(0, CLASSES, BLOCK):
         inside = start + column < CLASSES
-        z = tl.load(logits + start + column, mask=inside, other=-float("inf")).to(tl.float32)
-        p = tl.exp(z - maximum) * inverse
-        slope = _factor(p, gamma, FOCAL, ROOT) * per_factor + p * (square * p - total)
-        slope += tl.where(start + column == label, at_label, 0.0)
+        z = tl.load(logits + start + column, mask=inside, other=-float("inf")).to(tl.float32) - maximum
+        p = tl.exp(z) * inverse
+        log_p = z - log_normaliser
+        slope = p * (square * p - total) + tl.where(start + column == label, at_label, 0.0)
+        if SUM_FIRST and FIRST != "square":
+            slope += class_slope(p, log_p, x1, y1, FIRST, ROOT) * of_first
+        if SUM_SECOND and SECOND != "square":
+            slope += class_slope(p, log_p, x2, y2, SECOND, ROOT) * of_second
         slope = tl.where(kept, slope, 0.0).to(gradient.dtype.element_ty)
         tl.store(gradient + start + column, slope, mask=inside)
     tl.store(losses + row, tl.where(kept, tl.where(valid, loss, float("nan")), 0.0))
-
-
-@triton.jit
-def _factor(p, gamma, FOCAL: tl.constexpr, ROOT: tl.constexpr):
-    """The factor m of a class: (1 - p)^gamma, or 1."""
-    factor = p * 0.0 + 1.0
-    if FOCAL:
-        rest = tl.maximum(1.0 - p, 0.0)
-        factor = tl.sqrt(rest) if ROOT else tl.where(rest > 0.0, tl.exp(gamma * tl.log(rest)), 0.0)
-    return factor
-
-
-@triton.jit
-def _coefficients(
-    label_p, label_log_p, label_m, sum_f, sum_m, squares, alpha, share, a, scale,
-    ACTIVE: tl.constexpr, PASSIVE: tl.constexpr,
-):  # fmt: skip
-    """A row's loss, and the (s, c, t, b) of its gradient c m + p (s p - t) + [k = y] b."""
-    loss = label_p * 0.0
-    per_factor = label_p * 0.0
-    total = label_p * 0.0
-    at_label = label_p * 0.0
-    square = scale * share * 2.0
-    if ACTIVE:
-        weight = scale * alpha / sum_f
-        ratio = label_m * label_log_p / sum_f
-        loss += scale * alpha * ratio
-        per_factor -= weight * ratio
-        at_label += weight * label_m
-        total += weight * (label_m - ratio * sum_m)
-    if PASSIVE:
-        loss += scale * share * (squares - 2.0 * a * label_p + a * a)
-        at_label -= square * a * label_p
-        total += square * (squares - a * label_p)
-    return loss, square, per_factor, total, at_label
 
 
 @triton.jit

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.models.labels import resolve_class_names
 from jal_hf.models.preprocessing import Statistic, resolve_preprocessing
 from jal_hf.models.pretrained import WeightsSource, load_weights
@@ -68,7 +69,7 @@ def create_model(
             do not fit the network.
         FileNotFoundError: when a checkpoint or pretrained weights are not to be had.
     """
-    given: dict[str, Any] = {
+    given: JsonObject = {
         "image_size": image_size, "mean": mean, "std": std, "interpolation": interpolation, "crop_pct": crop_pct
     }  # fmt: skip
     if weights is not None and (pretrained or is_checkpoint_name(name)):

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from jal_hf.ground.files import write_text
+from jal_hf.ground.files import JsonObject, write_text
 from jal_hf.models.timm_format import CONFIG, WEIGHTS, own_names, write_timm_model
 from jal_hf.models.weights_file import write_weights
 
@@ -70,7 +70,7 @@ def export_model(
     write_text(folder / CONFIG, json.dumps(plain_config(model), indent=2) + "\n")
 
 
-def plain_config(model: nn.Module) -> dict[str, Any]:
+def plain_config(model: nn.Module) -> JsonObject:
     """The content of config.json for a module that only its own code can build."""
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     return {

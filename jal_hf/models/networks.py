@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.models.cifar_resnet import CifarResNet
 from jal_hf.models.plain_cnn import PlainCNN
 
@@ -18,7 +20,7 @@ _CIFAR100_MEAN, _CIFAR100_STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.276
 
 def _cfg(
     channels: int, size: int, mean: tuple[float, ...], std: tuple[float, ...], **kwargs: Any
-) -> dict[str, Any]:
+) -> JsonObject:
     return {
         "num_classes": 10,
         "input_size": (channels, size, size),
@@ -80,6 +82,6 @@ def jal_resnet34_cifar(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
     return network
 
 
-def _plain(name: str, pretrained: bool, arguments: dict[str, Any]) -> PlainCNN:
+def _plain(name: str, pretrained: bool, arguments: Mapping[str, Any]) -> PlainCNN:
     network: PlainCNN = build_model_with_cfg(PlainCNN, name, pretrained, **arguments)
     return network

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.models.head import head_parameter_names
 
 
@@ -16,7 +17,7 @@ def parameter_groups(
     weight_decay: float,
     layer_decay: float = 1.0,
     head_learning_rate: float | None = None,
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Groups for any optimizer of torch, every parameter that requires a gradient in exactly one.
 
     Norms, biases and what the network itself excepts (position embeddings) do not decay. A layer that lies d layers
@@ -43,7 +44,7 @@ def parameter_groups(
         )
     numbers, excepted = layer_numbers(model), _without_decay(model)
     top, head = max(numbers.values()), head_parameter_names(model)
-    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    groups: dict[tuple[float, float], JsonObject] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from jal_hf.ground.files import JsonObject
 
 Statistic = float | Sequence[float]
 
@@ -23,7 +25,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     crop_pct: float = 1.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The entries of timm's `pretrained_cfg`."""
         return {
             "input_size": self.input_size,
@@ -40,7 +42,7 @@ _SMALL_IMAGE = 96
 
 
 def resolve_preprocessing(
-    defaults: dict[str, Any],
+    defaults: Mapping[str, Any],
     *,
     image_size: int | None,
     in_chans: int,

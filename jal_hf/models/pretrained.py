@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.models.head import head_parameter_names
 
 # Where training programs put the weights among their other state; an average of the weights comes first.
@@ -89,7 +90,7 @@ class WeightsSource:
         """Whether anything was trained before."""
         return self.kind != "fresh"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """For the run's record."""
         fitted = {"matched_by": self.report.matched_by, "share": self.report.share} if self.report else {}
         return {"kind": self.kind, "name": self.name, "fresh_head": self.fresh_head, **fitted}

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, TimmWrapperForImageClassification
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.models import networks  # noqa: F401 - a network of ours is one of timm's, too
 from jal_hf.models.labels import resolve_class_names
 from jal_hf.models.preprocessing import Preprocessing, resolve_preprocessing
@@ -76,7 +77,7 @@ def _is_timm(model: Any) -> bool:
     return timm.is_model(architecture) and int(getattr(model, "num_classes", None) or 0) > 1
 
 
-def _arguments_of(network: Any) -> dict[str, Any]:
+def _arguments_of(network: Any) -> JsonObject:
     """What of a network's size stands in its layers; timm keeps no record of its arguments."""
     cfg = network.pretrained_cfg
     first = cfg.get("first_conv")
@@ -89,7 +90,7 @@ def _arguments_of(network: Any) -> dict[str, Any]:
     return arguments
 
 
-def _difference(network: Any, arguments: dict[str, Any]) -> str | None:
+def _difference(network: Any, arguments: Mapping[str, Any]) -> str | None:
     """In what the network that timm builds from `arguments` differs, dropout aside; None when in nothing."""
     try:
         with torch.device("meta"):

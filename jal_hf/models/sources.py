@@ -7,9 +7,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
+
+from jal_hf.ground.files import JsonObject
 
 _PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:", "transformers:")
 _WEIGHTS = "model.safetensors"
@@ -22,7 +23,7 @@ class Checkpoint:
     """A folder with config.json and safetensors, the parsed config, and where it came from: `hub` or `folder`."""
 
     folder: Path
-    config: dict[str, Any]
+    config: JsonObject
     kind: str
     name: str
 
@@ -37,9 +38,9 @@ class Checkpoint:
         return f"local-dir:{self.folder}"
 
     @property
-    def pretrained_cfg(self) -> dict[str, Any]:
+    def pretrained_cfg(self) -> JsonObject:
         """How its images are prepared."""
-        cfg: dict[str, Any] = self.config["pretrained_cfg"]
+        cfg: JsonObject = self.config["pretrained_cfg"]
         return {
             "input_size": (3, 224, 224),
             "mean": (0.485, 0.456, 0.406),
@@ -48,7 +49,7 @@ class Checkpoint:
         }
 
     @property
-    def model_args(self) -> dict[str, Any]:
+    def model_args(self) -> JsonObject:
         """Arguments that rebuild the network."""
         saved = self.config.get("model_args") or {}
         return {key: value for key, value in saved.items() if key != "num_classes"}

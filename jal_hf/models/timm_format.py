@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from jal_hf.ground.files import write_text
+from jal_hf.ground.files import JsonObject, write_text
 from jal_hf.models.weights_file import write_weights
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def write_timm_model(
     write_text(Path(folder) / CONFIG, json.dumps(timm_config(model), indent=2) + "\n")
 
 
-def timm_config(model: PreTrainedModel) -> dict[str, Any]:
+def timm_config(model: PreTrainedModel) -> JsonObject:
     """The content of config.json for a wrapped timm network.
 
     Source of the layout: timm's `save_config_for_hf`, less `num_classes` in `model_args`, on which

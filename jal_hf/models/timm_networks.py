@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 from torch import nn
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.sentences import did_you_mean
 from jal_hf.models import networks
 
 
-def default_preprocessing(name: str) -> dict[str, Any]:
+def default_preprocessing(name: str) -> JsonObject:
     """timm's `pretrained_cfg` of a network: input_size (C, H, W), mean, std and more."""
-    cfg: dict[str, Any] = _registered_cfg(name).to_dict()
+    cfg: JsonObject = _registered_cfg(name).to_dict()
     return cfg
 
 
@@ -58,7 +60,9 @@ def _registered_cfg(name: str) -> Any:
     return timm.get_pretrained_cfg(name, allow_unregistered=False)
 
 
-def build_timm_network(name: str, pretrained: bool, num_labels: int, model_args: dict[str, Any]) -> nn.Module:
+def build_timm_network(
+    name: str, pretrained: bool, num_labels: int, model_args: Mapping[str, Any]
+) -> nn.Module:
     """`timm.create_model`, its failures told in a sentence.
 
     Raises:

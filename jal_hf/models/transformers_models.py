@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed  # type: ignore[attr-defined]
 from torch import Tensor
 
-from jal_hf.ground.files import write_text
+from jal_hf.ground.files import JsonObject, write_text
 from jal_hf.models.head import head_parameter_names
 from jal_hf.models.labels import resolve_class_names
 from jal_hf.models.preprocessing import resolve_preprocessing
@@ -38,7 +38,7 @@ def load_transformers_model(
     checkpoint: Checkpoint,
     num_labels: int,
     class_names: Sequence[str] | None,
-    preprocessing: dict[str, Any],
+    preprocessing: Mapping[str, Any],
     in_chans: int | None,
     **kwargs: Any,
 ) -> PreTrainedModel:
@@ -90,7 +90,7 @@ def load_transformers_model(
     return model
 
 
-def _source(model: PreTrainedModel, outcome: dict[str, Any], checkpoint: Checkpoint) -> WeightsSource:
+def _source(model: PreTrainedModel, outcome: Mapping[str, Any], checkpoint: Checkpoint) -> WeightsSource:
     """What transformers says of the loading, as our report; a network that stayed fresh is refused."""
     head = head_parameter_names(model)
     missing = {str(name) for name in outcome["missing_keys"]}
@@ -125,13 +125,13 @@ def _resize_positions(model: PreTrainedModel, name: str, folder: Path) -> bool:
     return True
 
 
-def _own_preprocessing(folder: Path) -> dict[str, Any]:
+def _own_preprocessing(folder: Path) -> JsonObject:
     """mean, std, interpolation and side of the folder's preprocessor_config.json, as far as it says them."""
     file = folder / "preprocessor_config.json"
     if not file.is_file():
         return {}
     saved = json.loads(file.read_text(encoding="utf-8"))
-    found: dict[str, Any] = {"interpolation": _RESAMPLE.get(saved.get("resample"))}
+    found: JsonObject = {"interpolation": _RESAMPLE.get(saved.get("resample"))}
     if saved.get("do_normalize", True):
         found |= {"mean": saved.get("image_mean"), "std": saved.get("image_std")}
     else:

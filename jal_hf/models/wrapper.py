@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.models.timm_format import write_timm_model
 
 
@@ -45,7 +47,7 @@ class RunTimmModel(TimmWrapperForImageClassification):  # type: ignore[no-untype
             write_timm_model(self, save_directory, state_dict)
 
 
-def wrap_timm(network: nn.Module, *, class_names: list[str], model_args: dict[str, Any]) -> RunTimmModel:
+def wrap_timm(network: nn.Module, *, class_names: list[str], model_args: Mapping[str, Any]) -> RunTimmModel:
     """Put a ready timm network, weights untouched, inside a transformers model.
 
     Built on the meta device first, as the wrapper's own initialisation would overwrite timm's weights.
@@ -55,8 +57,8 @@ def wrap_timm(network: nn.Module, *, class_names: list[str], model_args: dict[st
         class_names: one name a class.
         model_args: keyword arguments that rebuild the network, `num_classes` aside.
     """
-    cfg: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
-    settings: dict[str, Any] = {
+    cfg: JsonObject = dict(network.pretrained_cfg)  # type: ignore[arg-type]
+    settings: JsonObject = {
         "architecture": cfg["architecture"],
         "model_args": model_args,
         "pretrained_cfg": {key: value for key, value in cfg.items() if key not in _NOT_SAVED},

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jal_hf.noise.spec import nearest
+from jal_hf.ground.sentences import did_you_mean
 
 # Fine ids of CIFAR-100's 20 super-classes (Krizhevsky 2009), in the order of the coarse ids.
 _SUPERCLASSES = (
@@ -87,7 +87,7 @@ def resolve_class_map(
         pairs = [_split_pair(piece, text) for piece in text.split(";") if piece.strip()]
     else:
         raise ValueError(
-            f"The class map {text!r} is unknown.{nearest(text, NAMED_MAPS)} There are "
+            f"The class map {text!r} is unknown.{did_you_mean(text, NAMED_MAPS)} There are "
             f"{', '.join(NAMED_MAPS)}; or write your own as classes=cat>dog;dog>cat (names or ids), or name "
             "a .json file."
         )
@@ -120,7 +120,7 @@ def class_id(token: str, num_classes: int, class_names: Sequence[str] | None) ->
         )
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     raise ValueError(
-        f"The class map names {token!r}, which is no class.{nearest(token, names)} Classes: {shown}."
+        f"The class map names {token!r}, which is no class.{did_you_mean(token, names)} Classes: {shown}."
     )
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset
 
+from jal_hf.ground.sentences import did_you_mean
 from jal_hf.noise.base import Labels
-from jal_hf.noise.spec import nearest
 
 CLEAN_COLUMN = "clean_label"
 
@@ -24,7 +24,7 @@ def check_columns(names: Iterable[str] | None, label_column: str, *others: str |
     for column in (label_column, *others):
         if column is not None and column not in known:
             raise ValueError(
-                f"There is no column {column!r}.{nearest(column, known)} The dataset has {', '.join(known)}."
+                f"There is no column {column!r}.{did_you_mean(column, known)} The dataset has {', '.join(known)}."
             )
     if CLEAN_COLUMN in known:
         raise ValueError(
@@ -53,7 +53,7 @@ def label_vector(dataset: Dataset, label_column: str = "label") -> Labels:
     """
     if label_column not in dataset.column_names:
         raise ValueError(
-            f"There is no column {label_column!r}.{nearest(label_column, dataset.column_names)} The dataset "
+            f"There is no column {label_column!r}.{did_you_mean(label_column, dataset.column_names)} The dataset "
             f"has {', '.join(dataset.column_names)}."
         )
     values = column_values(dataset, label_column)

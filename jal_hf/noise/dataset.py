@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any, TypeVar
 
@@ -16,13 +16,13 @@ from datasets import (
 )
 from datasets.fingerprint import Hasher
 
+from jal_hf.ground.sentences import did_you_mean
 from jal_hf.noise.base import LabelNoise
 from jal_hf.noise.columns import CLEAN_COLUMN, check_columns, class_names_of, id_vector, label_vector
 from jal_hf.noise.image_encoder import ImageSettings
 from jal_hf.noise.image_features import dataset_features
 from jal_hf.noise.keyed import check_seed
 from jal_hf.noise.registry import create_noise
-from jal_hf.noise.spec import nearest
 from jal_hf.noise.stream import add_to_stream
 
 AnyDataset = TypeVar("AnyDataset", Dataset, DatasetDict, IterableDataset, IterableDatasetDict)
@@ -79,7 +79,9 @@ def add_label_noise(
         for split in splits:
             if split not in dataset:
                 there = ", ".join(dataset)
-                raise ValueError(f"There is no split {split!r}.{nearest(split, dataset)} There are {there}.")
+                raise ValueError(
+                    f"There is no split {split!r}.{did_you_mean(split, dataset)} There are {there}."
+                )
         changed = dict(dataset)
         for split in splits:
             changed[split] = _add(
@@ -125,7 +127,7 @@ def _add(
     if noise.needs_features and features is None:
         features = dataset_features(dataset, settings, names or noise.class_names)
 
-    def draw(_: dict[str, Any]) -> dict[str, Any]:
+    def draw(_: Mapping[str, Any]) -> dict[str, Any]:
         return {label_column: noise.corrupt(clean, seed, index, features), CLEAN_COLUMN: clean}
 
     fingerprint = Hasher.hash(

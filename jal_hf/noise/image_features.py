@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -78,7 +78,7 @@ class StreamImages:
         self.column, self.settings, self.class_names = column, settings, class_names
         self.encoder: ImageEncoder | None = None
 
-    def of(self, batch: dict[str, Any]) -> Callable[[NDArray[np.intp]], NDArray[np.float64]]:
+    def of(self, batch: Mapping[str, Any]) -> Callable[[NDArray[np.intp]], NDArray[np.float64]]:
         """A function from positions in the batch to features."""
         images = batch[self.column]
 

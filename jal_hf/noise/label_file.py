@@ -9,10 +9,11 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from jal_hf.ground.sentences import did_you_mean
 from jal_hf.noise.array_files import ONLY_COLUMN, Columns, read_columns
 from jal_hf.noise.base import LabelNoise, Labels
 from jal_hf.noise.keyed import UInt64
-from jal_hf.noise.spec import join_spec, nearest
+from jal_hf.noise.spec import join_spec
 
 _CLEAN = "clean_label"
 
@@ -116,7 +117,7 @@ def _choose(columns: Columns, column: str | None, source: str) -> str:
                 f"it has {', '.join(named)}" if named else "it holds one nameless vector, so leave '#' out"
             )
             raise ValueError(
-                f"There is no column {column!r} in the file of {source!r};{nearest(column, named)} {known}."
+                f"There is no column {column!r} in the file of {source!r};{did_you_mean(column, named)} {known}."
             )
         return column
     candidates = [name for name in columns if name != _CLEAN]
@@ -144,7 +145,9 @@ def _integers(
         ids = {text: number for number, text in enumerate(class_names)}
         unknown = sorted({text for text in values.tolist() if text not in ids})
         if unknown:
-            raise ValueError(f"{what} names {unknown[0]!r}, which is no class.{nearest(unknown[0], ids)}")
+            raise ValueError(
+                f"{what} names {unknown[0]!r}, which is no class.{did_you_mean(unknown[0], ids)}"
+            )
         return np.array([ids[text] for text in values.tolist()], dtype=np.int64)
     if values.dtype.kind not in "iu":
         raise ValueError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from jal_hf.ground.sentences import did_you_mean
 from jal_hf.noise.base import MODES, LabelNoise
 from jal_hf.noise.info import ClassNames, NoiseInfo
 from jal_hf.noise.kinds import KINDS
-from jal_hf.noise.spec import NoiseSpec, nearest, split_spec
+from jal_hf.noise.spec import NoiseSpec, split_spec
 
 _REGISTRY: dict[str, NoiseInfo] = {info.kind: info for info in KINDS}
 
@@ -26,7 +27,7 @@ def noise_info(kind: str) -> NoiseInfo:
     """The record of one kind. Raises ValueError, with what exists, for an unknown one."""
     if kind not in _REGISTRY:
         raise ValueError(
-            f"The noise kind {kind!r} is unknown.{nearest(kind, _REGISTRY)} There are "
+            f"The noise kind {kind!r} is unknown.{did_you_mean(kind, _REGISTRY)} There are "
             f"{', '.join(list_noises())}."
         )
     return _REGISTRY[kind]
@@ -50,12 +51,12 @@ def parse_noise_spec(text: str) -> NoiseSpec:
         if key not in info.options:
             known = f"it knows {', '.join(info.options)}" if info.options else "it has no options"
             raise ValueError(
-                f"The noise {spec.kind} has no option {key!r};{nearest(key, info.options)} {known}."
+                f"The noise {spec.kind} has no option {key!r};{did_you_mean(key, info.options)} {known}."
             )
     mode = spec.options.get("mode", "exact")
     if mode not in MODES:
         raise ValueError(
-            f"The noise mode {mode!r} is unknown.{nearest(mode, MODES)} There are {', '.join(MODES)}."
+            f"The noise mode {mode!r} is unknown.{did_you_mean(mode, MODES)} There are {', '.join(MODES)}."
         )
     if not info.argument and spec.argument is not None:
         raise ValueError(f"The noise {spec.kind!r} takes nothing after it, not {spec.argument!r}.")

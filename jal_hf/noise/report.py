@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.noise.base import IGNORE_INDEX, LabelNoise, check_labels
 
 
@@ -43,7 +44,7 @@ class NoiseReport:
     labels_sha256: str
     rows: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, ready for JSON."""
         return asdict(self)
 

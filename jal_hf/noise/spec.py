@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _OPTION = re.compile(r"\s*[A-Za-z_][A-Za-z0-9_]*\s*=")
@@ -60,12 +59,6 @@ def join_spec(kind: str, argument: str | None, options: Mapping[str, str] | None
 def rate_text(rate: float) -> str:
     """The shortest text that reads back as the same rate."""
     return repr(float(rate)).removesuffix(".0")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' when something known is near, else nothing."""
-    close = difflib.get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def parse_rate(spec: NoiseSpec) -> float:

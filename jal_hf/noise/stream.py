@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class _BatchCorruption:
         self.noise, self.label_column, self.seed = noise, label_column, seed
         self.index_column, self.num_shards, self.images = index_column, num_shards, images
 
-    def __call__(self, batch: dict[str, Any], indices: list[int] | None = None) -> dict[str, Any]:
+    def __call__(self, batch: Mapping[str, Any], indices: list[int] | None = None) -> dict[str, Any]:
         if self.index_column is None:
             self._check_single_reader()
             keys: Any = indices

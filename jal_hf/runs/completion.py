@@ -6,15 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
-
 from jal_hf.analysis.reporting import report_plots
 from jal_hf.analysis.run_plots import plot_run
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.model_card import write_card
 from jal_hf.models import export_model
-from jal_hf.runs.folder import forget_replaced
 from jal_hf.runs.recording import finished_record
+from jal_hf.runs.replacement import forget_replaced
 from jal_hf.training.trainer import RobustTrainer
 
 logger = logging.getLogger(__name__)
@@ -31,15 +29,15 @@ def complete_run(trainer: RobustTrainer, *, evaluate: bool) -> RunRecord:
     weights = gathered_weights(trainer)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if trainer.is_world_process_zero():
-        if isinstance(model, PreTrainedModel):
-            with trainer.method.evaluated(model):
-                export_model(model, folder, state_dict=weights)
-        else:
-            trainer.save_model()
+        with trainer.method.evaluated(model):
+            export_model(model, folder, state_dict=weights)
+        if hasattr(trainer.processing_class, "save_pretrained"):
+            trainer.processing_class.save_pretrained(folder)
         record.write(folder)
         forget_replaced(folder)
-        report_plots(trainer, draw(folder))
+        pictures = draw(folder)
         write_card(folder)
+        report_plots(trainer, pictures)
     trainer.accelerator.wait_for_everyone()
     return record
 
@@ -55,7 +53,15 @@ def draw(folder: Path) -> list[Path]:
     """The run's pictures; one that cannot be drawn never costs the card."""
     try:
         return plot_run(folder)
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+        OSError,
+    ) as error:
         logger.warning("The run's plots could not be drawn: %s", error)
         return []
 

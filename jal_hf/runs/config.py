@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from jal_hf.runs.values import (
     known_fields,
 )
 from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.methods import Method
 
 DEFAULT_RECIPE, OWN_DATA_RECIPE = "digits", "imagefolder"
 
@@ -105,8 +107,9 @@ class RunConfig:
         if fast:
             quick = {key: value for key, value in content.fast.items() if key != "why"}
             values |= checked_values(quick, f"Recipe {content.name!r}, fast")
-        if "loss" in changes and changes["loss"] != values.get("loss"):
-            values.pop("loss_args", None)
+        for name in ("loss", "method"):
+            if name in changes and changes[name] != values.get(name):
+                values.pop(f"{name}_args", None)
         config = _resolved(str(recipe), {**values, **changes}, changes, fast)
         paper = content.protocol.get("paper")
         return replace_fields(
@@ -126,6 +129,12 @@ class RunConfig:
             values = {
                 name: value for name, value in values.items() if name not in _PRESET_VALUES or name in asked
             }
+        if (
+            changes.get("method", before.get("method")) != before.get("method")
+            and "method_args" not in changes
+        ):
+            values.pop("method_args", None)
+            asked.pop("method_args", None)
         for name in ("noise_seed", "output_dir"):
             if name not in asked:
                 values.pop(name, None)
@@ -187,7 +196,12 @@ class RunConfig:
         Raises:
             ValueError: Values that cannot work together, as transformers says it.
         """
-        return JALTrainingArguments(**{**self.training, **self.secrets})
+        values = {**self.training, **self.secrets}
+        workers = values.get("dataloader_num_workers")
+        if workers and "dataloader_num_workers" not in self.asked:
+            # A recipe's number is the most that help; more workers than cores only get in each other's way.
+            values["dataloader_num_workers"] = min(workers, available_cores())
+        return JALTrainingArguments(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved values, ready for JSON; fields that hold a token are left out."""
@@ -291,6 +305,8 @@ def plain_changes(changes: Values) -> dict[str, Any]:
             settings = dict(value.config())
             plain["loss"] = str(settings.pop("name"))
             plain["loss_args"] = settings
+        elif isinstance(value, Method):
+            plain["method"], plain["method_args"] = value.name, value.parameters()
         elif name == "noise" and hasattr(value, "spec"):
             plain["noise"] = str(value.spec)
         elif name == "resume":
@@ -352,6 +368,8 @@ def _deviations(recipe: Recipe, config: RunConfig, fast: bool) -> tuple[str, ...
 
 
 def _deviation(name: str, value: Any, before: Any) -> str:
+    if name in PLACES:
+        value, before = published_value(name, value), published_value(name, before)
     return f"{name} {_plain(value)}" + (f" instead of {_plain(before)}" if before is not None else "")
 
 
@@ -367,3 +385,10 @@ def _default_folder(recipe: str, values: Values) -> str:
     method = values.get("method") or "plain"
     named = str(values.get("loss", "jal-ce")) + ("" if method == "plain" else f"-{method}")
     return f"runs/{recipe}-{named}-{noise}-seed{values['seed']}"
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,47 +1,58 @@
-"""A run's output folder: what may be there before a run starts, where it goes on, and what is moved out of its way."""
+"""A run's output folder: what may be there before a run starts, and where it goes on."""
 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from jal_hf.ground.record import LOG, RECORD, RunRecord
+from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.marker import MARKER, is_marked
-from jal_hf.training.checkpoints import (
-    MARKER as WHOLE,
+from jal_hf.runs.lock import LOCK
+from jal_hf.runs.marker import is_marked
+from jal_hf.runs.replacement import (
+    ASIDE,
+    MOVING,
+    OWN_FILES,
+    OWN_FOLDERS,
+    bring_back,
+    holds_replaced,
+    move_aside,
 )
 from jal_hf.training.checkpoints import (
+    BEGUN,
     checkpoint_folders,
+    damage,
     is_complete,
-    last_complete_checkpoint,
+    is_own,
+    named_like_checkpoints,
     remove_checkpoint,
+    step_of,
 )
+from jal_hf.training.checkpoints import MARKER as WHOLE
 
 logger = logging.getLogger(__name__)
 
-OWN_FILES = (
-    RECORD,
-    LOG,
-    "README.md",
-    "config.json",
-    "model.safetensors",
-    "preprocessor_config.json",
-)
-OWN_FOLDERS = ("plots", "audit")
-LOCK = ".jal_hf.lock"
-ASIDE = ".replaced"
+
+def check_place(folder: Path) -> None:
+    """Check that a run may be begun in a folder, changing nothing.
+
+    Raises:
+        NotADirectoryError: The path, or a part of it, is a file.
+        PermissionError: Nothing can be written there.
+        FileExistsError: It holds files that no run of this package wrote, and that would be written over.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"The output folder {folder} is a file; choose another --output_dir.")
+    check_writable(folder)
+    refuse_foreign_files(folder)
 
 
 def find_start(folder: Path, *, overwrite: bool, resume: str | None) -> str | None:
-    """Check a run's folder, changing nothing in it, and find the checkpoint to go on from.
+    """Find the checkpoint to go on from, in a folder that is held.
+
+    What a kill left half-way between two places is put back first. A damaged checkpoint is renamed, so that it never
+    counts again, and the whole one before it takes its place.
 
     Args:
         overwrite: An earlier run's files will be moved out of the way.
@@ -52,44 +63,92 @@ def find_start(folder: Path, *, overwrite: bool, resume: str | None) -> str | No
 
     Raises:
         FileExistsError: The folder holds a run, finished or not, and neither overwrite nor resume was asked; or
-            files that are not of a run and would be written over.
+            something that is not ours where a checkpoint would be written.
         FileNotFoundError: The checkpoint to resume from isn't there.
-        NotADirectoryError: The path is a file.
-        PermissionError: Nothing can be written there.
+        ValueError: It is damaged.
     """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"The output folder {folder} is a file; choose another --output_dir.")
-    check_writable(folder)
-    refuse_foreign_files(folder)
+    if bring_back(folder):
+        logger.warning("The run in %s is back: its replacement ended before its first checkpoint.", folder)
+    start: Path | None = None
     if overwrite:
-        return None
-    if resume == "auto":
-        last = last_complete_checkpoint(folder)
-        return None if last is None else str(last)
-    if resume is not None:
-        return _named_checkpoint(Path(resume))
-    if (folder / RECORD).exists():
+        pass
+    elif resume == "auto":
+        start = last_undamaged_checkpoint(folder)
+    elif resume is not None:
+        start = named_checkpoint(Path(resume))
+    elif (folder / RECORD).exists():
         raise FileExistsError(
             f"{folder} already holds a finished run. Choose another --output_dir, or pass --overwrite to replace it."
         )
-    if checkpoint_folders(folder):
+    elif any(map(is_complete, checkpoint_folders(folder))):
         raise FileExistsError(
             f"{folder} holds an unfinished run with checkpoints. Pass --resume auto to go on with it, "
             "or --overwrite to start again."
         )
-    return None
+    refuse_foreign_checkpoints(folder, start)
+    return None if start is None else str(start)
+
+
+def last_undamaged_checkpoint(folder: Path) -> Path | None:
+    """The latest checkpoint that is whole, or None; later ones that are damaged are renamed, which is said."""
+    complete = [path for path in checkpoint_folders(folder) if is_complete(path)]
+    found: list[str] = []
+    start: Path | None = None
+    for checkpoint in reversed(complete):
+        reason = damage(checkpoint)
+        if reason is None:
+            start = checkpoint
+            break
+        checkpoint.rename(_free_name(folder / f"damaged-{checkpoint.name}"))
+        found.append(f"{checkpoint.name} is damaged ({reason}) and is now damaged-{checkpoint.name}")
+    if found:
+        going_on = (
+            "none before it is whole: starting again" if start is None else f"going on from {start.name}"
+        )
+        logger.warning("%s; %s.", "; ".join(found), going_on)
+    return start
+
+
+def named_checkpoint(checkpoint: Path) -> Path:
+    """A checkpoint that somebody asked to go on from.
+
+    Raises:
+        FileNotFoundError: It isn't there or isn't whole.
+        ValueError: It is damaged.
+    """
+    if not checkpoint.is_dir():
+        raise FileNotFoundError(f"There is no checkpoint folder {checkpoint} to resume from.")
+    is_of_others = (checkpoint / "trainer_state.json").is_file() and not (checkpoint / BEGUN).exists()
+    if not is_complete(checkpoint) and not is_of_others:
+        raise FileNotFoundError(
+            f"The checkpoint {checkpoint} is not whole: it was cut off while it was written. Pass --resume auto to go "
+            "on from the last whole one."
+        )
+    reason = damage(checkpoint)
+    if reason is not None:
+        raise ValueError(
+            f"The checkpoint {checkpoint} is damaged: {reason}. Pass --resume auto to go on from the last whole one."
+        )
+    return checkpoint
 
 
 def refuse_foreign_files(folder: Path) -> None:
     """Nothing is written over that no run of this package wrote.
 
     Raises:
-        FileExistsError: The folder holds such a file and neither our marker nor the record of a run.
+        FileExistsError: The folder holds such a file and neither our marker nor the record of a run; or a link in
+            the place of a folder of ours.
     """
+    for name in (*OWN_FOLDERS, ASIDE, MOVING, LOCK):
+        if (folder / name).is_symlink():
+            raise FileExistsError(
+                f"{folder / name} is a link, and what is behind it is left alone. Remove the link, or choose another "
+                "--output_dir."
+            )
     if is_ours(folder):
         return
     there = [name for name in (*OWN_FILES, *OWN_FOLDERS) if (folder / name).exists()]
-    there += [path.name for path in checkpoint_folders(folder)]
+    there += [path.name for path in named_like_checkpoints(folder)]
     if there:
         raise FileExistsError(
             f"{folder} holds {there[0]}, and no run of jal_hf was begun there, so it is left alone. Choose another "
@@ -97,9 +156,26 @@ def refuse_foreign_files(folder: Path) -> None:
         )
 
 
+def refuse_foreign_checkpoints(folder: Path, start: Path | None) -> None:
+    """Nothing that is not ours lies where a checkpoint will be written.
+
+    Raises:
+        FileExistsError: Something named checkpoint-N, beyond the start, that this package did not write.
+    """
+    first = -1 if start is None else step_of(start) if start.parent == folder else -1
+    for path in named_like_checkpoints(folder):
+        if step_of(path) > first and not is_own(path):
+            raise FileExistsError(
+                f"{path} was not written by this version of jal_hf, or was cut off by a kill of an older one; it is "
+                "left alone. Move it away, or choose another --output_dir."
+            )
+
+
 def is_ours(folder: Path) -> bool:
     """Whether a run was begun in the folder: by its marker, or by the record or a checkpoint that older runs left."""
-    if is_marked(folder) or any((checkpoint / WHOLE).is_file() for checkpoint in checkpoint_folders(folder)):
+    if is_marked(folder) or holds_replaced(folder):
+        return True
+    if any((checkpoint / WHOLE).is_file() for checkpoint in checkpoint_folders(folder)):
         return True
     try:
         RunRecord.read(folder)
@@ -117,46 +193,23 @@ def has_reached(config: RunConfig) -> bool:
     if not (folder / RECORD).is_file():
         return False
     done = RunRecord.read(folder).training
-    steps = int(training.get("max_steps") or 0)
-    if steps > 0:
-        return bool(done["steps"] >= steps)
-    return bool(done["epochs"] >= float(training.get("num_train_epochs") or 3.0) - 1e-6)
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold the folder against a second training; the lock ends with the process that holds it.
-
-    Raises:
-        FileExistsError: Another process trains there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise FileExistsError(
-            f"Another process is training in {folder}. Wait for it, or choose another --output_dir."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-        (folder / LOCK).unlink(missing_ok=True)
+    steps, epochs = done.get("steps"), done.get("epochs")
+    asked = int(training.get("max_steps") or 0)
+    if asked > 0:
+        return isinstance(steps, int) and steps >= asked
+    return isinstance(epochs, int | float) and epochs >= float(training.get("num_train_epochs") or 3.0) - 1e-6
 
 
 def clear_the_way(folder: Path, *, overwrite: bool, resume: str | None) -> None:
     """Move an earlier run aside, or remove what a kill left of a checkpoint; called when the new run stands."""
     if overwrite:
-        _move_aside(folder)
-    elif resume is not None:
-        _remove_cut_off(folder)
-
-
-def forget_replaced(folder: Path) -> None:
-    """Remove the run that was moved aside, now that the new one is whole."""
-    if (folder / ASIDE).is_dir() and not (folder / ASIDE).is_symlink():
-        shutil.rmtree(folder / ASIDE)
+        move_aside(folder)
+        return
+    for checkpoint in checkpoint_folders(folder):
+        if not is_complete(checkpoint) and is_own(checkpoint):
+            if any(checkpoint.iterdir()):
+                logger.warning("%s was cut off while it was written and is removed.", checkpoint)
+            remove_checkpoint(checkpoint)
 
 
 def check_writable(folder: Path) -> None:
@@ -181,47 +234,8 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def _named_checkpoint(checkpoint: Path) -> str:
-    if not checkpoint.is_dir():
-        raise FileNotFoundError(f"There is no checkpoint folder {checkpoint} to resume from.")
-    if not is_complete(checkpoint) and not (checkpoint / "trainer_state.json").is_file():
-        raise FileNotFoundError(
-            f"The checkpoint {checkpoint} is not whole: it was cut off while it was written. Pass --resume auto to go "
-            "on from the last whole one."
-        )
-    return str(checkpoint)
-
-
-def _remove_cut_off(folder: Path) -> None:
-    """Remove checkpoints that a kill cut off; those of another program, which know no marker, only don't count."""
-    for checkpoint in checkpoint_folders(folder):
-        if is_complete(checkpoint):
-            continue
-        if not is_marked(folder) or (
-            (checkpoint / "trainer_state.json").is_file() and not (checkpoint / WHOLE).exists()
-        ):
-            logger.warning("%s has no %s and doesn't count as whole; it is left alone.", checkpoint, WHOLE)
-        else:
-            logger.warning("%s was cut off while it was written and is removed.", checkpoint)
-            remove_checkpoint(checkpoint)
-
-
-def _move_aside(folder: Path) -> None:
-    """Move what an earlier run wrote, and nothing else, out of the new one's way.
-
-    What already lies aside is the last whole run, if a replacement of it never ended; it stays then.
-    """
-    if not is_ours(folder):
-        return
-    aside = folder / ASIDE
-    kept = aside.is_dir() and (aside / RECORD).is_file()
-    own = [folder / name for name in (*OWN_FILES, *OWN_FOLDERS)] + checkpoint_folders(folder)
-    found = [path for path in own if path.exists() and not path.is_symlink()]
-    if kept:
-        for path in found:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return
-    aside.mkdir(exist_ok=True)
-    for path in found:
-        os.replace(path, aside / path.name)
-    (folder / MARKER).unlink(missing_ok=True)
+def _free_name(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists() or free.is_symlink():
+        number, free = number + 1, path.with_name(f"{path.name}-{number}")
+    return free

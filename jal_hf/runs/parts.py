@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from transformers import set_seed
+from torch import nn
+from transformers import IntervalStrategy, set_seed
+from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
-from jal_hf.data import load_noisy_dataset
+from jal_hf.data import NoisyDatasetDict, find_duplicates, load_noisy_dataset
+from jal_hf.data.subsets import cut_validation
 from jal_hf.losses import create_loss
-from jal_hf.models import create_model, default_in_chans
+from jal_hf.models import as_run_model, create_model, default_in_chans
 from jal_hf.runs.config import RunConfig
-from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.inputs import RawImages
+from jal_hf.training.methods import create_method
 from jal_hf.training.trainer import RobustTrainer
+
+_METRICS = ("loss", "accuracy", "top5_accuracy")
+HELD_BACK = 0.1
+"""Share of the training rows that scores a run whose data has no test split."""
 
 
 def check_config(config: RunConfig) -> JALTrainingArguments:
@@ -24,13 +33,30 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
     args = config.arguments()
     if args.preset != "auto":
         create_loss(config.loss, **config.loss_args)
+    best = (args.metric_for_best_model or "loss").removeprefix("eval_")
+    if best not in _METRICS:
+        raise ValueError(f"metric_for_best_model must be one of {', '.join(_METRICS)}, got {best!r}.")
+    if args.neftune_noise_alpha is not None:
+        raise ValueError(
+            "neftune_noise_alpha is for models of text: a network of images has no token embeddings."
+        )
+    wanted = {str(name) for name in args.report_to or ()}
+    missing = sorted(wanted & set(INTEGRATION_TO_CALLBACK) - set(get_available_reporting_integrations()))
+    if missing:
+        raise ImportError(
+            f"report_to {missing[0]!r} needs {missing[0]}, which is not installed: pip install {missing[0]}."
+        )
+    create_method(args.method, parse_json_object("method_args", args.method_args))
     return args
 
 
 def load_data(config: RunConfig, given: Any = None) -> Any:
-    """The dataset of a run, noise included; `given` is a dataset object in place of the config's name."""
+    """The dataset of a run, noise included; `given` is a dataset object in place of the config's name.
+
+    Data without a test split is scored on rows held back from training, unless the config says how it is scored.
+    """
     data = config.data
-    return load_noisy_dataset(
+    found = load_noisy_dataset(
         data.dataset if given is None else given,
         dataset_config=data.dataset_config,
         train_split=data.train_split,
@@ -48,6 +74,39 @@ def load_data(config: RunConfig, given: Any = None) -> Any:
         unlabelled=data.unlabelled,
         seed=config.seed,
     )
+    return found if _says_how_it_is_scored(config, found) else with_validation(found, config.seed)
+
+
+def _says_how_it_is_scored(config: RunConfig, data: Any) -> bool:
+    is_scored = str(config.training.get("eval_strategy") or "no") != "no"
+    return bool(
+        not is_scored
+        or config.data.streaming
+        or "val_fraction" in config.asked
+        or {"test", "validation"} & {*data}
+    )
+
+
+def with_validation(data: NoisyDatasetDict, seed: int, fraction: float = HELD_BACK) -> NoisyDatasetDict:
+    """Data with a validation split cut from its training rows, and a warning that says so.
+
+    Labels of the split are as noisy as those that are trained on: its accuracy is a lower bound that ranks models, not
+    a share of right answers. Data too small to give rows of its classes away comes back as it is.
+    """
+    train, column = data["train"], data.label_column
+    groups = find_duplicates({"train": train}, data.image_column, column).groups["train"]
+    try:
+        rest, validation = cut_validation(train, column, fraction, seed, groups)
+    except ValueError:
+        return data
+    if validation is None:
+        return data
+    sentence = (
+        f"There is no test split: {len(validation):,} of {len(train):,} training rows were held back, with their "
+        "labels as they are, to score the model; --val_fraction says another share, and 0 trains on all of them."
+    )
+    facts = replace(data.facts, warnings=(*data.facts.warnings, sentence))
+    return NoisyDatasetDict({**data, "train": rest, "validation": validation}, facts)
 
 
 def build_model(config: RunConfig, data: Any) -> Any:
@@ -66,6 +125,19 @@ def build_model(config: RunConfig, data: Any) -> Any:
     )
 
 
+def given_model(config: RunConfig, data: Any, model: nn.Module) -> nn.Module:
+    """A network of the user's own for a run: named classes, and the run's preprocessing where it knows none.
+
+    One that says how its images are prepared keeps that, but for what was asked explicitly.
+    """
+    fields = {"image_size": "image_size", "mean": "image_mean", "std": "image_std"}
+    wanted = {word: getattr(config.data, name) for word, name in fields.items()}
+    if hasattr(model, "config"):
+        wanted = {word: config.asked.get(name) for word, name in fields.items()}
+    known = {word: value for word, value in wanted.items() if value is not None}
+    return as_run_model(model, None if hasattr(model, "config") else data.class_names, known or None)
+
+
 def build_trainer(
     config: RunConfig,
     data: Any,
@@ -78,7 +150,14 @@ def build_trainer(
     """Model, image datasets and trainer of a run; `options` go to the trainer."""
     args = args or config.arguments()
     set_seed(args.seed)
-    model = build_model(config, data) if model is None else model
+    model = build_model(config, data) if model is None else given_model(config, data, model)
+    if "test" not in data and "validation" not in data and str(args.eval_strategy.value) != "no":
+        if "eval_strategy" in config.asked:
+            raise ValueError(
+                f"eval_strategy {args.eval_strategy.value!r} was asked for, and the data has neither a test nor a "
+                "validation split; give one, hold rows back with --val_fraction, or leave eval_strategy out."
+            )
+        args.eval_strategy = IntervalStrategy.NO
     return trainer_class(
         model=model,
         args=args,

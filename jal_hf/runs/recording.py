@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Subset
 
-from jal_hf.ground.places import is_hub_id, place_name, published_spec
+from jal_hf.ground.files import JsonObject
+from jal_hf.ground.places import is_hub_id, place_name, published_spec, without_paths
 from jal_hf.ground.record import RunRecord, Section, evaluation_figures, read_log
 from jal_hf.runs.config import PLACES, RunConfig, published_value
 from jal_hf.training.diagnostics import training_set_figures
@@ -17,7 +18,7 @@ from jal_hf.training.trainer import RobustTrainer
 # Beyond this many rows the pass over the training set is made on an evenly spaced part of it.
 TRAIN_FIGURES_ROWS = 100_000
 
-Facts = dict[str, Any]
+Facts = JsonObject
 """Sections of a record by name."""
 
 
@@ -56,11 +57,14 @@ def facts_of_config(config: RunConfig, data: Any, precision: str, paths: dict[st
 
 
 def noise_section(data: Any) -> Section:
-    """The noise of loaded data, with files by name."""
+    """The noise of loaded data, with files by name; of data whose noise nobody knows only that."""
     report = getattr(data, "noise_report", None)
     if report is None:
         return {}
-    section: dict[str, Any] = report.to_dict()
+    section: JsonObject = report.to_dict()
+    if not getattr(data, "noise_known", True):
+        told = {name: section[name] for name in ("rows", "labels_sha256")}
+        return {"spec": "unknown", "kind": "unknown", "realised_rate": None, **told}
     return {**section, "spec": published_spec(str(section.get("spec", "none")))}
 
 
@@ -73,6 +77,8 @@ def dataset_section(config: RunConfig, data: Any) -> Section:
         "config": config.data.dataset_config,
         "rows": None if streaming else len(data["train"]),
         "eval_rows": None if streaming or "test" not in data else len(data["test"]),
+        "validation_rows": len(data["validation"]) if "validation" in data else None,
+        "unlabelled_rows": data.facts.unlabelled_rows,
         "num_classes": data.num_classes,
         "class_names": list(data.class_names),
         "fingerprint": data.fingerprint,
@@ -80,7 +86,7 @@ def dataset_section(config: RunConfig, data: Any) -> Section:
         "image_column": data.image_column,
         "label_column": data.label_column,
         "val_fraction": config.data.val_fraction,
-        "warnings": list(data.warnings),
+        "warnings": [without_paths(text, [data.name]) for text in data.warnings],
     }
 
 
@@ -107,7 +113,8 @@ def facts_of_trainer(trainer: RobustTrainer) -> Facts:
 
 def _evaluated_at_end(trainer: RobustTrainer) -> bool:
     return any(
-        "eval_accuracy" in line and line.get("step") == trainer.state.global_step
+        ("eval_accuracy" in line or "validation_accuracy" in line)
+        and line.get("step") == trainer.state.global_step
         for line in trainer.state.log_history
     )
 

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
+from accelerate.utils import broadcast_object_list
 from torch import nn
-from transformers import pipeline, set_seed
+from transformers import set_seed
 
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub import check_hub_access, push_run, repository_name
 from jal_hf.noise import parse_noise_spec
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.folder import clear_the_way, find_start, held
+from jal_hf.runs.folder import check_place, clear_the_way, find_start
+from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER
 from jal_hf.runs.parts import check_config, load_data
+from jal_hf.runs.prediction import Prediction, predict_images
+from jal_hf.runs.replacement import after_failure
 from jal_hf.runs.trainer import JALTrainer
 from jal_hf.training.failures import explained, interrupted
+from jal_hf.training.hardware import launched_alone
 
 if TYPE_CHECKING:
     from jal_hf.runs.audit.audit import Audit
 
 
-Prediction = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,7 @@ class RunResult:
         Args:
             images: PIL images, paths, or arrays (H, W) or (H, W, 3) of uint8.
         """
-        pictures = [Image.fromarray(item) if isinstance(item, np.ndarray) else item for item in images]
-        paths = [str(item) if isinstance(item, Path) else item for item in pictures]
-        classify = pipeline("image-classification", model=str(self.folder), top_k=1)
-        return [answer[0] for answer in classify(paths)]
+        return predict_images(self.folder, images)
 
     def audit(self, **options: Any) -> Audit:
         """Rank the training labels; see `jal_hf.audit_run`."""
@@ -138,11 +139,19 @@ def run_training(
         args.hub_model_id = check_hub_access(name, token=args.hub_token)
     overwrite = bool(config.training.get("overwrite"))
     resume = config.training.get("resume_from_checkpoint")
-    existed = folder.exists()
-    checkpoint = find_start(folder, overwrite=overwrite, resume=resume)
+    if launched_alone():
+        logger.warning(
+            "The launcher was asked for several processes and started one. On a CPU `accelerate launch` needs a config "
+            "file for more: --config_file examples/accelerate/cpu_2_processes.yaml"
+        )
     is_first = int(os.environ.get("RANK", "0")) == 0
+    if is_first:
+        check_place(folder)
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         with explained(folder), held(folder) if is_first else contextlib.nullcontext():
+            checkpoint = find_start(folder, overwrite=overwrite, resume=resume) if is_first else None
+            checkpoint = broadcast_object_list([checkpoint])[0]
             set_seed(args.seed)
             if data is None:
                 # One process of a machine downloads and decodes; the others find its files.
@@ -152,10 +161,14 @@ def run_training(
             if is_first:
                 clear_the_way(folder, overwrite=overwrite, resume=resume)
             trainer.accelerator.wait_for_everyone()
-            trainer.train(resume_from_checkpoint=checkpoint)
+            try:
+                trainer.train(resume_from_checkpoint=checkpoint)
+            finally:
+                if is_first and trainer.record is None:
+                    after_failure(folder)
     finally:
-        if not existed and is_first:
-            _remove_empty(folder)
+        if is_first:
+            _remove_empty(missing)
     if trainer.stop_signals.stopped_by or trainer.record is None:
         raise interrupted(trainer.stop_signals.stopped_by, trainer.state.global_step, folder)
     address = None
@@ -173,8 +186,11 @@ def run_training(
     return RunResult(folder, trainer.record, trainer, address)
 
 
-def _remove_empty(folder: Path) -> None:
-    """A run that never began leaves no folder."""
-    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {MARKER}:
-        (folder / MARKER).unlink(missing_ok=True)
+def _remove_empty(made: Sequence[Path]) -> None:
+    """A run that never began leaves no folder, and none above it."""
+    for folder in made:
+        if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= {MARKER, LOCK}:
+            return
+        for name in (MARKER, LOCK):
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()

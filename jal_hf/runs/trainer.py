@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import datasets
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.completion import complete_run
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.folder import refuse_foreign_files
+from jal_hf.runs.folder import (
+    check_place,
+    last_undamaged_checkpoint,
+    named_checkpoint,
+    refuse_foreign_checkpoints,
+)
+from jal_hf.runs.lock import held, is_held_here
 from jal_hf.runs.marker import is_marked, mark_folder
 from jal_hf.runs.parts import build_trainer, load_data
 from jal_hf.runs.recording import facts_of_config, facts_of_trainer
@@ -90,6 +98,8 @@ class JALTrainer(RobustTrainer):
         trainer.config = config
         trainer.local_paths = {}
         trainer.known_facts = facts_of_config(config, data, trainer.args.precision_name, trainer.local_paths)
+        if model is not None:
+            del trainer.known_facts["model"]  # the network tells its own name
         return trainer
 
     local_paths: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed
@@ -104,16 +114,44 @@ class JALTrainer(RobustTrainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As the parent's; then the folder is completed, unless a signal ended the training before its end."""
+        if not self.leaves_a_folder:
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         folder = Path(str(self.args.output_dir))
-        if self.leaves_a_folder:
-            if self.is_world_process_zero():
-                refuse_foreign_files(folder)
+        is_first = self.is_world_process_zero()
+        if is_first:
+            check_place(folder)
+        is_checked = is_held_here(folder)  # by the run that calls this
+        with held(folder) if is_first else contextlib.nullcontext():
+            start = resume_from_checkpoint or None
+            if is_first:
+                start = start if is_checked else _checked_start(folder, start)
                 if not is_marked(folder) or self.local_paths:
                     mark_folder(folder, self.local_paths)
-            self.accelerator.wait_for_everyone()
+            start = broadcast_object_list([start])[0]
             if not self.known_facts:
                 self.known_facts = facts_of_trainer(self)
-        outcome = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-        if self.leaves_a_folder and not self.stop_signals.stopped_by:
-            self.record = complete_run(self, evaluate=self.config is not None)
+            outcome = super().train(resume_from_checkpoint=start, **kwargs)
+            if not self.stop_signals.stopped_by:
+                self.record = complete_run(self, evaluate=self.config is not None)
         return outcome
+
+
+def _checked_start(folder: Path, resume: str | bool | None) -> str | None:
+    """The checkpoint that a trainer was told to go on from, found whole; True is the last one in its folder.
+
+    Raises:
+        ValueError: There is none, or it is damaged.
+        FileNotFoundError: It isn't there.
+        FileExistsError: Something that is not ours lies where a checkpoint will be written.
+    """
+    start = (
+        last_undamaged_checkpoint(folder)
+        if resume is True
+        else named_checkpoint(Path(resume))
+        if resume
+        else None
+    )
+    if resume is True and start is None:
+        raise ValueError(f"{folder} holds no whole checkpoint to resume from.")
+    refuse_foreign_checkpoints(folder, start)
+    return None if start is None else str(start)

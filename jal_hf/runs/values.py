@@ -51,10 +51,15 @@ _AT_LEAST: dict[str, float] = {
     "gradient_accumulation_steps": 1, "per_device_train_batch_size": 1, "per_device_eval_batch_size": 1,
     "max_train_samples": 1, "max_eval_samples": 1, "image_size": 1, "num_classes": 1, "seed": 0, "noise_seed": 0,
     "data_seed": 0, "dataloader_num_workers": 0, "warmup_steps": 0, "save_total_limit": 0, "save_seconds": 0.0,
+    "logging_steps": 0.0, "eval_steps": 0.0, "save_steps": 0.0,
 }  # fmt: skip
+# numpy and torch take no larger seed; anything else is counted in 64 bits.
+_AT_MOST: dict[str, float] = dict.fromkeys(("seed", "noise_seed", "data_seed"), 2**32 - 1)
+_LARGEST = 2**63 - 1
 _JSON = frozenset({"loss_args", "method_args"})
-_POSITIVE = frozenset({"num_train_epochs"})
+_POSITIVE = frozenset({"num_train_epochs", "save_seconds", "logging_steps", "eval_steps", "save_steps"})
 _LONGEST_TEXT = 4096
+_LONGEST_PATH, _LONGEST_NAME = 1024, 200
 
 
 @cache
@@ -116,6 +121,10 @@ def _check_range(name: str, value: Any, where: str) -> None:
         raise ValueError(
             f"{where}: {name} is a text of {len(value):,} characters; at most {_LONGEST_TEXT:,}."
         )
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError(f"{where}: {name} holds a NUL character.")
+    if name == "output_dir" and value is not None:
+        _check_folder_name(str(value), where)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     if not math.isfinite(value):
@@ -124,6 +133,19 @@ def _check_range(name: str, value: Any, where: str) -> None:
     if least is not None and (value < least or (value == least and name in _POSITIVE)):
         bound = f"more than {least:g}" if name in _POSITIVE else f"at least {least:g}"
         raise ValueError(f"{where}: {name} must be {bound}, got {value:g}.")
+    most = _AT_MOST.get(name, _LARGEST if isinstance(value, int) else math.inf)
+    if value > most:
+        raise ValueError(f"{where}: {name} must be at most {most}, got {value:g}.")
+
+
+def _check_folder_name(value: str, where: str) -> None:
+    if not value.strip():
+        raise ValueError(f"{where}: output_dir is empty; name a folder.")
+    if len(value) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in Path(value).parts):
+        raise ValueError(
+            f"{where}: output_dir {shortened(value)!r} is too long; at most {_LONGEST_NAME} bytes a name and "
+            f"{_LONGEST_PATH:,} characters in all."
+        )
 
 
 def _as_type(value: Any, hint: Any) -> Any:
@@ -155,10 +177,8 @@ def _as_type(value: Any, hint: Any) -> Any:
         return _mapping(value)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint(value).value
-    if hint is str:
-        if not isinstance(value, str):
-            raise TypeError
-        return value
+    if isinstance(hint, type) and not isinstance(value, hint):
+        raise TypeError
     return value
 
 

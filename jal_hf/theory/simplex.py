@@ -22,9 +22,3 @@ def project(points: Tensor) -> Tensor:
     kept = (ordered * counts > surplus).sum(1, keepdim=True).clamp_min(1)
     threshold = surplus.gather(1, kept - 1) / kept
     return (points - threshold).clamp_min(0.0)
-
-
-def label_curve(loss: RobustLoss, label_probability: Tensor, num_classes: int = 2) -> Tensor:
-    """The label's loss at given p_y (S,), the rest spread evenly over the other classes."""
-    rest = ((1.0 - label_probability) / (num_classes - 1)).unsqueeze(1).expand(-1, num_classes - 1)
-    return losses_at(loss, torch.cat([label_probability.unsqueeze(1), rest], dim=1))[:, 0]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import TrainingArguments
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.secrets import SECRET_FIELDS
 from jal_hf.ground.sentences import shortened
 from jal_hf.training.hardware import detect_hardware
@@ -18,7 +19,8 @@ from jal_hf.training.schedules import EPOCH_SCHEDULES
 _PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
-@dataclass
+# The parent's repr leaves tokens out; one made by dataclass would show them.
+@dataclass(repr=False)
 class JALTrainingArguments(TrainingArguments):
     """Arguments of `JALTrainer`: all of `transformers.TrainingArguments`, and these.
 
@@ -49,10 +51,14 @@ class JALTrainingArguments(TrainingArguments):
         },
     )
     method: str = field(
-        default="plain", metadata={"help": "Training method around the loss; `plain` is the loss alone."}
+        default="plain",
+        metadata={"help": "Training method around the loss, or several as a+b; `plain` is the loss alone."},
     )
     method_args: dict | str | None = field(  # type: ignore[type-arg]
-        default=None, metadata={"help": "Parameters of the method as JSON."}
+        default=None,
+        metadata={
+            "help": 'Parameters of the method as JSON; of several by name, \'{"elr": {"lambda": 1}}\'.'
+        },
     )
     weight_decay: float | None = field(
         default=None, metadata={"help": "L2 decay of the weights. Default: the preset's, else 0."}
@@ -117,6 +123,13 @@ class JALTrainingArguments(TrainingArguments):
     sync_batchnorm: bool = field(
         default=False, metadata={"help": "Compute batch-norm statistics over all processes (needs CUDA)."}
     )
+    save_seconds: float | None = field(
+        default=None,
+        metadata={
+            "help": "Also write a checkpoint when so many seconds have passed since the last one, for machines that "
+            "may be taken away at any time."
+        },
+    )
     overwrite: bool = field(
         default=False, metadata={"help": "Replace a run that is already in the output folder."}
     )
@@ -145,6 +158,7 @@ class JALTrainingArguments(TrainingArguments):
                 f"label_smoothing_factor={self.label_smoothing_factor} cannot be combined with a robust loss: it "
                 "changes the labels that the loss is built on. Set it to 0, or use the stock Trainer and cross entropy."
             )
+        self.forget_workers()
         self.decay_given = self.weight_decay is not None or self.l1_weight_decay is not None
         self.weight_decay, self.l1_weight_decay = self.weight_decay or 0.0, self.l1_weight_decay or 0.0
         if self.l1_weight_decay < 0:
@@ -153,6 +167,8 @@ class JALTrainingArguments(TrainingArguments):
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}.")
         if self.on_nonfinite not in ("stop", "skip"):
             raise ValueError(f"on_nonfinite must be 'stop' or 'skip', got {self.on_nonfinite!r}.")
+        if self.save_seconds is not None and self.save_seconds <= 0:
+            raise ValueError(f"save_seconds must be more than 0, got {self.save_seconds}.")
         if self.cuda_graph not in ("auto", "on", "off"):
             raise ValueError(f"cuda_graph must be 'auto', 'on' or 'off', got {self.cuda_graph!r}.")
         self.loss_args = parse_json_object("loss_args", self.loss_args)
@@ -165,6 +181,11 @@ class JALTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.label_names is None:  # type: ignore[has-type]
             self.label_names = ["labels"]
+
+    def forget_workers(self) -> None:
+        """Without workers none can be persistent or fetch ahead; torch refuses to be asked for it."""
+        if self.dataloader_num_workers == 0:  # type: ignore[has-type]
+            self.dataloader_persistent_workers, self.dataloader_prefetch_factor = False, None
 
     def _choose_precision(self) -> None:
         """Settle bf16, fp16 and channels_last; what was set explicitly is never overruled."""
@@ -205,7 +226,7 @@ class JALTrainingArguments(TrainingArguments):
         found = super().device
         return torch.device("cpu") if found.type == "cpu" else found
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         """Without tokens, for the Trainer pickles its arguments into every checkpoint."""
         return {**self.__dict__, **dict.fromkeys(SECRET_FIELDS & set(self.__dict__))}
 
@@ -215,15 +236,15 @@ class JALTrainingArguments(TrainingArguments):
         clone.__dict__.update(self.__dict__)
         return clone
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As the parent's, with the asked schedule in place of the stand-in that the parent sees."""
-        content: dict[str, Any] = super().to_dict()
+        content: JsonObject = super().to_dict()
         if self.epoch_schedule is not None:
             content["lr_scheduler_type"] = self.epoch_schedule
         return content
 
 
-def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]:
+def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> JsonObject:
     """Parameters from a mapping or a JSON object.
 
     Raises:

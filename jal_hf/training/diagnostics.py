@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 
+from jal_hf.ground.files import JsonObject
 from jal_hf.training.metrics import classification_metrics
 
 HISTOGRAM_BINS = 20
@@ -23,27 +25,32 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 def confidence_histogram(
-    probabilities: NDArray[np.floating[Any]],
-    given: NDArray[np.integer[Any]],
-    clean: NDArray[np.integer[Any]] | None,
-    bins: int = HISTOGRAM_BINS,
-) -> dict[str, list[float] | list[int]]:
-    """Counts of p(given label) over equal bins of [0, 1], for rows whose label is right and for those where it isn't.
+    confidence: npt.ArrayLike, is_wrong: npt.ArrayLike | None = None, bins: int = HISTOGRAM_BINS
+) -> dict[str, list[float]]:
+    """Counts of p(given label) over equal bins of [0, 1]: `clean` and `wrong`, or `given` where that is not known.
 
     Args:
-        probabilities: (N, K), rows sum to 1.
-        given: Given labels, (N,).
-        clean: True labels, (N,); None counts every row as right.
+        confidence: p of the given label, (N,).
+        is_wrong: (N,) bool, or None where clean labels are not known.
 
     This is Figure 3 of the JAL paper: a robust loss leaves the wrong labels near 0 and the right ones near 1.
+
+    Raises:
+        ValueError: Shapes that do not agree.
     """
-    confidence = probabilities[np.arange(len(given)), given]
-    wrong = np.zeros(len(given), dtype=bool) if clean is None else given != clean
+    values = np.asarray(confidence, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"confidence has shape {values.shape}; it must be (N,): p of each given label.")
+    groups = {"given": values}
+    if is_wrong is not None:
+        wrong = np.asarray(is_wrong, dtype=bool)
+        if wrong.shape != values.shape:
+            raise ValueError(
+                f"is_wrong has shape {wrong.shape} and confidence {values.shape}; they must agree."
+            )
+        groups = {"clean": values[~wrong], "wrong": values[wrong]}
     edges = np.linspace(0.0, 1.0, bins + 1)
-    counts = {
-        name: np.histogram(confidence[rows], bins=edges)[0].tolist()
-        for name, rows in (("clean", ~wrong), ("wrong", wrong))
-    }
+    counts = {name: np.histogram(group, bins=edges)[0].tolist() for name, group in groups.items()}
     return {"edges": [round(float(edge), 6) for edge in edges], **counts}
 
 
@@ -82,7 +89,7 @@ def training_set_figures(
     given: NDArray[np.integer[Any]],
     clean: NDArray[np.integer[Any]] | None,
     class_names: Sequence[str],
-) -> dict[str, Any]:
+) -> JsonObject:
     """Figures for `metrics.train` of a run's record, from logits (N, K) without augmentation."""
     labelled = given >= 0
     logits, given, clean = logits[labelled], given[labelled], None if clean is None else clean[labelled]
@@ -94,7 +101,9 @@ def training_set_figures(
         "memorized_rate": figures.get("memorized_rate"),
         "lost_classes": lost,
         "warnings": _lost_class_warnings(lost, class_names),
-        "confidence_histogram": confidence_histogram(softmax(logits), given, clean),
+        "confidence_histogram": confidence_histogram(
+            softmax(logits)[np.arange(len(given)), given], None if clean is None else given != clean
+        ),
     }
 
 

@@ -7,11 +7,14 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 
 from safetensors import SafetensorError
+
+from jal_hf.ground.sentences import shortened
 
 EXIT_FAILED = 1
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -49,6 +52,35 @@ def interrupted(signal_number: int, step: int, folder: Path) -> InterruptedRunEr
     """The end of a run whose Trainer was stopped by a signal."""
     name = signal.Signals(signal_number).name
     return InterruptedRunError(f"Stopped by {name} after step {step}. {_how_to_go_on(folder)}", signal_number)
+
+
+@contextmanager
+def resuming(checkpoint: object, has_begun: Callable[[], bool]) -> Iterator[None]:
+    """Turn what a checkpoint's odd content brings about, before the first step, into a `RunError`.
+
+    Args:
+        checkpoint: What is resumed; nothing is changed where there is none.
+        has_begun: Whether a step has begun, after which nothing more is read from it.
+    """
+    try:
+        yield
+    except (
+        LookupError,
+        AttributeError,
+        TypeError,
+        ArithmeticError,
+        EOFError,
+        RuntimeError,
+        UnpicklingError,
+    ) as error:
+        if not checkpoint or has_begun() or isinstance(error, RunError):
+            raise
+        reason = shortened(
+            str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, 300
+        )
+        raise RunError(
+            f"Training cannot go on from {checkpoint}: {reason} Its files do not fit this run, or are damaged."
+        ) from error
 
 
 @contextmanager

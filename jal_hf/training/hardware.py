@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,3 +56,13 @@ def detect_hardware(*, use_cpu: bool = False, flags: frozenset[str] | None = Non
         if flag in found:
             return Hardware("cpu", "bf16", True, f"the CPU has {unit} units")
     return Hardware("cpu", "fp32", True, "the CPU has no bfloat16 units")
+
+
+def launched_alone(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether accelerate's launcher was asked for several processes and started this one alone.
+
+    `accelerate launch --cpu --num_processes 2` does: it sets the address that processes meet at, and no size of the
+    world.
+    """
+    by_accelerate = "ACCELERATE_MIXED_PRECISION" in environment
+    return by_accelerate and "MASTER_ADDR" in environment and "WORLD_SIZE" not in environment

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 import torch
 from torch import nn
-from transformers import default_data_collator
+from torch.nn.modules.batchnorm import _BatchNorm
+from transformers import TrainingArguments, default_data_collator
+from transformers.trainer_utils import has_length
 
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
 from jal_hf.training.methods.method import Batch
 
 logger = logging.getLogger(__name__)
-
-# Fields of a batch that serve the loss or the record and never reach the model.
-BATCH_EXTRAS = frozenset({"clean_label", "index", "sample_weight", "labels"})
 
 
 def collate_batch(batch: Any) -> Batch:
@@ -72,8 +73,29 @@ class RawImages:
 
 def class_names_for(model: nn.Module, dataset: Any, label_column: str | None = None) -> list[str] | None:
     """The classes of a raw dataset for a network that knows no names yet, or None."""
+    return None if hasattr(model, "config") else _class_names(dataset, label_column)
+
+
+def check_classes(model: nn.Module | None, dataset: Any, label_column: str | None = None) -> None:
+    """Nothing, where a network has an output for each class of a raw dataset.
+
+    Raises:
+        ValueError: It has fewer.
+    """
+    names, outputs = (
+        _class_names(dataset, label_column),
+        getattr(getattr(model, "config", None), "num_labels", None),
+    )
+    if names is not None and isinstance(outputs, int) and outputs < len(names):
+        raise ValueError(
+            f"The model has {outputs} outputs (num_labels) and the data {len(names)} classes; make the model with "
+            f"num_labels={len(names)}."
+        )
+
+
+def _class_names(dataset: Any, label_column: str | None) -> list[str] | None:
     features = getattr(dataset, "features", None)
-    if hasattr(model, "config") or not isinstance(features, datasets.Features):
+    if not isinstance(features, datasets.Features):
         return None
     named = [label_column] if label_column else LABEL_NAMES
     found = [features[name] for name in named if isinstance(features.get(name), datasets.ClassLabel)]
@@ -84,3 +106,21 @@ def on_accelerator(dataset: Any) -> bool:
     """Whether a dataset's images lie on a GPU already."""
     images = getattr(dataset, "images", None)
     return images is not None and images.device.type != "cpu"
+
+
+def leaves_one_row(model: nn.Module | None, dataset: Any, batch_size: int) -> bool:
+    """Whether the last batch of an epoch holds a single row, over which batch norm has no variance."""
+    if model is None or not has_length(dataset) or not 1 < batch_size < len(dataset):
+        return False
+    norms = (layer for layer in model.modules() if isinstance(layer, _BatchNorm))
+    return len(dataset) % batch_size == 1 and any("train" not in vars(layer) for layer in norms)
+
+
+@contextmanager
+def dropping_last(args: TrainingArguments, is_dropped: bool) -> Iterator[None]:
+    """Inside, the parent's loaders leave an incomplete last batch out, or not; it asks one setting for all of them."""
+    before, args.dataloader_drop_last = args.dataloader_drop_last, is_dropped
+    try:
+        yield
+    finally:
+        args.dataloader_drop_last = before

@@ -9,6 +9,7 @@ from torch import nn
 from jal_hf.ground.places import place_name
 from jal_hf.ground.record import RunRecord, Section, evaluation_figures
 from jal_hf.models import is_own_network, weights_source
+from jal_hf.training.methods import list_methods, method_info
 
 
 def progress_record(trainer: Any) -> RunRecord:
@@ -16,7 +17,7 @@ def progress_record(trainer: Any) -> RunRecord:
     sections: dict[str, Any] = {
         "seed": trainer.args.seed,
         "loss": loss_section(trainer),
-        "method": trainer.method.config() if trainer.method.name != "plain" else {},
+        "method": method_section(trainer),
         "model": model_section(trainer.accelerator.unwrap_model(trainer.model)),
         "training": training_section(trainer),
         "metrics": {**evaluation_figures(trainer.state.log_history), "train": None},
@@ -42,6 +43,15 @@ def loss_section(trainer: Any) -> Section:
         "preset": trainer.args.preset,
         "l1_weight_decay": trainer.args.l1_weight_decay,
     }
+
+
+def method_section(trainer: Any) -> Section:
+    """Name, parameters and formulas of the training method; empty for the loss alone."""
+    name = trainer.method.name
+    if name == "plain":
+        return {}
+    known = {part: method_info(part).formula for part in name.split("+") if part in list_methods()}
+    return {**trainer.method.config(), "formulas": known}
 
 
 def model_section(model: nn.Module) -> Section:

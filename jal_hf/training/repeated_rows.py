@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -36,7 +37,9 @@ def real_rows_of_last_batch(
     return real if 0 < real < total else None
 
 
-def without_padding(batch: dict[str, Any], real_rows: int, process: int, ignore_index: int) -> dict[str, Any]:
+def without_padding(
+    batch: Mapping[str, Any], real_rows: int, process: int, ignore_index: int
+) -> dict[str, Any]:
     """The batch with the labels of repeated rows set to `ignore_index`, so that neither loss nor mean counts them.
 
     The real rows of the last global batch come first, in the order of the processes. Soft labels, which cannot be

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from transformers import TrainingArguments
 EPOCH_SCHEDULES = ("cosine_epoch", "exponential_epoch", "step_epoch")
 
 
-def epoch_factor(name: str, epochs: float, options: dict[str, Any]) -> Callable[[int], float]:
+def epoch_factor(name: str, epochs: float, options: Mapping[str, Any]) -> Callable[[int], float]:
     """The factor on the base learning rate as a function of the epoch, counted from 0.
 
     Args:

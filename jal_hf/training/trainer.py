@@ -19,7 +19,7 @@ from jal_hf.models.channels import channels_last, with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.captured.step import CapturedStep
-from jal_hf.training.checkpoints import CheckpointCallback
+from jal_hf.training.checkpoints import CheckpointCallback, begin_checkpoint, is_checkpoint_of
 from jal_hf.training.criterion import (
     at_least_one,
     classes_second,
@@ -31,12 +31,20 @@ from jal_hf.training.criterion import (
 from jal_hf.training.data_wait import fetch_on
 from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.evaluation import exact_figures, share_buffers
-from jal_hf.training.failures import explained
+from jal_hf.training.failures import explained, resuming
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import BATCH_EXTRAS, RawImages, class_names_for, collate_batch, on_accelerator
+from jal_hf.training.inputs import (
+    RawImages,
+    check_classes,
+    class_names_for,
+    collate_batch,
+    dropping_last,
+    leaves_one_row,
+    on_accelerator,
+)
 from jal_hf.training.methods import Method, StepView, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
-from jal_hf.training.methods.method import Batch
+from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
 from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
@@ -112,6 +120,7 @@ class RobustTrainer(OneCommitPush, Trainer):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
         if model is not None:
             model = as_run_model(model, class_names_for(model, train_dataset, label_column))
+            check_classes(model, train_dataset, label_column)
         classes = getattr(getattr(model, "config", None), "num_labels", None)
         choice = decide_loss(loss, args, num_classes=classes, noise=noise)
         args = args.copied()
@@ -134,6 +143,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         if on_accelerator(train_dataset):
             # Batches are made where they are used: there is nothing to pin, and no worker could reach them.
             args.dataloader_pin_memory, args.dataloader_num_workers = False, 0
+            args.forget_workers()
         self.known_facts: dict[str, Any] = {}
         """Sections of the run's record that are known before it trains, such as `dataset`, `noise` and `config`."""
         self.last_step: tuple[Tensor, Tensor] | None = None
@@ -142,7 +152,7 @@ class RobustTrainer(OneCommitPush, Trainer):
         """The step on static buffers, where training takes one."""
         self._classes_last = False
         self._operations: dict[Any, int] = {}
-        self.checkpoints = CheckpointCallback(args.save_total_limit)
+        self.checkpoints = CheckpointCallback(args.save_total_limit, args.save_seconds)
         self.stop_signals = StopSignals()
         self.guard = NonFiniteGuard(args.on_nonfinite, self.criterion, self._sum_over_processes)
         self._method_state = MethodCallback(self.method, args.seed)
@@ -158,7 +168,8 @@ class RobustTrainer(OneCommitPush, Trainer):
             model=model,
             args=args,
             train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            # Without a test split the validation split alone is evaluated; `evaluate` names its figures.
+            eval_dataset=self.validation_dataset if eval_dataset is None else eval_dataset,
             data_collator=data_collator,
             compute_metrics=fitting_metrics if compute_metrics == "auto" else compute_metrics,
             callbacks=own + (callbacks or []),
@@ -179,22 +190,29 @@ class RobustTrainer(OneCommitPush, Trainer):
             )
 
     def get_train_dataloader(self) -> Any:
-        """As the parent's; a captured step makes its batches itself, from the rows and draws of a batch."""
+        """As the parent's; a captured step makes its batches itself, from the rows and draws of a batch.
+
+        A last batch of one row, on which batch norm cannot train, is left out.
+        """
         given: Any = self.train_dataset  # type: ignore[has-type]
+        is_one = leaves_one_row(self.model, given, self.args.train_batch_size)
         if self.captured is not None:
             self.train_dataset = self.captured.images
         try:
-            return super().get_train_dataloader()
+            with dropping_last(self.args, self.args.dataloader_drop_last or is_one):
+                return super().get_train_dataloader()
         finally:
             self.train_dataset = given
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """As the parent's, of raw datasets too."""
-        return super().get_eval_dataloader(self._ready(eval_dataset))
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_eval_dataloader(self._ready(eval_dataset))
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
-        """As the parent's, of raw datasets too."""
-        return super().get_test_dataloader(self._ready(test_dataset))
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_test_dataloader(self._ready(test_dataset))
 
     def unaugmented_train_dataset(self) -> Any:
         """The training rows as they are evaluated, or None where they are no raw images, or a stream."""
@@ -218,10 +236,15 @@ class RobustTrainer(OneCommitPush, Trainer):
         self.args.save_total_limit = None
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
+        self.checkpoints.has_begun = False
         self._method_state.prepare(self, resume_from_checkpoint)
         self.captured = CapturedStep.for_trainer(self)
         try:
-            with explained(str(self.args.output_dir)), self.stop_signals.caught():
+            with (
+                resuming(resume_from_checkpoint, lambda: self.checkpoints.has_begun),
+                explained(str(self.args.output_dir)),
+                self.stop_signals.caught(),
+            ):
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         finally:
             self.args.save_total_limit = limit
@@ -293,21 +316,23 @@ class RobustTrainer(OneCommitPush, Trainer):
             batch=inputs,
             step=self.state.global_step,
             progress=self.state.global_step / max(1, self.state.max_steps),
+            targets=labels,
+            ignore_index=self.criterion.ignore_index,
         )
-        targets = self.method.targets(view)
+        view, weights = for_the_loss(self.method, view)
         # Losses that draw do so by step and row: the same after a resume, another on each process.
         with self.criterion.drawing(self.state.global_step, view.index):
-            total, normaliser = self.criterion.sum_and_weight(logits, targets, self.method.row_weights(view))
+            total, normaliser = self.criterion.sum_and_weight(view.logits, view.targets, weights)
         for term in self.method.terms(view).values():
             total = total + term
-        self.last_step = (logits.detach(), targets)
+        self.last_step = (view.logits.detach(), view.targets)
         share = normaliser if num_items_in_batch is None else num_items_in_batch
         loss: Tensor = total / at_least_one(share) * self._gradient_averaging(num_items_in_batch)
         if self.args.l1_weight_decay and self.accelerator.sync_gradients:
             # Elsewhere than under DeepSpeed it is the value alone; training_step adds the gradient.
             penalty = differentiable_l1_penalty if self.is_deepspeed_enabled else l1_penalty
             loss = loss + self.args.l1_weight_decay * penalty(model)
-        self.guard.watch(loss, logits, targets, inputs.get("index"))
+        self.guard.watch(loss, view.logits, view.targets, view.index)
         return loss
 
     def _gradient_averaging(self, num_items_in_batch: Tensor | int | None) -> int:
@@ -388,6 +413,16 @@ class RobustTrainer(OneCommitPush, Trainer):
         model: nn.Module = as_run_model(super().call_model_init(trial))
         return model
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent's; a checkpoint's folder says from its first moment on that it is ours."""
+        if (
+            output_dir
+            and self.args.should_save
+            and is_checkpoint_of(Path(output_dir), Path(self.args.output_dir))
+        ):
+            begin_checkpoint(Path(output_dir))
+        super().save_model(output_dir, _internal_call)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""
         if not isinstance(self.accelerator.unwrap_model(self.model), PreTrainedModel):
@@ -448,9 +483,9 @@ class RobustTrainer(OneCommitPush, Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
-        if self.args.world_size > 1:
-            share_buffers(self.model)
         with self.method.evaluated(self.accelerator.unwrap_model(self.model)):
+            if self.args.world_size > 1:
+                share_buffers(self.model)
             output = super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
             )
@@ -462,6 +497,12 @@ class RobustTrainer(OneCommitPush, Trainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """As the parent's; where there is a validation split and no other dataset is asked for, that one too."""
+        if (
+            eval_dataset is None
+            and self.eval_dataset is self.validation_dataset
+            and metric_key_prefix == "eval"
+        ):
+            metric_key_prefix = "validation"
         metrics = dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
         if eval_dataset is None and self.validation_dataset is not None and metric_key_prefix == "eval":
             metrics |= super().evaluate(self.validation_dataset, ignore_keys, "validation")

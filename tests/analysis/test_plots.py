@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jal_hf.analysis import confidence_histogram, plot_curves, plot_run, plot_transition_matrix
+from jal_hf.analysis import plot_curves, plot_run, plot_transition_matrix
 from jal_hf.analysis.curves import curves_figure
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.ground.record import read_log
+from jal_hf.training.diagnostics import confidence_histogram
 
 NAMES = ("curves", "transition_matrix", "confidence_histogram")
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jal_hf.losses import RobustLoss, create_loss, on_device
+from jal_hf.losses import RobustLoss, create_loss, list_losses, on_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is at hand")
 
 ROUNDING = {torch.float32: 1e-6, torch.float16: 2**-11, torch.bfloat16: 2**-8}
-NAMES = ["jal-ce", "jal-fl", "nce", "nfl", "amse"]
+JAL = ["jal-ce", "jal-fl", "nce", "nfl", "amse"]
+NAMES = [name for name in list_losses() if create_loss(name).kernel_terms() is not None]
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +41,13 @@ def _value_and_gradient(
     return value.detach(), leaf.grad
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "reduction"),
+    [(name, reduction) for name in JAL for reduction in ("mean", "sum", "none")]
+    + [(name, "mean") for name in NAMES if name not in JAL],
+)
 @pytest.mark.parametrize("dtype", list(ROUNDING))
 @pytest.mark.parametrize("shape", [(128, 10), (77, 33), (4096, 1000), (300, 5000), (64, 16384), (64, 32000)])
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_kernel_agrees_with_the_closed_form_in_double_precision(
     name: str, dtype: torch.dtype, shape: tuple[int, int], reduction: str
 ) -> None:
@@ -56,7 +60,9 @@ def test_kernel_agrees_with_the_closed_form_in_double_precision(
     assert (value - expected).abs().max() < 1e-6 * expected.abs().max()
     # An entry under the smallest normal number of float16 is rounded more coarsely.
     error = (gradient.double() - exact).abs() - torch.finfo(dtype).tiny * ROUNDING[dtype] * 2
-    assert error.max() < ROUNDING[dtype] * exact.abs().max()
+    # The parts of some losses' gradients cancel where the label is unlikely; float32 has no more digits then.
+    roundings = 2 if name not in JAL and dtype is torch.float32 else 1
+    assert error.max() <= roundings * ROUNDING[dtype] * exact.abs().max()
     assert not gradient[labels == -100].any()
 
 

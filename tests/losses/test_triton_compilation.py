@@ -13,11 +13,23 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
 from jal_hf.losses import triton_kernels
+from jal_hf.losses.triton_terms import PULLED, SUMMED, SUMMED_AT_ONCE
 
 TYPES = {"logits": "*bf16", "labels": "*i64", "losses": "*fp32", "gradient": "*bf16", "counted": "*fp32"}
 TYPES |= {"stride": "i32", "rows": "i32", "ignore_index": "i32", "factor": "*fp32", "count": "i32"}
-TYPES |= dict.fromkeys(("alpha", "share", "a", "gamma"), "fp32")
-FLAGS = {"ACTIVE": True, "FOCAL": True, "ROOT": True, "PASSIVE": True, "AVERAGED": True, "COUNTED_HERE": 0}
+TYPES |= dict.fromkeys(("w1", "x1", "y1", "z1", "w2", "x2", "y2", "z2"), "fp32")
+FLAGS = {
+    "FIRST": "nfl",
+    "SUM_FIRST": True,
+    "SECOND": "square",
+    "SUM_SECOND": True,
+    "TOP": False,
+    "ROOT": True,
+}
+FLAGS |= {"AVERAGED": True, "COUNTED_HERE": 0, "SWEEP": True}
+KINDS = ("ce", "fl", "mae", "gce", "agce", "aul", "ael", "ece", "efl", *SUMMED)
+LENGTHS = {"_short_rows": {"CLASSES": 100, "ALIGNED": 4, "ROWS": 8, "BLOCK": 128},
+           "_long_rows": {"CLASSES": 32000, "ALIGNED": 16, "BLOCK": 8192}}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -32,6 +44,23 @@ FLAGS = {"ACTIVE": True, "FOCAL": True, "ROOT": True, "PASSIVE": True, "AVERAGED
 def test_kernel_compiles_and_reads_whole_vectors(
     kernel: str, constants: dict[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    compiled = _compiled(kernel, constants, monkeypatch, tmp_path)
+    if constants.get("ALIGNED", 16) >= 8:
+        assert "ld.global.v4.b32" in compiled.asm["ptx"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kernel", LENGTHS)
+def test_kernel_compiles_with_every_kind_of_term(
+    kind: str, kernel: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    summed = kind in SUMMED
+    constants = {**LENGTHS[kernel], "FIRST": kind, "SUM_FIRST": summed, "SECOND": "none", "SUM_SECOND": False}
+    constants |= {"TOP": kind in PULLED, "ROOT": False, "SWEEP": summed and kind not in SUMMED_AT_ONCE}
+    _compiled(kernel, constants, monkeypatch, tmp_path)
+
+
+def _compiled(kernel: str, constants: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     function = getattr(triton_kernels, kernel)
     given: dict[str, Any] = {**FLAGS, **constants}
@@ -49,5 +78,4 @@ def test_kernel_compiles_and_reads_whole_vectors(
         options={"num_warps": 4 if constants["BLOCK"] < 8192 else 16, "enable_fp_fusion": True},
     )
     assert compiled.asm["cubin"]
-    if constants.get("ALIGNED", 16) >= 8:
-        assert "ld.global.v4.b32" in compiled.asm["ptx"]
+    return compiled

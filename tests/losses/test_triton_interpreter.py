@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from jal_hf.losses import list_losses
+
 pytest.importorskip("triton", reason="Triton is not installed")
 
 # Small limits, so that few classes already fill several blocks; each case goes the public way through the loss.
@@ -18,15 +20,16 @@ import json
 
 import torch
 
-from jal_hf.losses import create_loss, on_device, triton_kernels
+from jal_hf.losses import JointLoss, create_loss, list_losses, on_device, triton_kernels
 
 on_device.covers = lambda logits: logits.dtype != torch.float64 and logits.numel() > 0
 on_device.SMALL = 500
 triton_kernels.ROW_IN_REGISTERS = 32
 triton_kernels.BLOCK_OF_LONG_ROW = 32
+torch.manual_seed(0)
 launched = []
-joint_rows = triton_kernels.joint_rows
-triton_kernels.joint_rows = lambda *rest, **named: launched.append(1) or joint_rows(*rest, **named)
+evaluate_rows = triton_kernels.evaluate_rows
+triton_kernels.evaluate_rows = lambda *rest, **named: launched.append(1) or evaluate_rows(*rest, **named)
 
 
 def run(loss, logits, labels, **rest):
@@ -63,9 +66,25 @@ cases = [(name, classes, dtype, "mean")
          for name in ("jal-ce", "jal-fl") for classes in (2, 10, 33, 90) for dtype in ("float32", "bfloat16")]
 cases += [("nce", 10, "float16", "sum"), ("nfl", 90, "float16", "none"), ("amse", 90, "bfloat16", "none"),
           ("amse", 10, "float32", "sum"), ("jal-ce", 90, "float32", "none"), ("jal-fl", 10, "bfloat16", "sum")]
+kernels = [name for name in list_losses() if create_loss(name).kernel_terms() is not None]
+cases += [(name, classes, "float32", "mean") for name in kernels for classes in (10, 90)]
 for name, classes, dtype, reduction in cases:
     case = {"case": [name, classes, dtype, reduction]}
     compare(case, create_loss(name, reduction=reduction), *batch(7, classes, dtype))
+for name, params in (
+    ("amse", {"a": 1.0, "q": 1.5}), ("amse", {"a": 2.0, "q": 0.5}), ("jal-ce", {"q": 3.0}), ("rce", {"eps": 0.002}),
+    ("gce", {"eps": 0.002}), ("ngce", {"eps": 0.002}), ("nnce", {"eps": 0.002}), ("nnfl", {"eps": 0.002, "gamma": 2.0}),
+    ("nnfl", {"gamma": 0.0}), ("fl", {"gamma": 0.0}), ("fl", {"gamma": 3.0}), ("aul", {"a": 1.5, "p": 0.5}),
+    ("agce", {"a": 0.1, "q": 2.0}), ("ece", {"m": 3.0, "eps": 0.002}), ("efl+mae", {"m": 3.0, "gamma": 0.5}),
+    ("efl", {"gamma": 0.0, "m": 2.0}), ("nfl+agce", {"gamma": 1.7, "alpha": 2.0, "beta": 0.5}),
+):
+    for classes in (10, 90):
+        case = {"case": [name, classes, "float32", params]}
+        compare(case, create_loss(name, **params), *batch(7, classes, "float32"))
+compare({"case": ["joint of any two"]}, JointLoss("ngce", "fl", alpha=0.3), *batch(7, 90, "float32"))
+tied = torch.zeros(3, 90)
+tied[:, [40, 70]] = 2.0
+compare({"case": ["tied argmax"]}, create_loss("ece", m=2.0), tied, torch.tensor([40, 70, 3]))
 logits, labels = batch(7, 40, "float32")
 compare({"case": ["gamma 2"]}, create_loss("nfl", gamma=2.0), logits, labels)
 compare({"case": ["gamma 0"]}, create_loss("nfl", gamma=0.0), logits, labels)
@@ -100,6 +119,7 @@ for inputs in (leaf, exact):
     (first,) = torch.autograd.grad(create_loss("jal-ce")(inputs, labels), inputs, create_graph=True)
     second.append(torch.autograd.grad(first.square().sum(), inputs)[0])
 print(json.dumps({
+    "kernels": kernels,
     "report": report, "all_ignored": all_ignored, "infinite_ignored": infinite_ignored, "outside": outside,
     "mean_error": float((total / counted - mean).abs() / mean.abs()), "counted": float(counted),
     "again": bool((once == twice).all()),
@@ -121,7 +141,7 @@ def results() -> dict[str, Any]:
 
 
 def test_kernels_agree_with_the_closed_form_in_double_precision(results: dict[str, Any]) -> None:
-    assert len(results["report"]) == 30
+    assert len(results["report"]) == 66 + 2 * len(results["kernels"])
     for case in results["report"]:
         dtype = next((part for part in case["case"] if part in GRADIENT_ERROR), "float32")
         # Half precision rounds once; twice where the mean of many logits is scaled by what comes in.
@@ -132,6 +152,10 @@ def test_kernels_agree_with_the_closed_form_in_double_precision(results: dict[st
         assert case["gradient"] < limit, case
         assert case["kept"], case
         assert case["ignored"] == 0.0, case
+
+
+def test_every_loss_that_gives_its_slope_has_a_kernel(results: dict[str, Any]) -> None:
+    assert set(list_losses()) - set(results["kernels"]) == {"ce+lc", "ldr", "nlnl"}
 
 
 def test_kernels_take_ignored_rows_for_nothing(results: dict[str, Any]) -> None:

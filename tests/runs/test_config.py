@@ -132,6 +132,14 @@ def test_values_of_the_wrong_kind_are_refused_by_name(changes: dict[str, object]
     assert len(str(raised.value)) < 500
 
 
+def test_a_recipe_asks_for_no_more_workers_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    assert RunConfig.from_recipe("imagefolder").arguments().dataloader_num_workers == 2
+    assert (
+        RunConfig.from_recipe("imagefolder", dataloader_num_workers=5).arguments().dataloader_num_workers == 5
+    )
+
+
 def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("dataset: digits\nmodel: jal_digits_cnn\nlearning_rate: 1e-2\n")
     assert RunConfig.from_recipe(tmp_path / "mine.yaml").training["learning_rate"] == 0.01

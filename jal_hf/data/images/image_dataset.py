@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +40,7 @@ def make_image_dataset(
     shuffle_buffer: int = 1000,
     on_bad_image: str = "error",
 ) -> LabelledImages | StreamedImages:
-    """Torch dataset of ready batches: `pixel_values`, `labels`, `index`, and `clean_label` where known.
+    """Torch dataset of ready batches: `pixel_values`, `labels`, `index`, `clean_label` and `sample_weight` where known.
 
     Every random choice is keyed by (seed, epoch, row number), so the same image comes out whatever the
     batch, the worker or the process, and a resumed run sees what the first one would have seen.
@@ -87,6 +88,9 @@ def make_image_dataset(
         for name, column in columns.items()
         if column is not None and column in split.column_names
     }
+    if "sample_weight" in split.column_names:
+        weights = split.with_format("numpy", columns=["sample_weight"])[:]["sample_weight"]
+        tensors["sample_weight"] = torch.from_numpy(np.asarray(weights, dtype=np.float32).copy())
     tensors.setdefault("index", torch.from_numpy(rows.copy()))
     if image_size > SMALL_SIDE or augment in ("randomresizedcrop", "resize-crop-flip"):
         crop = ImageCrop(augment, image_size, in_chans, train, seed)

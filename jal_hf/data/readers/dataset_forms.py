@@ -17,7 +17,7 @@ from jal_hf.data.noisy_labels import read_manifest
 from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
 from jal_hf.data.readers.digits import load_digits
 from jal_hf.data.readers.image_folder import looks_like_image_folder, read_image_folder
-from jal_hf.data.readers.image_table import TABLE_FORMS, read_image_table, table_files
+from jal_hf.data.readers.image_table import CHANGES, TABLE_FORMS, read_image_table, table_files
 from jal_hf.data.readers.loaded import first_line, load, load_files
 from jal_hf.data.readers.source import ReadOptions, Source, Splits
 from jal_hf.data.readers.web_dataset import read_web_dataset, tar_files
@@ -138,7 +138,8 @@ def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
 
 def _has_data_files(path: Path) -> bool:
     """Whether tables or metadata describe the folder, so that its class folders are not all there is to it."""
-    return any(entry.suffix.lower() in TABLE_FORMS for level in ("*", "*/*") for entry in path.glob(level))
+    found = (entry for level in ("*", "*/*") for entry in path.glob(level))
+    return any(entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES for entry in found)
 
 
 def _saved_to_disk(name: str, path: Path) -> dict[str, datasets.Dataset]:

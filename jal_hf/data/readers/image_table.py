@@ -32,6 +32,9 @@ TABLE_FORMS = {
 }
 """Ending of a table's file to the builder of `datasets` that reads it."""
 
+CHANGES = "changes.csv"
+"""The list of what was changed, beside a cleaned dataset: no data itself."""
+
 PATH_NAMES = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "img_path", "image_file",
     "image_name", *IMAGE_NAMES,
@@ -44,7 +47,7 @@ def table_files(folder: Path) -> dict[str, Path]:
         entry for entry in sorted(folder.iterdir()) if entry.suffix.lower() in TABLE_FORMS and entry.is_file()
     ]
     # metadata.* beside images is the layout of `datasets`' own imagefolder.
-    tables = [table for table in tables if table.stem != "metadata"]
+    tables = [table for table in tables if table.stem != "metadata" and table.name != CHANGES]
     if len(tables) == 1:
         return {"train": tables[0]}
     splits = {SPLIT_NAMES[table.stem.lower()]: table for table in tables if table.stem.lower() in SPLIT_NAMES}

@@ -2,47 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 
-from jal_hf.analysis.detection import DetectionScores, detection_scores
-from jal_hf.analysis.estimates import (
-    NoiseEstimate,
-    confident_learning_scores,
-    estimate_by_confident_learning,
-    has_cleanlab,
-)
 from jal_hf.analysis.folds import check_folds, cross_validated_probabilities
-from jal_hf.analysis.histograms import confidence_histogram, plot_confidence_histogram
+from jal_hf.analysis.judgement import LEAST_AGREEMENT, Judgement, find_suspects, judge_labels
 from jal_hf.analysis.label_issues import FloatArray, LabelIssues, find_label_issues
-from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.predictions import example_losses, predict_logits, softmax
-from jal_hf.analysis.report_page import render_report, write_report
-from jal_hf.analysis.style import save_figure
-from jal_hf.analysis.thumbnails import thumbnail_uris
+from jal_hf.data.column_values import integer_column
+from jal_hf.data.images.encoded import file_names
 from jal_hf.ground.files import write_json
 from jal_hf.ground.record import RunRecord
 from jal_hf.losses import create_loss
+from jal_hf.runs.audit.cleaning import Cleaning, clean_labels, read_decisions
+from jal_hf.runs.audit.export import export_cleaned
 from jal_hf.runs.audit.fold_training import recipe_trainer
-from jal_hf.runs.audit.run_data import RunData, load_run_data
+from jal_hf.runs.audit.report import Summary, audit_summary, write_page, write_plots
+from jal_hf.runs.audit.run_data import PROBE, RunData, load_run_data, probe_probabilities
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.repeat import config_of_run, refuse_strange_sources
-
-Summary = dict[str, Any]
-
-THUMBNAIL_CHARACTERS = 12_000_000
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found; `out_of_sample` and the confident-learning figures only with folds."""
+    """What an audit found.
+
+    Attributes:
+        folder: where it was written.
+        issues: the training rows by rank.
+        judgement: how many labels look wrong, and how far to believe it.
+        probabilities: of the judge, (N, K), in the order of the training rows.
+        data: the run's model and data.
+    """
 
     folder: Path
     issues: LabelIssues
     summary: Summary
+    judgement: Judgement
+    probabilities: FloatArray
+    data: RunData
+
+    def export(
+        self,
+        folder: str | Path,
+        how: str | None = "drop",
+        *,
+        threshold: str | float = "auto",
+        decisions: str | Path | Mapping[int, int] | None = None,
+    ) -> tuple[Cleaning, str]:
+        """Write the corrected dataset into an empty folder; returns what was changed, and the form written.
+
+        Rows that were held back for validation are judged too, by the run's model, which never saw them, and go back
+        to the training rows.
+
+        Args:
+            how: `drop`, `relabel` or `weights`; None applies decisions alone. See `clean_labels`.
+            threshold: `auto` takes as many suspects as the estimated noise; a number, all rows whose p of the given
+                label is smaller. See `find_suspects`.
+            decisions: file that the review page saved, or decisions by row number; they come before any rule.
+
+        Raises:
+            ValueError: `auto` where the judge is too weak to tell, or decisions that do not fit.
+            FileExistsError: the folder holds something.
+        """
+        names, data = self.data.class_names, self.data.data
+        if isinstance(decisions, str | Path):
+            decisions = read_decisions(decisions, names)
+        rows, given, index, judged = data["train"], self.data.given, self.data.index, self.probabilities
+        if "validation" in data:
+            held = data["validation"]
+            rows = datasets.concatenate_datasets([rows, held])
+            given = np.concatenate([given, integer_column(held, data.label_column)])
+            index = np.concatenate([index, integer_column(held, "index")])
+            judged = np.concatenate([judged, self.data.held_back_probabilities()])
+        suspects = np.zeros(len(given), dtype=bool)
+        if how in ("drop", "relabel"):
+            suspects = find_suspects(judged, given, self.judgement, threshold)
+        cleaning = clean_labels(
+            judged, given, suspects, how=how, index=index, files=file_names(rows, data.image_column, data.facts.folder),
+            class_names=names, decisions=decisions,
+        )  # fmt: skip
+        return cleaning, export_cleaned(data, rows, cleaning, Path(folder))
 
 
 def audit_run(
@@ -90,23 +135,45 @@ def audit_run(
         check_folds(loaded.given, folds)
     logits = predict_logits(loaded.model, loaded.images)
     probabilities = softmax(logits)
+    probed = None if folds else probe_probabilities(folder, loaded.index, given_labels=loaded.given)
     criterion = create_loss(str(record.loss["name"]), **{**record.loss["params"], "reduction": "none"})
 
     judged = probabilities
+    if probed is not None:
+        judged = probed
     if folds:
         trainer = recipe_trainer(config.replace(output_dir=str(target / "folds")), loaded.data)
         judged = cross_validated_probabilities(loaded.given, folds, int(record.seed or 0), trainer)
-        # Only the softmax of the folds' logits is kept; its logarithm has that softmax again.
+    if judged is not probabilities:
+        # Only the softmax of the judge's logits is kept; its logarithm has that softmax again.
         logits = np.log(np.maximum(judged, np.finfo(np.float64).tiny))
     losses = example_losses(criterion, logits, loaded.given)
     issues = find_label_issues(judged, loaded.given, loaded.clean, index=loaded.index, losses=losses)
-    summary = _summary(record, loaded, issues, probabilities, judged, folds)
+    judge = f"{folds}-fold cross-validation" if folds else "the run's own model" if probed is None else PROBE
+    judgement = judge_labels(
+        judged,
+        loaded.given,
+        is_out_of_sample=judge != "the run's own model",
+        is_useful=float(record.last.get("accuracy") or 0.0) >= LEAST_AGREEMENT,
+    )
+    summary = audit_summary(record, loaded, issues, probabilities, judged, judge, judgement)
+    try:
+        is_suspect = find_suspects(judged, loaded.given, judgement)
+    except ValueError:
+        is_suspect = None
+    summary["suspects"] = None if is_suspect is None else int(is_suspect.sum())
+    files = loaded.data.file_names("train")
+    position = {int(number): place for place, number in enumerate(loaded.index)}
+    order = np.array([position[int(number)] for number in issues.index])
+    extra = issues.named(loaded.class_names, None if files is None else [files[place] for place in order])
+    if is_suspect is not None:
+        extra["suspect"] = is_suspect[order]
 
-    issues.write(target / "label_issues.parquet")
-    _write_page(target, record, loaded, issues, summary, top)
-    _write_plots(target, record, loaded, issues)
+    issues.write(target / "label_issues.parquet", extra)
+    write_page(target, record, loaded, issues, summary, top, extra.get("file"))
+    write_plots(target, record, loaded, issues)
     write_json(target / "summary.json", summary)
-    return Audit(target, issues, summary)
+    return Audit(target, issues, summary, judgement, judged, loaded)
 
 
 def _settings(
@@ -128,100 +195,3 @@ def _settings(
     if noise is not None or is_object:
         changes["noise"] = noise or "none"
     return found.replace(**changes)
-
-
-def _summary(
-    record: RunRecord,
-    loaded: RunData,
-    issues: LabelIssues,
-    in_sample: FloatArray,
-    judged: FloatArray,
-    folds: int,
-) -> Summary:
-    wrong = None if loaded.clean is None else loaded.given != loaded.clean
-    rows = np.arange(loaded.given.size)
-
-    def scored(confidence: FloatArray) -> dict[str, float | int] | None:
-        found: DetectionScores | None = None if wrong is None else detection_scores(confidence, wrong)
-        return None if found is None else found.to_dict()
-
-    learned: NoiseEstimate | None = None
-    scores = {"model": scored(in_sample[rows, loaded.given])}
-    if folds:
-        scores["folds"] = scored(judged[rows, loaded.given])
-        if has_cleanlab():
-            learned = estimate_by_confident_learning(judged, loaded.given)
-            scores["confident_learning"] = scored(confident_learning_scores(judged, loaded.given))
-    return {
-        "schema": 1,
-        "run": record.title,
-        "rows": len(issues),
-        "num_classes": int(judged.shape[1]),
-        "judged_by": f"{folds}-fold cross-validation" if folds else "the run's own model",
-        "differing": int((issues.given_label != issues.suggested_label).sum()),
-        "realised_rate": None if wrong is None else float(wrong.mean()),
-        "estimates": {
-            "predictions": issues.estimate.to_dict(),
-            "confident_learning": None if learned is None else learned.to_dict(),
-        },
-        "scores": scores,
-        "warnings": loaded.warnings,
-    }
-
-
-def _facts(summary: Summary) -> dict[str, str]:
-    facts = {
-        "examples": f"{summary['rows']:,}",
-        "given and suggested label differ": f"{summary['differing']:,}",
-        "estimated noise rate": f"{100 * summary['estimates']['predictions']['rate']:.1f} %",
-    }
-    learned = summary["estimates"]["confident_learning"]
-    if learned is not None:
-        facts["by confident learning"] = f"{100 * learned['rate']:.1f} %"
-    if summary["realised_rate"] is not None:
-        facts["realised noise rate"] = f"{100 * summary['realised_rate']:.1f} %"
-    scores = summary["scores"].get("folds") or summary["scores"]["model"]
-    if scores is not None:
-        facts["AUROC"] = f"{scores['auroc']:.4f}"
-        facts["average precision"] = f"{scores['average_precision']:.4f}"
-        facts["precision at the realised rate"] = f"{scores['precision_at_realised_rate']:.4f}"
-    facts["judged by"] = summary["judged_by"]
-    return facts
-
-
-def _write_page(
-    target: Path,
-    record: RunRecord,
-    loaded: RunData,
-    issues: LabelIssues,
-    summary: Summary,
-    top: int,
-) -> None:
-    position = {int(number): place for place, number in enumerate(loaded.index)}
-    first = (loaded.picture(position[int(number)]) for number in issues.index[:top])
-    page = render_report(
-        issues,
-        loaded.class_names,
-        title=record.title,
-        facts=_facts(summary),
-        thumbnails=thumbnail_uris(first, THUMBNAIL_CHARACTERS),
-        top=top,
-    )
-    write_report(target / "report.html", page)
-
-
-def _write_plots(target: Path, record: RunRecord, loaded: RunData, issues: LabelIssues) -> None:
-    plots = target / "plots"
-    estimated = issues.estimate.transition_matrix
-    realised = None
-    if loaded.clean is not None:
-        counts = np.zeros_like(estimated)
-        np.add.at(counts, (loaded.clean, loaded.given), 1.0)
-        realised = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
-    figure = transition_matrix_figure(
-        estimated, realised, loaded.class_names, ("estimated by the suggested labels", "realised")
-    )
-    save_figure(figure, plots / "transition_matrix")
-    wrong = None if issues.clean_label is None else issues.given_label != issues.clean_label
-    histogram = confidence_histogram(issues.self_confidence, wrong)
-    plot_confidence_histogram(histogram, plots / "confidence_histogram", record.title)

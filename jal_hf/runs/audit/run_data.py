@@ -11,14 +11,34 @@ import numpy.typing as npt
 from PIL import Image
 from torch import nn
 
+from jal_hf.analysis.predictions import FloatArray, predict_logits, softmax
 from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.ground.record import RunRecord
 from jal_hf.models import create_model
-from jal_hf.noise import labels_sha256
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import image_dataset, load_data
 
 IntArray = npt.NDArray[np.int64]
+
+PROBE = "a linear probe on the pretrained network's features, each row by a fold that never saw its label"
+PROBE_FILE = "finetune/probe.npz"
+
+
+def probe_probabilities(run: Path, index: IntArray, *, given_labels: IntArray) -> FloatArray | None:
+    """What the probe of `jal-hf finetune` makes of these rows, (N, K); None where it did not judge them all.
+
+    Args:
+        given_labels: of the rows; a probe of other labels does not count.
+    """
+    if not (run / PROBE_FILE).is_file():
+        return None
+    with np.load(run / PROBE_FILE) as stored:
+        known, labels, probabilities = stored["index"], stored["labels"], stored["probabilities"]
+    order = np.argsort(known, kind="stable")
+    places = order[np.searchsorted(known, index, sorter=order).clip(0, len(known) - 1)]
+    if not (np.array_equal(known[places], index) and np.array_equal(labels[places], given_labels)):
+        return None
+    return np.asarray(probabilities[places], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,16 @@ class RunData:
     index: IntArray
     class_names: list[str]
     warnings: list[str]
+    held_back: Any = None
+    run: Path | None = None
+
+    def held_back_probabilities(self) -> FloatArray:
+        """The judge's (N, K) on the rows that were held back for validation: the probe's, else the model's."""
+        rows = self.data["validation"]
+        index = np.asarray(rows["index"][:], dtype=np.int64)
+        given = np.asarray(rows[self.data.label_column][:], dtype=np.int64)
+        probed = None if self.run is None else probe_probabilities(self.run, index, given_labels=given)
+        return softmax(predict_logits(self.model, self.held_back)) if probed is None else probed
 
     def picture(self, position: int) -> Image.Image:
         """The image of the row at this position, as the dataset stores it."""
@@ -63,12 +93,12 @@ def load_run_data(
             "train without --streaming on a part of the data (--max_train_samples) to audit it."
         )
     data = load_data(config, given)
-    model = create_model(str(run), num_labels=int(record.model["num_labels"]))
-    if data.num_classes != int(record.model["num_labels"]):
+    if data.num_classes != record.model["num_labels"]:
         raise ValueError(
             f"The data has {data.num_classes} classes and the run's model {record.model['num_labels']}; "
             "give the --dataset that the run was trained on, or one of the same classes."
         )
+    model = create_model(str(run), num_labels=data.num_classes)
     if split not in data:
         raise ValueError(f"The run's data has no {split!r} split, only: {', '.join(data)}.")
     rows = data[split]
@@ -83,13 +113,16 @@ def load_run_data(
         clean=np.asarray(rows["clean_label"][:], dtype=np.int64) if known else None,
         index=np.asarray(index, dtype=np.int64),
         class_names=[str(name) for name in data.class_names],
-        warnings=_label_warnings(given, record, is_other_data) if split == "train" else [],
+        warnings=_label_warnings(data, record, is_other_data) if split == "train" else [],
+        held_back=image_dataset(config, data, "validation", model) if "validation" in data else None,
+        run=run,
     )
 
 
-def _label_warnings(given: IntArray, record: RunRecord, is_other_data: bool) -> list[str]:
+def _label_warnings(data: Any, record: RunRecord, is_other_data: bool) -> list[str]:
+    # The digest is that of all training rows, those held back for validation among them.
     trained_on = record.noise.get("labels_sha256")
-    if trained_on is None or trained_on == labels_sha256(given):
+    if trained_on is None or trained_on == data.noise_report.labels_sha256:
         return []
     sentence = "The labels are not those that the run was trained on."
     if not is_other_data:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from jal_hf.analysis.tables import row_name
+from jal_hf.ground.places import published_spec
+from jal_hf.ground.record import row_name
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import check_config
+from jal_hf.training.methods import parameters_for
 
 # What a grid sets for each cell by itself, and the flag of `jal-hf compare` to use in its place.
 GRID_FIELDS = {
@@ -44,8 +47,12 @@ class Cell:
         """The row of the grid's table: the loss, and the method where it is not the loss alone."""
         return row_name(self.loss, self.method)
 
+    def published(self) -> Cell:
+        """The cell with its label file by name, as the grid's files show it."""
+        return replace(self, noise=published_spec(self.noise))
+
     def __str__(self) -> str:
-        return f"{self.row}, {self.noise}, seed {self.seed}"
+        return f"{self.row}, {published_spec(self.noise)}, seed {self.seed}"
 
 
 def plan_cells(
@@ -73,11 +80,13 @@ def plan_cells(
 
 def cell_config(shared: RunConfig, cell: Cell, out: str | Path) -> RunConfig:
     """The run of one cell, from the settings that all cells share."""
-    own = {"loss": cell.loss, "noise": cell.noise, "seed": cell.seed}
+    own: dict[str, Any] = {"loss": cell.loss, "noise": cell.noise, "seed": cell.seed}
     if cell.method != "plain":
         own["method"] = cell.method
     if "loss_args" in shared.asked:
         own["loss_args"] = shared.asked["loss_args"]
+    if "method_args" in shared.asked:
+        own["method_args"] = parameters_for(cell.method, shared.asked["method_args"] or {})
     return shared.replace(**own, output_dir=f"{out}/{cell.folder}", resume_from_checkpoint="auto")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jal_hf.ground.files import LogLine, append_line, read_lines, read_object, write_json, write_lines
+from jal_hf.ground.places import without_paths
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell
@@ -32,7 +33,7 @@ class GridLedger:
         public = shared.published()
         asked: LogLine = {"recipe": public.recipe, **({"fast": True} if public.fast else {})}
         asked |= {name: value for name, value in public.asked.items() if name not in _HARMLESS}
-        cells = list(cells)
+        cells = [cell.published() for cell in cells]
         order = self.order(cells)
         path = self.folder / "grid.json"
         if path.is_file():
@@ -55,7 +56,7 @@ class GridLedger:
         """
         path = self.folder / "grid.json"
         before = read_object(path).get("order", {}) if path.is_file() else {}
-        cells, lines = list(cells), self.results()
+        cells, lines = [cell.published() for cell in cells], self.results()
         return {
             "losses": _ordered(
                 [cell.row for cell in cells], before.get("losses", ()), [_cell(line).row for line in lines]
@@ -75,7 +76,7 @@ class GridLedger:
         return read_lines(self.folder / "failures.jsonl")
 
     def finished(self) -> set[Cell]:
-        """The cells with a result."""
+        """The cells with a result, in the form in which they are published."""
         return {_cell(line) for line in self.results()}
 
     def add_result(self, cell: Cell, record: RunRecord) -> LogLine:
@@ -86,7 +87,8 @@ class GridLedger:
 
     def add_failure(self, cell: Cell, error: str) -> LogLine:
         """Append why a cell failed."""
-        line = {**asdict(cell), "status": "failed", "error": error, "folder": cell.folder}
+        said = without_paths(error, [cell.noise.partition(":")[2].partition("#")[0], str(self.folder)])
+        line = {**asdict(cell.published()), "status": "failed", "error": said, "folder": cell.folder}
         append_line(self.folder / "failures.jsonl", line, durable=True)
         return line
 
@@ -104,7 +106,7 @@ def result_line(cell: Cell, record: RunRecord) -> LogLine:
     last, best, train, training = record.last, record.best, record.train, record.training
     return {
         "loss": cell.loss,
-        "noise": cell.noise,
+        "noise": cell.published().noise,
         "seed": cell.seed,
         **({} if cell.method == "plain" else {"method": cell.method}),
         "status": "finished",
@@ -135,7 +137,7 @@ def _ordered(asked: Iterable[str], before: Iterable[str], found: Iterable[str]) 
 
 
 def _cell(line: Mapping[str, Any]) -> Cell:
-    return Cell(line["loss"], line["noise"], line["seed"], line.get("method", "plain"))
+    return Cell(line["loss"], line["noise"], line["seed"], line.get("method", "plain")).published()
 
 
 def _said(value: Any) -> str:

@@ -38,7 +38,7 @@ def run_cells(
         The cells that failed, and why.
     """
     finished = ledger.finished()
-    todo = [cell for cell in cells if cell not in finished]
+    todo = [cell for cell in cells if cell.published() not in finished]
     failures: dict[Cell, str] = {}
     with (
         tqdm(total=len(cells), bar_format=_BAR, desc="grid", disable=None) as bar,
@@ -49,7 +49,7 @@ def run_cells(
         try:
             while pending:
                 ready, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in ready:
+                for future in [one for one in pending if one in ready]:
                     cell = pending.pop(future)
                     error = future.result()
                     done += 1

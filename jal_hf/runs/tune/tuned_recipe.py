@@ -26,7 +26,11 @@ def tuned_recipe(
     """The recipe of `config` with the best trial's values in place, four significant digits each."""
     recipe = load_recipe(config.recipe)
     named = {*recipe.settings, *config.asked} - _NOT_IN_A_RECIPE
-    values = {name: value for name, value in config.values.items() if name in named and value is not None}
+    values = {
+        name: value
+        for name, value in config.published().values.items()
+        if name in named and value is not None
+    }
     chosen = {name: float(f"{value:.4g}") for name, value in best.items()}
     rate = chosen.pop(LEARNING_RATE)
     values |= {

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from jal_hf.training.methods.method import Method, StepView
+from jal_hf.training.methods.method import Method, Setting, StepView
 from jal_hf.training.methods.registry import (
     MethodInfo,
+    combined,
     create_method,
+    default_parameters,
     list_methods,
     method_info,
+    method_names,
+    parameters_for,
     register_method,
 )
 
 __all__ = [
     "Method",
     "MethodInfo",
+    "Setting",
     "StepView",
+    "combined",
     "create_method",
+    "default_parameters",
     "list_methods",
     "method_info",
+    "method_names",
+    "parameters_for",
     "register_method",
 ]

@@ -1,16 +1,17 @@
-"""A method's state in every checkpoint, and its hook after each step."""
+"""A method's state in every checkpoint, and its hooks around the steps."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, has_length
 
-from jal_hf.training.methods.method import Method
+from jal_hf.training.methods.method import Method, Setting
 
 STATE_FILE = "method.safetensors"
 
@@ -26,17 +27,20 @@ class MethodCallback(TrainerCallback):
         """Begin a training, from a checkpoint's state where one is resumed.
 
         Raises:
-            ValueError: The checkpoint's state is of another method or other data.
+            ValueError: The checkpoint's state is of another method or other data, or the weights are sharded and the
+                method averages them.
         """
-        rows = len(trainer.train_dataset) if has_length(trainer.train_dataset) else None
-        classes = getattr(getattr(trainer.model, "config", None), "num_labels", None)
-        self.method.begin(num_classes=classes, rows=rows, seed=self.seed, model=trainer.model)
+        self.method.begin(setting_of(trainer, self.seed))
+        if self.method.averages_weights and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+            raise ValueError(
+                f"Method {self.method.name!r} averages whole weights, and FSDP and DeepSpeed keep a part of them on "
+                "each device. Train with DDP, or with another method."
+            )
         folder: Any = resume_from
         if resume_from is True:
             folder = get_last_checkpoint(str(trainer.args.output_dir))  # type: ignore[no-untyped-call]
         if folder:
-            path = Path(str(folder)) / STATE_FILE
-            self.method.load_state_dict(load_file(path) if path.is_file() else {})
+            self._load(Path(str(folder)))
 
     def on_step_end(
         self,
@@ -58,3 +62,43 @@ class MethodCallback(TrainerCallback):
             save_file(
                 {name: tensor.contiguous().cpu() for name, tensor in content.items()}, folder / STATE_FILE
             )
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if args.load_best_model_at_end and state.best_model_checkpoint:
+            self._load(Path(state.best_model_checkpoint))
+        self.method.end(self.method.setting.model)
+
+    def _load(self, checkpoint: Path) -> None:
+        path = checkpoint / STATE_FILE
+        self.method.load_state_dict(load_file(path) if path.is_file() else {})
+
+
+def setting_of(trainer: Any, seed: int) -> Setting:
+    """What a method may know of a trainer's run."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    found = getattr(trainer.train_dataset, "columns", None)
+    ids = found.get("index") if isinstance(found, dict) else None
+
+    def gathered(value: Tensor) -> Tensor:
+        together: Tensor = trainer.accelerator.gather(value)
+        return together
+
+    def say(sentence: str) -> None:
+        if trainer.is_world_process_zero() and not trainer.args.disable_tqdm:
+            print(sentence, flush=True)
+
+    alone = trainer.args.world_size == 1
+    return Setting(
+        model=model,
+        criterion=trainer.criterion,
+        seed=seed,
+        num_classes=getattr(getattr(model, "config", None), "num_labels", None),
+        rows=len(trainer.train_dataset) if has_length(trainer.train_dataset) else None,
+        row_ids=ids if isinstance(ids, torch.Tensor) else None,
+        device=trainer.args.device,
+        processes=trainer.args.world_size,
+        **({} if alone else {"summed": trainer._sum_over_processes, "gathered": gathered}),
+        say=say,
+    )

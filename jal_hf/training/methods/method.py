@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from jal_hf.losses import RobustLoss
+from jal_hf.losses.inputs import in_full_precision
 
 Batch = dict[str, Any]
 """Tensors by name: `pixel_values` or a tokenizer's fields, `labels`, and `index`, `clean_label`, `sample_weight`."""
+BATCH_EXTRAS = frozenset({"clean_label", "index", "sample_weight", "labels", "mixing"})
+"""Fields of a batch that serve the loss, a method or the record, and never reach the model."""
+Parameters = dict[str, Any]
+"""A method's parameters by name, ready for JSON."""
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method knows of a training before its first step.
+
+    Attributes:
+        model: The network, as nothing wraps it.
+        criterion: The loss.
+        seed: Key of every draw.
+        num_classes: K, or None where the model doesn't say.
+        rows: Rows of the training set, or None for a stream.
+        row_ids: The batches' `index` of all rows (rows,), or None where they are 0, 1, ..., rows - 1.
+        device: Where the network is trained.
+        processes: How many train side by side.
+        summed: Adds a tensor over the processes.
+        gathered: Puts the processes' tensors of equal shape under each other.
+        say: Told a sentence that the user should read.
+    """
+
+    model: nn.Module
+    criterion: RobustLoss
+    seed: int = 0
+    num_classes: int | None = None
+    rows: int | None = None
+    row_ids: Tensor | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    processes: int = 1
+    summed: Callable[[Tensor], Tensor] = _same
+    gathered: Callable[[Tensor], Tensor] = _same
+    say: Callable[[str], None] = print
 
 
 @dataclass(frozen=True)
@@ -19,13 +64,16 @@ class StepView:
 
     Attributes:
         logits: (N, K) or (N, K, d1, ...), with gradient.
-        labels: What the loss will be given, (N, ...) int64, or class probabilities of the logits' shape.
+        labels: As the batch gives them, (N, ...) int64, or class probabilities of the logits' shape.
+        targets: What the loss is given: the labels, unless a method puts others in their place.
         index: Row numbers (N,), or None where the data has none.
         sample_weight: Weights of the rows (N,), or None.
         model: The network, in training mode.
         batch: The batch that went in.
         step: Optimizer steps done before this one.
         progress: Share of the training that is done, in [0, 1].
+        ignore_index: The label that counts nothing.
+        second: Logits of the second view of the same rows, where a method makes one.
     """
 
     logits: Tensor
@@ -36,16 +84,45 @@ class StepView:
     batch: Mapping[str, Any]
     step: int
     progress: float
+    targets: Tensor
+    ignore_index: int = -100
+    second: Tensor | None = None
+
+    def counted(self) -> Tensor:
+        """The weight of each label, (N) or (N, d1, ...) float: 0 where it is ignored."""
+        if self.labels.is_floating_point():
+            counted = torch.ones_like(self.logits.detach()[:, 0], dtype=torch.float32)
+        else:
+            counted = (self.labels != self.ignore_index).float()
+        if self.sample_weight is None:
+            return counted
+        weight = self.sample_weight
+        return counted * weight.reshape(weight.shape + (1,) * (counted.dim() - weight.dim()))
+
+    def probabilities(self) -> Tensor:
+        """Class probabilities of the logits' shape, at least float32, with gradient."""
+        return in_full_precision(self.logits).softmax(dim=1)
+
+    def label_probabilities(self) -> Tensor:
+        """The targets as float class probabilities of the logits' shape; an ignored label counts as class 0."""
+        if self.targets.is_floating_point():
+            return self.targets
+        hard = self.targets.masked_fill(self.targets == self.ignore_index, 0)
+        return functional.one_hot(hard, self.logits.shape[1]).movedim(-1, 1).float()
 
 
 class Method:
     """A training method. Each hook leaves things as they are unless a subclass says otherwise.
 
     Sums over rows that `terms` returns are divided as the loss's own sum is, so that a step depends on the global
-    batch alone, however it is split.
+    batch alone, however it is split. What a hook learns of a micro-batch it may use from the next step on, after
+    `after_step` has brought the processes together; of its own rows at once.
     """
 
     name: str = "plain"
+    averages_weights: ClassVar[bool] = False
+    """Whether it keeps a second copy of the weights, which must be whole on each device."""
+    setting: Setting
 
     @property
     def capturable(self) -> bool:
@@ -56,21 +133,25 @@ class Method:
         """
         return type(self) is Method
 
-    def begin(self, *, num_classes: int | None, rows: int | None, seed: int, model: nn.Module) -> None:
+    def begin(self, setting: Setting) -> None:
         """Called once before the first step, or before a checkpoint's state is loaded.
 
-        Args:
-            num_classes: K, or None where the model doesn't say.
-            rows: Rows of the training set, or None for a stream.
+        Raises:
+            ValueError: A training that this method cannot work in.
         """
+        self.setting = setting
 
     def change_batch(self, batch: Batch, *, step: int, epoch: float) -> Batch:
         """The batch that is trained on in place of this one."""
         return batch
 
+    def after_forward(self, view: StepView) -> StepView:
+        """The view whose logits the loss is given: one row of logits for each label."""
+        return view
+
     def targets(self, view: StepView) -> Tensor:
         """Labels, or class probabilities, for the loss."""
-        return view.labels
+        return view.targets
 
     def row_weights(self, view: StepView) -> Tensor | None:
         """Weights of the rows (N,), or None where each counts 1."""
@@ -88,6 +169,9 @@ class Method:
         """Inside the block the model has the weights that are evaluated and exported."""
         yield
 
+    def end(self, model: nn.Module) -> None:
+        """Called after the last step and its checkpoint: leave the weights in the model that are exported."""
+
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint must hold so that a resumed run goes on exactly; tensors by name."""
         return {}
@@ -98,12 +182,40 @@ class Method:
         Raises:
             ValueError: State of another method, or of other data.
         """
-        if state:
+        self.refuse_others(state)
+
+    def refuse_others(self, state: Mapping[str, Tensor], *own: str) -> None:
+        """Refuse state by other names than the method's own.
+
+        Raises:
+            ValueError: There is some.
+        """
+        others = sorted(set(state) - set(own))
+        if others:
             raise ValueError(
-                f"The checkpoint holds state of a training method ({', '.join(sorted(state)[:3])}), and {self.name!r} "
-                "keeps none. Resume with the --method that wrote it."
+                f"The checkpoint holds state of a training method ({', '.join(others[:3])}) that {self.name!r} doesn't "
+                "keep. Resume with the --method that wrote it."
             )
 
-    def config(self) -> dict[str, Any]:
-        """The method's name and parameters, for the record."""
-        return {"name": self.name}
+    def parameters(self) -> Parameters:
+        """The method's parameters and their values, by the names that `create_method` takes."""
+        return {name.rstrip("_"): getattr(self, name) for name in parameter_names(type(self))}
+
+    def config(self) -> Parameters:
+        """Name and parameters, for the record: `create_method(config["name"], config["params"])` builds it again."""
+        return {"name": self.name, "params": self.parameters()}
+
+
+def parameter_names(method: type[Method]) -> tuple[str, ...]:
+    """Names of the constructor's parameters."""
+    return tuple(name for name in inspect.signature(method).parameters if name not in ("args", "kwargs"))
+
+
+def for_the_loss(method: Method, view: StepView) -> tuple[StepView, Tensor | None]:
+    """(the view with the method's targets, the weights of its rows) that the loss is given."""
+    view = method.after_forward(view)
+    view = replace(view, targets=method.targets(view))
+    if view.targets.is_floating_point() and not view.labels.is_floating_point():
+        # Class probabilities cannot say that a label is ignored; a weight can.
+        view = replace(view, sample_weight=view.counted())
+    return view, method.row_weights(view)

@@ -1,0 +1,30 @@
+"""`jal-hf export RUN`: a finished run's model as one file for programs without this package."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "write a finished run's model as ONNX or TorchScript, checked against the model"
+ENDINGS = {"onnx": ".onnx", "torchscript": ".pt"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN, --format and --out."""
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    parser.add_argument("--format", choices=list(ENDINGS), default="onnx", help="default: onnx")
+    parser.add_argument("--out", metavar="FILE", help="default: RUN/model.onnx or RUN/model.pt")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the file and say how far its logits are from the model's."""
+    from jal_hf.ground.record import RunRecord
+    from jal_hf.models import create_model, export_onnx, export_torchscript
+
+    record = RunRecord.read(arguments.run)
+    model = create_model(str(Path(arguments.run)), num_labels=int(record.model["num_labels"]))
+    target = Path(arguments.out or Path(arguments.run) / f"model{ENDINGS[arguments.format]}")
+    write = export_onnx if arguments.format == "onnx" else export_torchscript
+    difference = write(model, target)
+    print(f"{target}: its logits differ from the model's by at most {difference:.2g}")
+    return 0

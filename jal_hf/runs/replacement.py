@@ -1,0 +1,106 @@
+"""A run in place of another: the earlier one lies aside until the new one is whole, and comes back where it fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from jal_hf.ground.record import LOG, RECORD
+from jal_hf.runs.marker import MARKER
+from jal_hf.training.checkpoints import checkpoint_folders, is_own, last_complete_checkpoint
+
+logger = logging.getLogger(__name__)
+
+OWN_FILES = (
+    RECORD,
+    LOG,
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "preprocessor_config.json",
+    MARKER,
+)
+OWN_FOLDERS = ("plots", "audit")
+ASIDE = ".replaced"
+MOVING = ".replacing"
+"""The earlier run's folder while it is moved, in either direction."""
+
+
+def move_aside(folder: Path) -> None:
+    """Move what an earlier run wrote, and nothing else, out of the new one's way.
+
+    Where a run lies aside already, its replacement never ended and gives way; where that one did end, the older goes.
+    """
+    if _is_folder(folder / ASIDE):
+        if not (folder / RECORD).is_file():
+            _remove_own(folder)
+            return
+        shutil.rmtree(folder / ASIDE)
+    (folder / MOVING).mkdir(exist_ok=True)
+    for path in _own(folder):
+        os.replace(path, folder / MOVING / path.name)
+    os.replace(folder / MOVING, folder / ASIDE)
+
+
+def bring_back(folder: Path) -> bool:
+    """Put the earlier run back where its replacement has no whole checkpoint yet; whether that was done.
+
+    Called when a run fails, and when one starts: a kill may have come in the middle of a move.
+    """
+    if _is_folder(folder / MOVING):
+        _move_back(folder)
+        return True
+    if not _is_folder(folder / ASIDE) or (folder / RECORD).is_file() or last_complete_checkpoint(folder):
+        return False
+    _remove_own(folder)
+    os.replace(folder / ASIDE, folder / MOVING)
+    _move_back(folder)
+    return True
+
+
+def after_failure(folder: Path) -> None:
+    """Say where the earlier run is now that its replacement has failed."""
+    if bring_back(folder):
+        logger.warning("The run that was to be replaced is back in %s.", folder)
+    elif _is_folder(folder / ASIDE):
+        logger.warning("The run that is being replaced lies in %s until this one ends.", folder / ASIDE)
+
+
+def forget_replaced(folder: Path) -> None:
+    """Remove the run that was moved aside, now that the new one is whole."""
+    if _is_folder(folder / ASIDE):
+        shutil.rmtree(folder / ASIDE)
+
+
+def holds_replaced(folder: Path) -> bool:
+    """Whether a run lies aside, or half-way there."""
+    return any(_is_folder(folder / name) for name in (ASIDE, MOVING))
+
+
+def _move_back(folder: Path) -> None:
+    for path in (folder / MOVING).iterdir():
+        if not (folder / path.name).exists():
+            os.replace(path, folder / path.name)
+    with suppress(OSError):  # what another program put in its place meanwhile is left alone
+        (folder / MOVING).rmdir()
+
+
+def _remove_own(folder: Path) -> None:
+    for path in _own(folder):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _own(folder: Path) -> list[Path]:
+    named = [folder / name for name in (*OWN_FILES, *OWN_FOLDERS)] + sorted(
+        folder.glob("model-*-of-*.safetensors")
+    )
+    named += [path for path in checkpoint_folders(folder) if is_own(path)]
+    return [path for path in named if path.exists() and not path.is_symlink()]
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

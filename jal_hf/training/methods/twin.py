@@ -1,0 +1,140 @@
+"""Two views of each row: the loss on the weak one, and the strong one told what the weak one shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from jal_hf.data.draws import keyed_uniforms
+from jal_hf.losses.inputs import in_full_precision
+from jal_hf.training.methods.demands import require_choice, require_within
+from jal_hf.training.methods.marginal import PRIORS, ClassMarginal
+from jal_hf.training.methods.method import Batch, Method, Setting, StepView
+from jal_hf.training.methods.mixing import row_keys
+from jal_hf.training.methods.strong_view import DRAWS, strong_view
+
+# Keeps these draws apart from those of the augmentation under the same seed.
+_TWIN = 0x7477696E
+_LEAST = 1e-4
+
+
+class Twin(Method):
+    """Add c KL(q_i || p(strong view of i)) + b balance to each row's loss on the batch as it is, the weak view.
+
+    q_i is the weak view's prediction without gradient, divided by the running mean prediction pi and normalised.
+    The balance term is -sum_c prior_c log pi_c, of which a row adds its share of the tangent at pi, so that it does
+    not depend on how a batch is split. Both views go through the network in one pass.
+
+    The strong view of an image is drawn on the device: two operations of RandAugment's kind and a square cut out.
+    Of tokens it has a share of them hidden from attention; of anything else it is the same input under another draw
+    of dropout.
+
+    Args:
+        consistency: c.
+        balance: b.
+        momentum: Of pi, a step's share being 1 - momentum.
+        ramp: Share of the training over which c rises from 0.
+        prior: Which mean prediction is wanted: `uniform`, or as the given `labels` are distributed.
+        cut: Side of the cut square as a share of the image's; 0 for none.
+        hidden: Share of the tokens that the strong view doesn't see; the first one always is seen.
+
+    Reference:
+        Liu et al. (2022), "Robust Training under Label Noise by Over-parameterization" (SOP+): consistency and
+        balance; DSS (CVPR 2026): division by pi.
+    """
+
+    name = "twin"
+
+    def __init__(
+        self,
+        *,
+        consistency: float = 1.0,
+        balance: float = 0.1,
+        momentum: float = 0.99,
+        ramp: float = 0.1,
+        prior: str = "uniform",
+        cut: float = 0.5,
+        hidden: float = 0.15,
+    ) -> None:
+        self.consistency = require_within(self.name, "consistency", consistency, 0.0, 1e3)
+        self.balance = require_within(self.name, "balance", balance, 0.0, 1e3)
+        self.momentum = require_within(self.name, "momentum", momentum, 0.0, 1.0)
+        self.ramp = require_within(self.name, "ramp", ramp, 0.0, 1.0)
+        self.prior = require_choice(self.name, "prior", prior, PRIORS)
+        self.cut = require_within(self.name, "cut", cut, 0.0, 1.0)
+        self.hidden = require_within(self.name, "hidden", hidden, 0.0, 0.9)
+
+    def begin(self, setting: Setting) -> None:
+        super().begin(setting)
+        self.marginal = ClassMarginal(setting, self.momentum, self.prior)
+
+    def change_batch(self, batch: Batch, *, step: int, epoch: float) -> Batch:
+        labels = batch["labels"]
+        if "pixel_values" in batch and labels.dim() > 1 and not labels.is_floating_point():
+            raise ValueError(
+                f"Method 'twin' moves images about, and the labels are maps of shape {tuple(labels.shape)} that would "
+                "stay behind. Train with another method."
+            )
+        rows = len(labels)
+        doubled = {
+            name: torch.cat([value, value]) if isinstance(value, Tensor) and len(value) == rows else value
+            for name, value in batch.items()
+        }
+        keys = row_keys(batch, rows)
+        if "pixel_values" in batch:
+            settings = getattr(getattr(self.setting.model, "config", None), "pretrained_cfg", None) or {}
+            draws = keyed_uniforms(keys, self.setting.seed + _TWIN, step, DRAWS)
+            pixels = batch["pixel_values"]
+            strong = strong_view(pixels, draws, settings.get("mean"), settings.get("std"), cut=self.cut)
+            doubled["pixel_values"] = torch.cat([pixels, strong])
+        elif "input_ids" in batch and self.hidden:
+            tokens = batch["input_ids"]
+            draws = keyed_uniforms(keys, self.setting.seed + _TWIN, step, tokens.shape[1])
+            is_seen = torch.from_numpy(draws >= self.hidden).to(tokens.device)
+            is_seen[:, 0] = True
+            mask = batch.get("attention_mask", torch.ones_like(tokens))
+            doubled["attention_mask"] = torch.cat([mask, mask * is_seen.to(mask.dtype)])
+        return doubled
+
+    def after_forward(self, view: StepView) -> StepView:
+        weak, strong = view.logits.chunk(2)
+
+        def first(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values.chunk(2)[0]
+
+        labels = view.labels.chunk(2)[0]
+        return replace(
+            view, logits=weak, second=strong, labels=labels, targets=labels, index=first(view.index),
+            sample_weight=first(view.sample_weight),
+        )  # fmt: skip
+
+    def terms(self, view: StepView) -> Mapping[str, Tensor]:
+        assert view.second is not None
+        weak, counted = view.probabilities(), view.counted()
+        wanted = self.marginal.debiased(weak.detach())
+        strong = in_full_precision(view.second).log_softmax(dim=1)
+        divergence = (torch.xlogy(wanted, wanted) - wanted * strong).sum(dim=1)
+        share = min(1.0, view.progress / self.ramp) if self.ramp else 1.0
+        pi, prior = self.marginal.both(weak)
+        pi, shape = pi.clamp_min(_LEAST), (1, -1) + (1,) * (weak.dim() - 2)
+        tangent = -(prior * pi.log()).sum() - ((weak / pi.reshape(shape) - 1) * prior.reshape(shape)).sum(
+            dim=1
+        )
+        self.marginal.watch(weak, view)
+        return {
+            "consistency": self.consistency * share * (divergence * counted).sum(),
+            "balance": self.balance * (tangent * counted).sum(),
+        }
+
+    def after_step(self, model: nn.Module, *, step: int) -> None:
+        self.marginal.flush()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.marginal.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.marginal.load_state_dict(state)
+        self.refuse_others(state, "marginal", "steps")

@@ -1,0 +1,56 @@
+"""Cross entropy first, then the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from jal_hf.losses.inputs import in_full_precision
+from jal_hf.training.methods.demands import require_within
+from jal_hf.training.methods.method import Method, StepView
+
+
+class Warmup(Method):
+    """a CE(z_i, y_i) + (1 - a) L(z_i, y_i): a is 1 at first, and falls to 0 over a fade.
+
+    Robust losses start slowly where there are many classes: the gradient of a row that the network knows nothing
+    of is up to hundreds of times smaller than cross entropy's.
+
+    Args:
+        share: Of the training with cross entropy alone.
+        fade: Share of the training over which a falls after it; 0 changes at once.
+    """
+
+    name = "warmup"
+
+    def __init__(self, *, share: float = 0.1, fade: float = 0.0) -> None:
+        self.share = require_within(self.name, "share", share, 0.0, 1.0)
+        self.fade = require_within(self.name, "fade", fade, 0.0, 1.0)
+
+    def row_weights(self, view: StepView) -> Tensor | None:
+        part = self._part(view.progress)
+        if part == 0:
+            return view.sample_weight
+        weight = torch.ones(len(view.logits), device=view.logits.device)
+        return (weight if view.sample_weight is None else view.sample_weight) * (1 - part)
+
+    def terms(self, view: StepView) -> Mapping[str, Tensor]:
+        part = self._part(view.progress)
+        if part == 0:
+            return {}
+        logits, targets = in_full_precision(view.logits), view.targets
+        if targets.is_floating_point():
+            losses = functional.cross_entropy(logits, targets.to(logits.dtype), reduction="none")
+        else:
+            losses = functional.cross_entropy(
+                logits, targets, reduction="none", ignore_index=view.ignore_index
+            )
+        return {"warmup": part * (losses * view.counted()).sum()}
+
+    def _part(self, progress: float) -> float:
+        if progress < self.share:
+            return 1.0
+        return max(0.0, 1.0 - (progress - self.share) / self.fade) if self.fade else 0.0

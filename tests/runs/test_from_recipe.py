@@ -1,0 +1,55 @@
+"""A recipe's loss, network, optimiser and augmentation on data that a person brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import timm
+
+import jal_hf
+from tests.training.test_raw_data import CLASSES, raw
+
+QUICK = {
+    "max_steps": 3, "disable_tqdm": True, "use_cpu": True, "precision": "fp32", "eval_strategy": "no",
+    "per_device_train_batch_size": 8,
+}  # fmt: skip
+
+
+def test_a_recipe_trains_on_ones_own_datasets_without_adding_noise(tmp_path: Path) -> None:
+    trainer = jal_hf.JALTrainer.from_recipe(
+        "cifar10", train_dataset=raw(), eval_dataset=raw(8, seed=1), output_dir=tmp_path / "run", **QUICK
+    )
+    assert trainer.raw_images.augment == "crop-flip"
+    assert trainer.criterion.config()["a"] == 30.0
+    assert trainer.args.l1_weight_decay == 5e-5
+    assert trainer.model.config.num_labels == 3
+    assert np.array_equal(trainer.train_dataset.columns["labels"].numpy(), np.asarray(raw()["label"]))
+    trainer.train()
+    record = trainer.record
+    assert record is not None
+    assert record.dataset["class_names"] == CLASSES
+    assert "accuracy" in record.last
+    assert trainer.predict(raw(4)).predictions.shape == (4, 3)
+
+
+def test_a_noise_that_is_asked_for_is_put_on_the_training_split(tmp_path: Path) -> None:
+    trainer = jal_hf.JALTrainer.from_recipe(
+        "cifar10", train_dataset=raw(60), noise="symmetric:0.4", output_dir=tmp_path / "run", **QUICK
+    )
+    given = trainer.train_dataset.columns["labels"].numpy()
+    assert np.mean(given != np.asarray(raw(60)["label"])) == pytest.approx(0.4, abs=0.05)
+
+
+def test_train_takes_a_dict_of_splits_and_a_network_of_ones_own(tmp_path: Path) -> None:
+    data = datasets.DatasetDict({"train": raw(), "test": raw(8, seed=1)})
+    network = timm.create_model("test_resnet", num_classes=3)
+    result = jal_hf.train(
+        "imagefolder", data=data, model=network, image_size=64, output_dir=tmp_path / "run", **QUICK
+    )
+    assert result.record.model["name"] == "test_resnet"
+    assert result.record.noise["spec"] != "symmetric:0.4"
+    assert {answer["label"] for answer in result.predict([item["image"] for item in raw(4)])} <= set(CLASSES)
+    assert (result.folder / "README.md").is_file()

@@ -1,0 +1,150 @@
+"""`jal-hf train --dataset FOLDER`: own data, of whose labels nobody knows how many are wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from jal_hf.cli.main import main
+from tests.runs.helpers import class_folders
+
+SMALL = [
+    "--image_size",
+    "16",
+    "--augment",
+    "none",
+    "--num_train_epochs",
+    "2",
+    "--per_device_train_batch_size",
+    "16",
+]
+SMALL += ["--dataloader_num_workers", "0", "--precision", "fp32"]
+
+
+def trained(folder: Path, out: Path, *flags: str) -> dict[str, Any]:
+    assert main(["train", "--dataset", str(folder), *SMALL, *flags, "--output_dir", str(out)]) == 0
+    return dict(json.loads((out / "run.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run on a folder without a test split."""
+    root = tmp_path_factory.mktemp("own")
+    return root / "run", trained(class_folders(root / "pictures"), root / "run")
+
+
+def test_a_dataset_without_a_recipe_is_own_data_without_added_noise(
+    scored: tuple[Path, dict[str, Any]],
+) -> None:
+    record = scored[1]
+    assert record["recipe"] == "imagefolder"
+    assert record["model"]["name"] == "resnet18"
+    assert record["config"]["data"]["noise"] == "none"
+
+
+def test_a_folder_without_a_test_split_is_scored_on_rows_held_back(
+    scored: tuple[Path, dict[str, Any]],
+) -> None:
+    dataset, last = scored[1]["dataset"], scored[1]["metrics"]["last"]
+    assert (dataset["rows"], dataset["eval_rows"], dataset["validation_rows"]) == (54, None, 6)
+    assert 0.0 <= last["validation_accuracy"] <= 1.0
+    assert "accuracy" not in last
+    assert any("6 of 60 training rows were held back" in text for text in dataset["warnings"])
+    lines = [json.loads(line) for line in (scored[0] / "log.jsonl").read_text().splitlines()]
+    assert sum("validation_accuracy" in line for line in lines) == 2
+
+
+def test_closing_table_and_card_show_the_noisy_validation_accuracy_and_claim_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = trained(class_folders(tmp_path / "pictures", test=2), tmp_path / "run", "--val_fraction", "0.2")
+    shown = capsys.readouterr().out
+    card = (tmp_path / "run" / "README.md").read_text()
+    accuracy = f"{100 * record['metrics']['last']['validation_accuracy']:.2f}"
+    assert re.search(rf"noisy validation accuracy +{accuracy} %", shown)
+    assert accuracy in card
+    assert "unknown: the labels are as the data gives them" in shown
+    assert record["noise"]["spec"] == "unknown"
+    assert record["noise"]["realised_rate"] is None
+    for text in (shown, card, json.dumps(record["metrics"])):
+        claims = ("clean test", "clean label", '"clean": [', "realised 0", "no noise was added")
+        assert not [claim for claim in claims if claim in text.lower()]
+    assert "Test accuracy, last epoch" in card
+
+
+def test_added_noise_on_own_data_is_still_told(tmp_path: Path) -> None:
+    record = trained(class_folders(tmp_path / "pictures"), tmp_path / "run", "--noise", "symmetric:0.3")
+    assert record["noise"]["realised_rate"] == pytest.approx(0.3, abs=0.02)
+
+
+def test_rows_are_not_held_back_where_the_user_says_how_the_run_is_scored(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "pictures")
+    for number, flags in enumerate((["--val_fraction", "0"], ["--eval_strategy", "no"])):
+        record = trained(folder, tmp_path / f"run{number}", *flags)
+        assert record["dataset"]["rows"] == 60
+        assert record["metrics"]["last"] is None
+
+
+def test_evaluation_that_was_asked_for_needs_rows_to_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--dataset", str(class_folders(tmp_path / "pictures")), *SMALL, "--val_fraction", "0"]
+    assert main([*words, "--eval_strategy", "epoch", "--output_dir", str(tmp_path / "run")]) == 2
+    assert "neither a test nor a validation split" in capsys.readouterr().err
+
+
+def test_a_run_with_a_validation_split_is_audited_on_exactly_its_training_rows(
+    scored: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = class_folders(tmp_path / "pictures")
+    trained(folder, tmp_path / "asked", "--val_fraction", "0.25")
+    for run, rows in ((scored[0], 54), (tmp_path / "asked", 45)):
+        assert main(["audit", str(run)]) == 0
+        index = pq.read_table(run / "audit" / "label_issues.parquet")["index"].to_numpy()
+        assert len(np.unique(index)) == len(index) == rows
+
+
+def test_equal_images_stay_on_one_side_of_the_validation_split(tmp_path: Path) -> None:
+    from jal_hf.data import load_noisy_dataset
+
+    folder = class_folders(tmp_path / "pictures", rows=30)
+    for path in sorted((folder / "train").rglob("*.png")):
+        path.with_name(f"copy-{path.name}").write_bytes(path.read_bytes())
+    data = load_noisy_dataset(str(folder), val_fraction=0.2)
+    names = {split: {name.replace("copy-", "") for name in data.file_names(split) or ()} for split in data}
+    assert names["validation"]
+    assert not names["train"] & names["validation"]
+
+
+def test_a_model_of_other_classes_is_refused_before_training(tmp_path: Path) -> None:
+    import timm
+
+    import jal_hf
+
+    model = timm.create_model("resnet10t", num_classes=2)
+    with pytest.raises(ValueError, match="3 class"):
+        jal_hf.train(
+            model=model,
+            dataset=str(class_folders(tmp_path / "pictures")),
+            image_size=16,
+            augment="none",
+            dataloader_num_workers=0,
+            output_dir=str(tmp_path / "run"),
+        )
+
+
+def test_a_last_batch_of_one_row_stops_no_training_and_every_row_is_evaluated(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "pictures", rows=11, test=3)
+    record = trained(
+        folder, tmp_path / "run", "--dataloader_drop_last", "true", "--per_device_eval_batch_size", "8"
+    )
+    assert record["metrics"]["last"]["accuracy"] * 9 == pytest.approx(
+        round(record["metrics"]["last"]["accuracy"] * 9)
+    )
+    assert trained(folder, tmp_path / "other")["training"]["steps"] == 4
