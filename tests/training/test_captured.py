@@ -98,6 +98,13 @@ def test_captured_path_gives_the_bits_and_the_log_of_the_eager_one(
     assert captured.state.total_flos == eager.state.total_flos
 
 
+def test_captured_path_averages_weights_as_the_eager_one_does(tmp_path: Path) -> None:
+    captured, eager = both(tmp_path, method="ema", method_args='{"decay": 0.9}')
+    assert_equal(state_of(captured), state_of(eager))
+    assert_equal(captured.method.state_dict(), eager.method.state_dict())
+    assert logged(captured) == logged(eager)
+
+
 def test_captured_path_steps_with_adamw_as_the_eager_one_does(tmp_path: Path) -> None:
     captured, eager = both(tmp_path, optim="adamw_torch_fused", optim_args=None, learning_rate=0.003)
     assert_equal(state_of(captured), state_of(eager))

@@ -23,6 +23,9 @@ Parameters = dict[str, Any]
 """A method's parameters by name, ready for JSON."""
 
 
+_STEP_HOOKS = ("change_batch", "after_forward", "targets", "row_weights", "terms")
+
+
 def _same(value: Tensor) -> Tensor:
     return value
 
@@ -128,10 +131,10 @@ class Method:
     def capturable(self) -> bool:
         """Whether its hooks work on tensors alone, so that a step with them can be recorded and replayed.
 
-        Then no hook reads a value back, and nothing depends on `step`, `epoch` or `progress`. A subclass that keeps to
-        this says `capturable = True`.
+        So where it has none, as averages of weights, which work after the step. A method whose hooks read no value
+        back and depend on neither `step`, `epoch` nor `progress` may say `capturable = True`.
         """
-        return type(self) is Method
+        return all(getattr(type(self), hook) is getattr(Method, hook) for hook in _STEP_HOOKS)
 
     def begin(self, setting: Setting) -> None:
         """Called once before the first step, or before a checkpoint's state is loaded.
