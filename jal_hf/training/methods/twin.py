@@ -33,7 +33,8 @@ class Twin(Method):
     of dropout.
 
     Args:
-        consistency: c.
+        consistency: c. It has to be small where the loss is: with the MNIST preset of `jal-ce`, 16 times smaller at the
+            start than that of CIFAR-10, 1 drowns the loss (measured: 39.3 % for 59.8 % without the method).
         balance: b.
         momentum: Of pi, a step's share being 1 - momentum.
         ramp: Share of the training over which c rises from 0.
