@@ -246,8 +246,11 @@ class RobustTrainer(OneCommitPush, Trainer):
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
         self.checkpoints.has_begun = False
-        self._method_state.prepare(self, resume_from_checkpoint)
-        self.captured = CapturedStep.for_trainer(self)
+        if self.model_init is None:
+            self._method_state.prepare(self, resume_from_checkpoint)
+            self.captured = CapturedStep.for_trainer(self)
+        else:  # the parent makes the model first
+            self._method_state.at_begin = lambda: self._method_state.prepare(self, resume_from_checkpoint)
         try:
             with (
                 resuming(resume_from_checkpoint, lambda: self.checkpoints.has_begun),

@@ -74,7 +74,7 @@ def test_tsne_keeps_groups_together_and_every_class_is_marked() -> None:
     nearest = np.linalg.norm(points[:, None] - middles[None], axis=2).argmin(axis=1)
     assert (nearest == labels).mean() > 0.95
     figure = embedding_figure(points, labels, ["0", "cat", "dog", "owl"])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0", "1  cat", "2  dog", "3  owl"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0", "1 cat", "2 dog", "3 owl"]
     assert len({tuple(map(tuple, part.get_paths()[0].vertices)) for part in figure.axes[0].collections}) == 4
 
 

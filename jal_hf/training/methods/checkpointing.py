@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ class MethodCallback(TrainerCallback):
     def __init__(self, method: Method, seed: int) -> None:
         self.method = method
         self.seed = seed
+        self.at_begin: Callable[[], None] | None = None
+        """What is left to prepare when the model is made only by then."""
 
     def prepare(self, trainer: Any, resume_from: str | bool | None) -> None:
         """Begin a training, from a checkpoint's state where one is resumed.
@@ -41,6 +44,13 @@ class MethodCallback(TrainerCallback):
             folder = get_last_checkpoint(str(trainer.args.output_dir))  # type: ignore[no-untyped-call]
         if folder:
             self._load(Path(str(folder)))
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.at_begin is not None:
+            self.at_begin()
+            self.at_begin = None
 
     def on_step_end(
         self,
