@@ -48,7 +48,7 @@ def examine() -> JsonObject:
 
     from jal_hf.data import cache_folder
     from jal_hf.ground.record import installed_versions
-    from jal_hf.runs.config import available_cores
+    from jal_hf.runs.resolution import available_cores
     from jal_hf.training.hardware import detect_hardware
 
     hardware = detect_hardware()

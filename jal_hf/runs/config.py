@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,18 +13,15 @@ from typing import Any
 from jal_hf.data import DataArguments
 from jal_hf.ground.places import place_name, published_spec
 from jal_hf.ground.secrets import SECRET_FIELDS, without_secrets
-from jal_hf.losses import RobustLoss, loss_preset
 from jal_hf.runs.recipes import Recipe, load_recipe
+from jal_hf.runs.resolution import PRESET_VALUES, available_cores, default_folder, plain_changes, with_preset
 from jal_hf.runs.values import (
     ModelArguments,
     Values,
-    checked_value,
     checked_values,
     group_values,
-    known_fields,
 )
 from jal_hf.training.arguments import JALTrainingArguments
-from jal_hf.training.methods import Method
 
 DEFAULT_RECIPE, OWN_DATA_RECIPE = "digits", "imagefolder"
 
@@ -52,7 +48,6 @@ _REPEATED_FIELDS = frozenset(
 )
 PLACES = ("dataset", "model", "weights", "noise")
 """Fields that may hold the way to a file."""
-_PRESET_VALUES = ("loss_args", "weight_decay", "l1_weight_decay")
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ class RunConfig:
             # An explicit decay holds for any loss; parameters belong to one.
             asked = {name: value for name, value in asked.items() if name != "loss_args" or name in changes}
             values = {
-                name: value for name, value in values.items() if name not in _PRESET_VALUES or name in asked
+                name: value for name, value in values.items() if name not in PRESET_VALUES or name in asked
             }
         if (
             changes.get("method", before.get("method")) != before.get("method")
@@ -294,37 +289,14 @@ def published_value(name: str, value: Any) -> Any:
     return published_spec(str(value)) if name == "noise" else place_name(str(value))
 
 
-def plain_changes(changes: Values) -> dict[str, Any]:
-    """Changes by field name as plain, checked values: a loss or a noise given as an object by its own words.
-
-    Raises:
-        ValueError: A name that no field has, or a value of the wrong type.
-    """
-    plain: dict[str, Any] = {}
-    for name, value in changes.items():
-        if isinstance(value, RobustLoss):
-            settings = dict(value.config())
-            plain["loss"] = str(settings.pop("name"))
-            plain["loss_args"] = settings
-        elif isinstance(value, Method):
-            plain["method"], plain["method_args"] = value.name, value.parameters()
-        elif name == "noise" and hasattr(value, "spec"):
-            plain["noise"] = str(value.spec)
-        elif name == "resume":
-            plain["resume_from_checkpoint"] = "auto" if value is True else value
-        else:
-            plain[name] = checked_value(name, value) if name in known_fields() else value
-    return checked_values(plain)
-
-
 def _resolved(recipe: str, values: Values, asked: Values, fast: bool) -> RunConfig:
     """A config of these values, the rest of them filled in."""
-    found = _with_preset(values, asked)
+    found = with_preset(values, asked)
     found.setdefault("seed", 0)
     if found.get("noise_seed") is None:
         found["noise_seed"] = found["seed"]
     if found.get("output_dir") is None:
-        found["output_dir"] = _default_folder(Path(recipe).stem, found)
+        found["output_dir"] = default_folder(Path(recipe).stem, found)
     training = group_values(JALTrainingArguments, found)
     return RunConfig(
         recipe=recipe,
@@ -335,25 +307,6 @@ def _resolved(recipe: str, values: Values, asked: Values, fast: bool) -> RunConf
         fast=fast,
         secrets={name: value for name, value in training.items() if name in SECRET_FIELDS},
     )
-
-
-def _with_preset(values: Values, asked: Values) -> dict[str, Any]:
-    """Fill loss parameters and decay from the preset, where they were not given.
-
-    A preset that is asked for brings its parameters in place of a recipe's; `auto` is worked out with the data.
-    """
-    preset = values.get("preset")
-    if preset in (None, "auto", "none"):
-        return {**values, "preset": None if preset == "none" else preset}
-    chosen = loss_preset(str(values.get("loss", "jal-ce")), str(preset))
-    own = values.get("loss_args") if "preset" not in asked else asked.get("loss_args")
-    given = {name: value for name, value in values.items() if name in _PRESET_VALUES and value is not None}
-    if "preset" in asked:
-        given = {name: value for name, value in given.items() if name in asked}
-    if "weight_decay" in asked and "l1_weight_decay" not in given:
-        given["l1_weight_decay"] = 0.0
-    decay = {"weight_decay": chosen.weight_decay, "l1_weight_decay": chosen.l1_weight_decay}
-    return {**values, **decay, **given, "loss_args": {**chosen.params, **(own or {})}}
 
 
 def _deviations(recipe: Recipe, config: RunConfig, fast: bool) -> tuple[str, ...]:
@@ -377,19 +330,3 @@ def _deviation(name: str, value: Any, before: Any) -> str:
 def _plain(value: Any) -> str:
     """3.0 as 3: a flag's float and a recipe's integer read the same."""
     return f"{value:.12g}" if isinstance(value, float) else str(value)
-
-
-def _default_folder(recipe: str, values: Values) -> str:
-    noise = str(values.get("noise") or "none")
-    for sign in ":/,#":
-        noise = noise.replace(sign, "-" if sign == ":" else "_")
-    method = values.get("method") or "plain"
-    named = str(values.get("loss", "jal-ce")) + ("" if method == "plain" else f"-{method}")
-    return f"runs/{recipe}-{named}-{noise}-seed{values['seed']}"
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

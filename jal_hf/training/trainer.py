@@ -9,12 +9,12 @@ from typing import Any
 import datasets
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
-from transformers.trainer_utils import EvalLoopOutput, has_length
+from transformers import PreTrainedModel, ProgressCallback, TrainerCallback
+from transformers.trainer_utils import has_length
 
 from jal_hf.hub.callback import HubCallback
 from jal_hf.losses import RobustLoss
-from jal_hf.models import as_run_model, parameter_groups, savable_weights
+from jal_hf.models import as_run_model, savable_weights
 from jal_hf.models.channels import channels_last, with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
@@ -30,7 +30,7 @@ from jal_hf.training.criterion import (
 )
 from jal_hf.training.data_wait import fetch_on
 from jal_hf.training.epochs import EpochCallback, place_in_stream
-from jal_hf.training.evaluation import exact_figures, share_buffers
+from jal_hf.training.exact_evaluation import ExactEvaluation
 from jal_hf.training.failures import explained, resuming
 from jal_hf.training.head_watch import HeadWatch
 from jal_hf.training.host_memory import keep_freed_memory
@@ -48,17 +48,17 @@ from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
+from jal_hf.training.optimisation import PapersOptimisation
 from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.pushing import OneCommitPush
 from jal_hf.training.repeated_rows import batches_without_padding
-from jal_hf.training.schedules import epoch_lengths, epoch_scheduler
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
 
 
-class RobustTrainer(OneCommitPush, Trainer):
+class RobustTrainer(OneCommitPush, ExactEvaluation, PapersOptimisation):
     """`transformers.Trainer` with a robust loss; `jal_hf.JALTrainer` adds the run's folder to it.
 
     The gradient of a step is that of the mean loss over the *global* batch, however it is split over accumulation
@@ -213,23 +213,10 @@ class RobustTrainer(OneCommitPush, Trainer):
         finally:
             self.train_dataset = given
 
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """As the parent's, of raw datasets too, and of every row of them."""
-        with dropping_last(self.args, False):
-            return super().get_eval_dataloader(self._ready(eval_dataset))
-
-    def get_test_dataloader(self, test_dataset: Any) -> Any:
-        """As the parent's, of raw datasets too, and of every row of them."""
-        with dropping_last(self.args, False):
-            return super().get_test_dataloader(self._ready(test_dataset))
-
     def unaugmented_train_dataset(self) -> Any:
         """The training rows as they are evaluated, or None where they are no raw images, or a stream."""
         given = self.given_train_dataset
         return self.raw_images.ready(given, train=False) if isinstance(given, datasets.Dataset) else None
-
-    def _ready(self, dataset: Any) -> Any:
-        return dataset if isinstance(dataset, str) else self.raw_images.ready(dataset, train=False)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As the parent's; SIGTERM and SIGINT end it after the current step with a checkpoint.
@@ -382,18 +369,6 @@ class RobustTrainer(OneCommitPush, Trainer):
             add_l1_gradient(model.parameters(), decay if scaler is None else scaled)
         return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
 
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: Batch,
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> Any:
-        """As the parent's, which hands rows without labels to the model with all their fields."""
-        if "labels" not in inputs:
-            inputs = {name: value for name, value in inputs.items() if name not in BATCH_EXTRAS}
-        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | None]:
@@ -454,85 +429,6 @@ class RobustTrainer(OneCommitPush, Trainer):
 
     def _sum_over_processes(self, value: Tensor) -> Tensor:
         return value if self.args.world_size == 1 else self.accelerator.reduce(value, "sum")
-
-    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """All parameters, as the papers decay them, unless `decay_all_parameters` is off."""
-        if self.args.decay_all_parameters:
-            return [name for name, _ in model.named_parameters()]
-        return list(super().get_decay_parameter_names(model))
-
-    def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
-        """As the parent's; torch's own optimizers step all tensors at once, SGD in one operator."""
-        if getattr(self, "optimizer", None) is None and (
-            self.args.layer_decay < 1.0 or self.args.head_learning_rate is not None
-        ):
-            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-            groups = parameter_groups(
-                self.model,
-                learning_rate=self.args.learning_rate,
-                weight_decay=float(self.args.weight_decay or 0.0),
-                layer_decay=self.args.layer_decay,
-                head_learning_rate=self.args.head_learning_rate,
-            )
-            self.optimizer = kind(groups, **settings)
-        optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
-        for group in optimizer.param_groups if not self.is_fsdp_enabled else []:
-            # The same arithmetic in fewer operators; what was chosen stays.
-            if "foreach" in group and group["foreach"] is None and not group.get("fused"):
-                group["fused" if isinstance(optimizer, torch.optim.SGD) else "foreach"] = True
-        return optimizer
-
-    def create_scheduler(
-        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-    ) -> Any:
-        """The parent's schedules, and those that step once an epoch."""
-        if self.args.epoch_schedule is None or self.lr_scheduler is not None:  # type: ignore[has-type]
-            return super().create_scheduler(num_training_steps, optimizer)
-        rows = len(self.train_dataset) if has_length(self.train_dataset) else None
-        steps_per_epoch, epochs = epoch_lengths(self.args, rows, num_training_steps)
-        self.lr_scheduler = epoch_scheduler(
-            optimizer if optimizer is not None else self.optimizer,
-            self.args.epoch_schedule,
-            steps_per_epoch,
-            epochs,
-            dict(self.args.lr_scheduler_kwargs or {}),
-        )
-        self._created_lr_scheduler = True
-        return self.lr_scheduler
-
-    def evaluation_loop(
-        self,
-        dataloader: Any,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
-        """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
-        with self.method.evaluated(self.accelerator.unwrap_model(self.model)):
-            if self.args.world_size > 1:
-                share_buffers(self.model)
-            output = super().evaluation_loop(
-                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-            )
-        # What preprocess_logits_for_metrics left is no logits any more.
-        criterion = self.criterion if self.preprocess_logits_for_metrics is None else None
-        return exact_figures(output, dataloader.dataset, criterion, metric_key_prefix, self._classes_last)
-
-    def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
-        """As the parent's; where there is a validation split and no other dataset is asked for, that one too."""
-        if (
-            eval_dataset is None
-            and self.eval_dataset is self.validation_dataset
-            and metric_key_prefix == "eval"
-        ):
-            metric_key_prefix = "validation"
-        metrics = dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
-        if eval_dataset is None and self.validation_dataset is not None and metric_key_prefix == "eval":
-            metrics |= super().evaluate(self.validation_dataset, ignore_keys, "validation")
-        return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As the parent's, with the loss's components of the last micro-batch beside a training loss."""

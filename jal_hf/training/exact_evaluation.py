@@ -1,0 +1,85 @@
+"""The evaluation of a Trainer: raw datasets too, every row once, the same figures on any number of processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from transformers import Trainer
+from transformers.trainer_utils import EvalLoopOutput
+
+from jal_hf.training.evaluation import exact_figures, share_buffers
+from jal_hf.training.inputs import RawImages, dropping_last
+from jal_hf.training.methods import Method
+from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
+
+
+class ExactEvaluation(Trainer):
+    """The evaluating half of `RobustTrainer`."""
+
+    args: Any
+    model: Any
+    criterion: Any
+    method: Method
+    raw_images: RawImages
+    validation_dataset: Any
+    _classes_last: bool
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_eval_dataloader(self._ready(eval_dataset))
+
+    def get_test_dataloader(self, test_dataset: Any) -> Any:
+        """As the parent's, of raw datasets too, and of every row of them."""
+        with dropping_last(self.args, False):
+            return super().get_test_dataloader(self._ready(test_dataset))
+
+    def _ready(self, dataset: Any) -> Any:
+        return dataset if isinstance(dataset, str) else self.raw_images.ready(dataset, train=False)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """As the parent's, which hands rows without labels to the model with all their fields."""
+        if "labels" not in inputs:
+            inputs = {name: value for name, value in inputs.items() if name not in BATCH_EXTRAS}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
+        with self.method.evaluated(self.accelerator.unwrap_model(self.model)):
+            if self.args.world_size > 1:
+                share_buffers(self.model)
+            output = super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+        # What preprocess_logits_for_metrics left is no logits any more.
+        criterion = self.criterion if self.preprocess_logits_for_metrics is None else None
+        return exact_figures(output, dataloader.dataset, criterion, metric_key_prefix, self._classes_last)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """As the parent's; where there is a validation split and no other dataset is asked for, that one too."""
+        if (
+            eval_dataset is None
+            and self.eval_dataset is self.validation_dataset
+            and metric_key_prefix == "eval"
+        ):
+            metric_key_prefix = "validation"
+        metrics = dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
+        if eval_dataset is None and self.validation_dataset is not None and metric_key_prefix == "eval":
+            metrics |= super().evaluate(self.validation_dataset, ignore_keys, "validation")
+        return metrics
