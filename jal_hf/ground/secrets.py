@@ -29,7 +29,7 @@ def redacted(text: str, secrets: Iterable[str | None] = ()) -> str:
 def typed_secrets(words: Sequence[str]) -> list[str]:
     """The tokens that stand on a command line: `--hub_token X`, `--hub-token X` or `--hub-token=X`."""
     found = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         name, equals, value = word.partition("=")
         if name.startswith("--") and name[2:].replace("-", "_") in SECRET_FIELDS:
             found.append(value if equals else following)

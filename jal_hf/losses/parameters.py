@@ -11,6 +11,10 @@ from jal_hf.ground.sentences import did_you_mean
 COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
 
 
+_LARGEST = 3.4e38
+"""Beyond this a float32, which losses are computed in, is infinite."""
+
+
 def require_number(
     loss: str,
     name: str,
@@ -36,12 +40,16 @@ def require_number(
     ]
     inside = (
         math.isfinite(value)
+        and abs(value) <= _LARGEST
         and (at_least is None or value >= at_least)
         and (above is None or value > above)
         and (below is None or value < below)
     )
     if not inside:
-        allowed = " and ".join(bounds) or "finite"
+        allowed = (
+            " and ".join([*bounds, f"at most {_LARGEST:.3g}"] if abs(value) > _LARGEST else bounds)
+            or "finite"
+        )
         raise ValueError(f"{loss}: {name} must be {allowed}, but {value!r} was given.")
     return float(value)
 

@@ -404,12 +404,11 @@ class RobustTrainer(OneCommitPush, ExactEvaluation, PapersOptimisation):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As the parent's; a checkpoint's folder says from its first moment on that it is ours."""
-        if (
-            output_dir
-            and self.args.should_save
-            and is_checkpoint_of(Path(output_dir), Path(self.args.output_dir))
-        ):
-            begin_checkpoint(Path(output_dir))
+        if output_dir and is_checkpoint_of(Path(output_dir), Path(self.args.output_dir)):
+            if self.args.should_save:
+                begin_checkpoint(Path(output_dir))
+            # No other process may put its part there before.
+            self.accelerator.wait_for_everyone()
         super().save_model(output_dir, _internal_call)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:

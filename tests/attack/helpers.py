@@ -34,6 +34,8 @@ TINY = [
     "9",
 ]
 SENTENCE = "jal-hf: error: "
+FAILED_CELL = "failed: "
+"""What `compare` says of a cell of its grid, after the others have been trained."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        return self.printed[self.printed.rfind(SENTENCE) :] if SENTENCE in self.printed else ""
+        said = next((mark for mark in (SENTENCE, FAILED_CELL) if mark in self.printed), None)
+        return "" if said is None else self.printed[self.printed.rfind(said) :]
 
 
 def attack(*words: object, allowed: tuple[int, ...] = (0, 2)) -> Outcome:
