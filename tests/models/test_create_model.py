@@ -50,8 +50,8 @@ def test_image_size_reaches_a_network_that_is_built_for_one_size() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("resnt18", {}, "Did you mean resnet18"),
-        ("resnet18.a1_in", {}, r"Did you mean resnet18\.a1_in1k"),
+        ("resnt18", {}, "Did you mean 'resnet18'"),
+        ("resnet18.a1_in", {}, r"Did you mean 'resnet18\.a1_in1k'"),
         ("resnet10t", {"class_names": ["a", "b"]}, "num_labels is 3, yet there are 2 class names"),
         ("resnet10t", {"class_names": ["a", "b", "a"]}, "a come more than once"),
         ("resnet10t", {"mean": (0.1, 0.2)}, "mean holds 2 numbers"),

@@ -193,7 +193,7 @@ def test_freeze_replaces_the_former_one_and_leaves_what_others_froze() -> None:
     assert frozen == ["conv1.0.weight"]
     assert not model.train().bn1.training
     assert freeze(model, "none").train().bn1.training
-    with pytest.raises(ValueError, match="freeze is 'head'; choose one of none, bn, backbone"):
+    with pytest.raises(ValueError, match="freeze is 'head'; choose one of none, bn, lower, backbone"):
         freeze(model, "head")
     with pytest.raises(ValueError, match="has no classifier"):
         freeze(timm.create_model("resnet10t", num_classes=0), "backbone")
