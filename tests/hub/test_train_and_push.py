@@ -164,4 +164,5 @@ def test_token_stands_in_no_file_and_no_line_of_a_whole_session(session: Session
             for name, blob in commit.files.items():
                 assert TOKEN.encode() not in blob.content, f"the token was pushed in {name}"
     command = json.loads((session.folder / "every-save" / "run.json").read_text())["command"]
-    assert "--push_to_hub true" in command and "hub_token" not in command
+    assert "--push_to_hub true" in command
+    assert "hub_token" not in command
