@@ -50,6 +50,10 @@ def load_recipe(name: str) -> Recipe:
     path = Path(name)
     if len(name) < _LONGEST_PATH and path.is_file():
         return _parse(path.stem, path.read_text(encoding="utf-8"))
+    if len(name) < _LONGEST_PATH and path.is_dir():
+        raise ValueError(
+            f"{name!r} is a folder, not a recipe; a folder of data is named by --dataset (dataset=)."
+        )
     names = list_recipes()
     raise ValueError(
         f"Unknown recipe {shortened(name)!r}.{did_you_mean(name, names)} Built in: {', '.join(names)}; or give the "

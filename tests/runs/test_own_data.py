@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jal_hf.cli.main import main
+from jal_hf.runs.recipes import load_recipe
 from tests.runs.helpers import class_folders
 
 SMALL = [
@@ -148,3 +149,8 @@ def test_a_last_batch_of_one_row_stops_no_training_and_every_row_is_evaluated(tm
         round(record["metrics"]["last"]["accuracy"] * 9)
     )
     assert trained(folder, tmp_path / "other")["training"]["steps"] == 4
+
+
+def test_folder_in_the_place_of_a_recipe_is_told_the_flag(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is a folder, not a recipe.*--dataset"):
+        load_recipe(str(tmp_path))
