@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -13,7 +13,9 @@ from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, serie
 from jal_hf.ground.files import LogLine
 from jal_hf.ground.record import log_series
 
-ACCURACY, VALIDATION = "eval_accuracy", "validation_accuracy"
+ACCURACY = "eval_accuracy"
+MEASURES = {ACCURACY: "test accuracy", "validation_accuracy": "noisy validation accuracy"}
+"""Key in a log, and what it is called; the first that any run has is drawn."""
 
 
 def _draw(axes: Axes, epochs: Sequence[float], values: Sequence[float], number: int, label: str) -> None:
@@ -49,9 +51,16 @@ def _mark_last_and_best(axes: Axes, epochs: Sequence[float], percent: Sequence[f
     axes.lines[-1].set_label(f"last: {percent[-1]:.2f} % (epoch {epochs[-1]:g})")
 
 
+def measured(logs: Iterable[Sequence[LogLine]]) -> str:
+    """The key of `MEASURES` that is drawn for these logs; that of the test accuracy where none of them has any."""
+    logs = list(logs)
+    return next((key for key in MEASURES if any(log_series(log, key)[0] for log in logs)), ACCURACY)
+
+
 def curves_figure(logs: Mapping[str, Sequence[LogLine]], title: str = "", floor: float = 0.0) -> Figure:
     """Test accuracy over epochs, a line for each run; one run alone also shows its training loss below.
 
+    Where no run was scored on a test split, it is the accuracy on the noisy validation split, and called so.
     `floor` is the smallest value the loss can take; it is taken off, for a raw AMSE of 84.1 says little.
     Several runs get no loss panel: the values of different losses have different floors and scales and say
     nothing side by side.
@@ -62,13 +71,14 @@ def curves_figure(logs: Mapping[str, Sequence[LogLine]], title: str = "", floor:
     figure = new_figure(6.4 if single else 7.4, 5.6 if single else 4.2)
     panels = figure.subplots(2 if single else 1, 1, squeeze=False, sharex=True)
     upper = panels[0, 0]
+    measure = measured(logs.values())
     for number, (name, log) in enumerate(logs.items()):
-        epochs, accuracy = log_series(log, ACCURACY)
+        epochs, accuracy = log_series(log, measure)
         percent = [100.0 * value for value in accuracy]
         _draw(upper, epochs, percent, number, name)
         if single and percent:
             _mark_last_and_best(upper, epochs, percent)
-    style_axes(upper, title=title, x_label="" if single else "epoch", y_label="test accuracy (%)")
+    style_axes(upper, title=title, x_label="" if single else "epoch", y_label=f"{MEASURES[measure]} (%)")
     if single:
         _draw_training_loss(panels[1, 0], next(iter(logs.values())), floor)
     panels[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from jal_hf.analysis.curves import ACCURACY, plot_curves
+from jal_hf.analysis.curves import measured, plot_curves
 from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, shown, style_axes
 from jal_hf.analysis.tables import GridTable, display_name, display_noise, mean_and_spread
 from jal_hf.ground.files import LogLine
@@ -35,13 +35,14 @@ def plot_grid(table: GridTable, folder: str | Path) -> list[Path]:
 
 
 def mean_log(logs: Sequence[Sequence[LogLine]]) -> list[LogLine]:
-    """Test accuracy averaged over runs, at the epochs that all of them have evaluated."""
-    series = [dict(zip(*log_series(log, ACCURACY), strict=True)) for log in logs]
+    """Accuracy (see `curves.measured`) averaged over runs, at the epochs that all of them have evaluated."""
+    measure = measured(logs)
+    series = [dict(zip(*log_series(log, measure), strict=True)) for log in logs]
     if not series:
         return []
     epochs = sorted(set.intersection(*(set(points) for points in series)))
     return [
-        {"epoch": epoch, ACCURACY: statistics.fmean(points[epoch] for points in series)} for epoch in epochs
+        {"epoch": epoch, measure: statistics.fmean(points[epoch] for points in series)} for epoch in epochs
     ]
 
 
