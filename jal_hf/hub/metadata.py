@@ -11,6 +11,16 @@ from jal_hf.ground.record import RunRecord
 from jal_hf.hub.text import clean
 from jal_hf.hub.validation import DEFAULT_LICENSE
 
+TASK_CLASSES = {
+    "image-classification": "AutoModelForImageClassification",
+    "text-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "image-segmentation": "AutoModelForSemanticSegmentation",
+    "audio-classification": "AutoModelForAudioClassification",
+    "video-classification": "AutoModelForVideoClassification",
+}
+"""Tasks of the Hub that a run's model can be for, and the class of transformers that loads such a model."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
@@ -25,8 +35,8 @@ def card_metadata(record: RunRecord, title: str) -> ModelCardData:
     values: JsonObject = {
         "library_name": "timm" if model.get("library", "timm") == "timm" else "transformers",
         "license": hub.get("license", DEFAULT_LICENSE),
-        "pipeline_tag": "image-classification",
-        "tags": ["jal-hf", "noisy-labels", "robust-loss", tag(loss), "image-classification"],
+        "pipeline_tag": model_task(record),
+        "tags": ["jal-hf", "noisy-labels", "robust-loss", tag(loss), *filter(None, [model_task(record)])],
         "base_model": base_model(str(model.get("name", ""))),
         "datasets": [dataset_id] if dataset_id else None,
         "metrics": ["accuracy"],
@@ -51,10 +61,10 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
         "realised_rate": _number(noise.get("realised_rate")),
         "noise_seed": None if noise.get("seed") is None else str(noise["seed"]),
     }
-    config = dataset.get("config")
+    config, task = dataset.get("config"), model_task(record)
     shared: JsonObject = {
-        "task_type": "image-classification",
-        "task_name": "Image Classification",
+        "task_type": task or "other",
+        "task_name": (task or "classification").replace("-", " ").title(),
         "dataset_type": hub_dataset_id(record) or tag(name),
         "dataset_name": name,
         "dataset_config": clean(config) if config else None,
@@ -71,6 +81,12 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
         for key, metric, label in found
         if isinstance(last.get(key), int | float)
     ]
+
+
+def model_task(record: RunRecord) -> str | None:
+    """The Hub's name of what the model does; None where nobody knows. Records of version 0.1 are of images."""
+    given = record.model.get("task", "image-classification")
+    return given if given in TASK_CLASSES else None
 
 
 def hub_dataset_id(record: RunRecord) -> str | None:
