@@ -28,6 +28,8 @@ COMMANDS = {
     "plot": "draw a run's plots again",
     "card": "render a run's model card again",
     "push": "push a run's checkpoint and card to the Hub",
+    "benchmark": "noisy labels that everybody can be scored on, for the Hub",
+    "leaderboard": "the results of models on a benchmark of the Hub",
     "doctor": "what this machine has, and what follows from it",
 }
 

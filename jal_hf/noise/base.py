@@ -28,6 +28,7 @@ class LabelNoise(ABC):
         num_classes: K, or None where the kind does not need it.
         class_names: Names of the classes, or None.
         rows: How many rows the split must have, or None when any number will do.
+        image_hashes: `image_sha256` of each row's image, for labels that were made for certain images; else None.
         spec: A string from which `create_noise` builds the same noise again.
         has_rate: Whether the spec names a rate; else `rate` was computed from a file.
         needs_features: Whether the draw looks at the images.
@@ -50,6 +51,7 @@ class LabelNoise(ABC):
         self.mode = mode
         self.num_classes = num_classes
         self.rows: int | None = None
+        self.image_hashes: Sequence[str] | None = None
         self.class_names = None if class_names is None else tuple(class_names)
 
     @property
@@ -113,6 +115,34 @@ class LabelNoise(ABC):
             raise ValueError(
                 f"The file of {self.spec!r} has {self.rows} labels, the dataset has {rows} rows; give a "
                 "file made for this split."
+            )
+
+    def check_images(self, hashes: Sequence[str], index: Any = None) -> None:
+        """Raise ValueError unless these are the images that the labels were made for.
+
+        Args:
+            hashes: `image_sha256` of M images.
+            index: Their row numbers, M integers; None means 0 .. M-1.
+        """
+        if self.image_hashes is None:
+            return
+        rows = range(len(hashes)) if index is None else [int(row) for row in index]
+        known = len(self.image_hashes)
+        wrong = [
+            row
+            for row, found in zip(rows, hashes, strict=True)
+            if row >= known or self.image_hashes[row] != found
+        ]
+        if wrong:
+            elsewhere = len(set(hashes) & set(self.image_hashes))
+            why = (
+                f"{elsewhere:,} of the images are in it at some row, so the dataset is in another order"
+                if elsewhere > len(hashes) - len(wrong)
+                else "these are other images"
+            )
+            raise ValueError(
+                f"The labels of {self.spec!r} were made for other images in {len(wrong):,} of {len(rows):,} rows "
+                f"(first rows {wrong[:3]}): {why}. Give the dataset that they were made for, in its own order."
             )
 
     def __repr__(self) -> str:

@@ -15,14 +15,15 @@ from jal_hf.noise.base import LabelNoise, Labels
 from jal_hf.noise.keyed import UInt64
 from jal_hf.noise.spec import join_spec
 
-_CLEAN = "clean_label"
+_CLEAN, IMAGE_HASH = "clean_label", "image_sha256"
 
 
 class LabelFileNoise(LabelNoise):
     """Takes each row's label from a file whose row i belongs to row i of the dataset.
 
-    A `clean_label` column in the file is compared with the dataset's labels, so that a file in another order
-    is refused instead of silently giving random noise.
+    A `clean_label` column in the file is compared with the dataset's labels, and an `image_sha256` column with its
+    images (`jal_hf.noise.image_hashes`), so that a file in another order is refused instead of silently giving
+    random noise.
 
     Args:
         source: `FILE#COLUMN`; the column may be left out where the file has but one beside `clean_label`.
@@ -50,6 +51,12 @@ class LabelFileNoise(LabelNoise):
             rate = float(np.mean(self._labels != self._clean)) if len(self._labels) else 0.0
         super().__init__(rate, "fixed", num_classes, class_names)
         self.rows = len(self._labels)
+        if IMAGE_HASH in columns:
+            self.image_hashes = [str(item) for item in columns[IMAGE_HASH]]
+            if len(self.image_hashes) != self.rows:
+                raise ValueError(
+                    f"The file of {source!r} has {self.rows} labels and {len(self.image_hashes)} hashes of images."
+                )
 
     @property
     def spec(self) -> str:
@@ -59,6 +66,7 @@ class LabelFileNoise(LabelNoise):
     def identity(self) -> str:
         digest = hashlib.sha256(self._labels.tobytes())
         digest.update(b"" if self._clean is None else self._clean.tobytes())
+        digest.update("".join(self.image_hashes or ()).encode())
         return f"{self.spec} {digest.hexdigest()}"
 
     def expected_rate(self, class_counts: Any) -> float | None:
@@ -120,7 +128,7 @@ def _choose(columns: Columns, column: str | None, source: str) -> str:
                 f"There is no column {column!r} in the file of {source!r};{did_you_mean(column, named)} {known}."
             )
         return column
-    candidates = [name for name in columns if name != _CLEAN]
+    candidates = [name for name in columns if name not in (_CLEAN, IMAGE_HASH)]
     if len(candidates) != 1:
         raise ValueError(
             f"Which column of {source!r} to take is not clear; write FILE#COLUMN with one of "
