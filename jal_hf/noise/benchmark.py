@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jal_hf.ground.files import JsonObject, read_object
 from jal_hf.ground.sentences import did_you_mean, listed, shortened
+from jal_hf.noise.array_files import read_columns
 from jal_hf.noise.hub_files import hub_file
+from jal_hf.noise.keyed import UInt64
 from jal_hf.noise.label_file import LabelFileNoise
 from jal_hf.noise.report import labels_sha256
 from jal_hf.noise.spec import join_spec
 
-MANIFEST = "benchmark.json"
+MANIFEST, INDEX = "benchmark.json", "index"
 MOST_MANIFEST_BYTES, MOST_LABEL_BYTES = 8_000_000, 2_000_000_000
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 """What a task is called: nothing in it can lead out of the folder."""
@@ -151,6 +156,11 @@ class BenchmarkNoise(LabelFileNoise):
             )
         path = benchmark.file(label_file(task), MOST_LABEL_BYTES)
         super().__init__(f"{path}#{label_column(self.seed)}", num_classes, class_names)
+        numbers = _row_numbers(path, benchmark.name, len(self._labels))
+        self._order = np.argsort(numbers)
+        self._numbers = numbers[self._order]
+        if self._numbers[-1] != len(numbers) - 1:  # rows of a larger whole, of which no count is known
+            self.rows = None
         revision = f"@{benchmark.revision}" if benchmark.revision else ""
         self.source = f"{benchmark.name}{revision}#{task}"
         if labels_sha256(self._labels) != facts["labels_sha256"]:
@@ -159,6 +169,30 @@ class BenchmarkNoise(LabelFileNoise):
     @property
     def spec(self) -> str:
         return join_spec(self.kind, self.source, {"seed": self.seed})
+
+    def _places(self, keys: UInt64) -> NDArray[np.intp]:
+        places = np.minimum(np.searchsorted(self._numbers, keys), len(self._numbers) - 1)
+        absent = self._numbers[places] != keys
+        if absent.any():
+            raise ValueError(
+                f"The task of {self.spec!r} has no row {int(keys[absent][0])}, for which the dataset asks; give the "
+                "dataset and split that the benchmark was made from."
+            )
+        return self._order[places]
+
+
+def _row_numbers(path: Path, name: str, rows: int) -> UInt64:
+    """The column `index` of a task: each row's number in its source."""
+    found = np.asarray(read_columns(path).get(INDEX, ()))
+    if (
+        found.shape != (rows,)
+        or rows == 0
+        or found.dtype.kind not in "iu"
+        or found.min() < 0
+        or len(np.unique(found)) != rows
+    ):
+        raise ValueError(f"The file {path.name} of {name} has no column {INDEX!r} of row numbers.")
+    return found.astype(np.uint64)
 
 
 def _manifest(path: Path, name: str) -> JsonObject:

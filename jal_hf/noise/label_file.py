@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jal_hf.ground.sentences import did_you_mean
 from jal_hf.noise.array_files import ONLY_COLUMN, Columns, read_columns
@@ -85,14 +86,34 @@ class LabelFileNoise(LabelNoise):
             )
         return super().corrupt(labels, seed, index, features)
 
-    def _draw(self, labels: Labels, keys: UInt64, seed: int, features: Any) -> Labels:
+    def check_images(self, hashes: Sequence[str], index: Any = None) -> None:
+        """As `LabelNoise.check_images`, where the file holds hashes."""
+        if self.image_hashes is None:
+            return
+        keys = np.arange(len(hashes)) if index is None else np.asarray(index)
+        places = self._places(keys.astype(np.uint64)).tolist()
+        rows = zip(keys.tolist(), places, hashes, strict=True)
+        wrong = [key for key, place, found in rows if self.image_hashes[place] != found]
+        if wrong:
+            moved = len(set(hashes) & set(self.image_hashes)) > len(hashes) - len(wrong)
+            why = "The dataset is in another order" if moved else "These are other images"
+            raise ValueError(
+                f"The labels of {self.spec!r} were made for other images in {len(wrong):,} of {len(hashes):,} rows "
+                f"(first rows {wrong[:3]}). {why}; give the one that they were made for, as it came."
+            )
+
+    def _places(self, keys: UInt64) -> NDArray[np.intp]:
+        """Where the rows of these numbers stand in the file."""
         beyond = keys >= len(self._labels)
         if beyond.any():
             raise ValueError(
                 f"The file of {self.source!r} has {len(self._labels)} labels, but the dataset asks for row "
                 f"{int(keys[beyond][0])}; give a file made for this split."
             )
-        rows = keys.astype(np.intp)
+        return keys.astype(np.intp)
+
+    def _draw(self, labels: Labels, keys: UInt64, seed: int, features: Any) -> Labels:
+        rows = self._places(keys)
         if self._clean is not None:
             wrong = np.flatnonzero(self._clean[rows] != labels)
             if len(wrong):

@@ -18,7 +18,7 @@ from jal_hf.ground.places import published_spec
 from jal_hf.hub.benchmark import TEST_FILE, write_benchmark
 from jal_hf.hub.noisy_dataset import NoisySource
 from jal_hf.noise import LabelNoise, NoiseReport, create_noise, labels_sha256, parse_noise_spec
-from jal_hf.noise.benchmark import label_column, label_file
+from jal_hf.noise.benchmark import INDEX, label_column, label_file
 from jal_hf.noise.columns import label_vector
 from jal_hf.noise.image_hashes import RECIPE, hashes_sha256, image_hashes
 from jal_hf.noise.label_file import IMAGE_HASH, LabelFileNoise
@@ -96,16 +96,22 @@ def make_benchmark(
     if "clean_label" in data["train"].column_names:
         raise ValueError("The dataset carries noisy labels already; a benchmark is made from clean ones.")
     clean = label_vector(data["train"], data.label_column)
-    hashes = {name: _hashes(data[name], data.image_column, name) for name in ("train", "test")}
+    identity: dict[str, dict[str, Any]] = {
+        name: {
+            INDEX: label_vector(data[name], "index"),
+            IMAGE_HASH: _hashes(data[name], data.image_column, name),
+        }
+        for name in ("train", "test")
+    }
     features = datasets.Features(
-        {IMAGE_HASH: datasets.Value("string")}
+        {INDEX: datasets.Value("int64"), IMAGE_HASH: datasets.Value("string")}
         | dict.fromkeys(("clean_label", *map(label_column, seeds)), data["train"].features[data.label_column])
     )
     tables, tasks = {}, {}
     for name, spec in zip(names, noises, strict=True):
         noise = create_noise(spec, class_names=data.class_names)
         from_file = isinstance(noise, LabelFileNoise)
-        reports, columns = {}, {IMAGE_HASH: hashes["train"], "clean_label": clean}
+        reports, columns = {}, {**identity["train"], "clean_label": clean}
         for seed in [0] if from_file else seeds:
             rows, report = draw_labels(data, noise, seed, image_size=image_size, num_proc=num_proc)
             tell(f"{name}: {report}")
@@ -115,7 +121,7 @@ def make_benchmark(
             tables[label_file(name)] = datasets.Dataset.from_dict(columns, features=features)
     truth = label_vector(data["test"], data.label_column)
     tables[TEST_FILE] = datasets.Dataset.from_dict(
-        {IMAGE_HASH: hashes["test"], **dict.fromkeys(list(features)[1:], truth)}, features=features
+        {**identity["test"], **dict.fromkeys(list(features)[2:], truth)}, features=features
     )
     manifest = {
         "schema": 1,
@@ -131,11 +137,11 @@ def make_benchmark(
         "class_names": list(data.class_names),
         "image_hash": RECIPE,
         "rows": len(clean),
-        "images_sha256": hashes_sha256(hashes["train"]),
+        "images_sha256": hashes_sha256(identity["train"][IMAGE_HASH]),
         "clean_labels_sha256": labels_sha256(clean),
         "test": {
             "rows": len(truth),
-            "images_sha256": hashes_sha256(hashes["test"]),
+            "images_sha256": hashes_sha256(identity["test"][IMAGE_HASH]),
             "labels_sha256": labels_sha256(truth),
         },
         "tasks": tasks,

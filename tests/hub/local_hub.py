@@ -98,7 +98,6 @@ class LocalHub:
         self.lfs: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.requests: list[str] = []
-        self.has_boards = True  # whether datasets have a board of their own
         self.verified: set[tuple[str, str]] = set()  # (model, result file) that the board calls so
         self.injected = 0
         self.lock = threading.RLock()
@@ -408,7 +407,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
         elif verb in (None, "revision"):
             self._json(self._info(repository, commit))
-        elif verb == "leaderboard" and kind == "datasets" and self.state.has_boards:
+        elif verb == "leaderboard" and kind == "datasets":
             self._board(name)
         else:
             self._missing("EntryNotFound")
