@@ -128,7 +128,7 @@ def read_board(dataset: str, task: str | None = None, models: Sequence[str] = ()
             found = _from_card(cards[model], dataset, benchmark, refused)
         rows += (replace(row, verified=row.source in verified.get(model, ())) for row in found)
     kept = [row for row in rows if task in (None, row.task)]
-    return Board(dataset, benchmark, _ranked(kept, benchmark.tasks), tuple(refused), len(wanted))
+    return Board(dataset, benchmark, ranked(kept, benchmark.tasks), tuple(refused), len(wanted))
 
 
 def _verified(api: HfApi, dataset: str) -> dict[str, set[str]]:
@@ -221,7 +221,8 @@ def _most_value(benchmark: BenchmarkFacts) -> float:
     return 100.0 if benchmark.framework == FRAMEWORK else 1e9
 
 
-def _ranked(rows: Sequence[BoardRow], tasks: Sequence[str]) -> tuple[BoardRow, ...]:
+def ranked(rows: Sequence[BoardRow], tasks: Sequence[str]) -> tuple[BoardRow, ...]:
+    """Rows by task in the order of `tasks`, the best first, with their ranks."""
     order = sorted(rows, key=lambda row: (tasks.index(row.task), -row.value, row.model, row.source))
     return tuple(
         replace(row, rank=1 + sum(other.task == row.task and other.value > row.value for other in order))
