@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import textwrap
 from typing import Any
+
+from jal_hf.ground.sentences import shortened
 
 NAME = "leaderboard"
 HELP = "the results of models on a benchmark of the Hub"
-_SHOWN_REASONS, _NOTES = 3, 60
+_SHOWN_REASONS, _LEAST_NOTES = 3, 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,30 +38,42 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def board_text(board: Any) -> str:
-    """The table of a `Board`, and what was left out."""
-    lines = [f"{board.benchmark.name} ({board.dataset})", ""]
-    head = ("rank", "task", "model", "value", "", "date", "notes")
-    table = [head, *(_cells(row) for row in board.rows)]
-    widths = [max(len(row[place]) for row in table) for place in range(len(head) - 1)]
-    for row in table:
-        lines.append("  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip())
+def board_text(board: Any, width: int | None = None) -> str:
+    """The tables of a `Board`, one a task, and what was left out.
+
+    Args:
+        board: From `read_board`.
+        width: Columns of the screen, which notes are cut to; None asks the terminal, 80 where there is none.
+    """
+    width = shutil.get_terminal_size().columns if width is None else width
+    lines = [f"{board.benchmark.name} ({board.dataset})"]
+    for task in dict.fromkeys(row.task for row in board.rows):
+        lines += ["", task, *_table([row for row in board.rows if row.task == task], width)]
     if not board.rows:
-        lines.append("No model has a result yet.")
+        lines += ["", "No model has a result yet."]
     verified = sum(row.verified for row in board.rows)
-    lines += [
-        "",
+    told = [
         f"{len(board.rows)} results of {board.models} models; {verified} verified by the Hub, the others as their "
-        "owners report them.",
+        "owners report them."
     ]
     if board.refused:
         shown = "; ".join(f"{model}: {reason}" for model, reason in board.refused[:_SHOWN_REASONS])
         more = "; ..." if len(board.refused) > _SHOWN_REASONS else ""
-        lines.append(f"{len(board.refused)} could not be used and were left out: {shown}{more}.")
+        told.append(f"{len(board.refused)} could not be used and were left out: {shown}{more}.")
+    for text in told:
+        lines += ["", *textwrap.wrap(text, width)]
     return "\n".join(lines)
 
 
-def _cells(row: Any) -> tuple[str, ...]:
-    notes = row.notes if len(row.notes) <= _NOTES else f"{row.notes[: _NOTES - 3]}..."
-    trust = "verified" if row.verified else "self-reported"
-    return (str(row.rank), row.task, row.model, f"{row.value:.2f}", trust, row.date, notes)
+def _table(rows: list[Any], width: int) -> list[str]:
+    cells = [("rank", "value", "", "date", "model", "notes")]
+    for row in rows:
+        trust = "verified" if row.verified else "self-reported"
+        cells.append((str(row.rank), f"{row.value:.2f}", trust, row.date, row.model, row.notes))
+    widths = [max(len(line[place]) for line in cells) for place in range(5)]
+    left = width - sum(widths) - 2 * len(widths)
+    shown = []
+    for line in cells:
+        notes = shortened(line[-1], left) if left >= _LEAST_NOTES else ""
+        shown.append("  ".join([*map(str.ljust, line, widths), notes]).rstrip())
+    return shown

@@ -127,7 +127,7 @@ def result_entry(record: RunRecord, place: BenchmarkPlace, repo_id: str | None =
         source_url=f"{constants.ENDPOINT}/{repo_id}/blob/main/run.json" if is_full else None,
         source_name="run.json" if is_full else None,
         notes=clean(
-            f"{place.spec}, noise seed {place.seed}; {record.trained_with}, seed {record.seed}; last epoch"
+            f"{record.trained_with}, seed {record.seed}, last epoch; {place.spec}, noise seed {place.seed}"
         ),
     )
 
