@@ -14,7 +14,7 @@ from jal_hf.training.failures import RunError
 
 COMMANDS = {
     "train": "train one robust classifier",
-    "compare": "train a grid of losses, noises and seeds; a table as in the papers",
+    "compare": "train losses x noises x seeds; a table as in the papers",
     "losses": "list the losses, or explain one",
     "methods": "list the training methods, or explain one",
     "noise": "write or push a noisy copy of a dataset",
@@ -24,7 +24,7 @@ COMMANDS = {
     "predict": "classify images with a run's model",
     "export": "write a run's model as ONNX or TorchScript",
     "advise": "which loss suits a dataset and its noise, and why",
-    "tune": "search loss parameters and learning rate on a noisy validation split",
+    "tune": "search loss parameters and learning rate on noisy validation rows",
     "plot": "draw a run's plots again",
     "card": "render a run's model card again",
     "push": "push a run's checkpoint and card to the Hub",
