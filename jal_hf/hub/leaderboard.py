@@ -17,6 +17,8 @@ from typing import Any
 from huggingface_hub import HfApi, RepoFile
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.errors import HTTPError as ClientError  # type: ignore[attr-defined]
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from jal_hf.ground.sentences import did_you_mean, listed, shortened
 from jal_hf.hub.benchmark import EVALUATION, FRAMEWORK, BenchmarkFacts, read_evaluation_yaml
@@ -29,6 +31,7 @@ from jal_hf.noise.hub_files import hub_file
 
 MOST_MODELS, MOST_FILES = 500, 20
 _RESULT_FILE = re.compile(r"\.eval_results/[A-Za-z0-9][\w.+-]{0,150}\.ya?ml")
+_MOST_CARD_BYTES = 1_000_000
 _SECONDS = 30.0
 
 
@@ -115,17 +118,17 @@ def read_board(dataset: str, task: str | None = None, models: Sequence[str] = ()
     api = HfApi()
     verified = _verified(api, dataset)
     try:
-        listing = api.list_models(filter=f"dataset:{dataset}", cardData=True)
-        cards = {info.id: info for info in islice(listing, MOST_MODELS)}
+        listing = api.list_models(filter=f"dataset:{dataset}", expand=["lastModified"])
+        carded = [str(info.id) for info in islice(listing, MOST_MODELS)]
     except (HfHubHTTPError, ClientError, OfflineModeIsEnabled) as error:
         raise ConnectionError(f"The Hub did not list the models on {dataset}: {explain(error)}.") from error
-    wanted = [name for name in dict.fromkeys([*models, *verified, *cards]) if HUB_ID.fullmatch(name)]
+    wanted = [name for name in dict.fromkeys([*models, *verified, *carded]) if HUB_ID.fullmatch(name)]
     rows: list[BoardRow] = []
     refused: list[tuple[str, str]] = []
     for model in wanted[:MOST_MODELS]:
         found = _from_files(api, model, dataset, benchmark, refused)
-        if not found and model in cards:
-            found = _from_card(cards[model], dataset, benchmark, refused)
+        if found is None:
+            found = _from_card(model, dataset, benchmark, refused)
         rows += (replace(row, verified=row.source in verified.get(model, ())) for row in found)
     kept = [row for row in rows if task in (None, row.task)]
     return Board(dataset, benchmark, ranked(kept, benchmark.tasks), tuple(refused), len(wanted))
@@ -150,12 +153,12 @@ def _verified(api: HfApi, dataset: str) -> dict[str, set[str]]:
 
 def _from_files(
     api: HfApi, model: str, dataset: str, benchmark: BenchmarkFacts, refused: list[tuple[str, str]]
-) -> list[BoardRow]:
-    """Results in the model's repository; what cannot be used goes to `refused`."""
+) -> list[BoardRow] | None:
+    """Results in the model's repository, None where it has no such files; what cannot be used goes to `refused`."""
     try:
         tree = [item for item in api.list_repo_tree(model, FOLDER) if isinstance(item, RepoFile)]
     except EntryNotFoundError:
-        return []
+        return None
     except (HfHubHTTPError, ClientError, OfflineModeIsEnabled, KeyError, TypeError, ValueError) as error:
         refused.append((model, f"its files cannot be listed ({clean(type(error).__name__)})"))
         return []
@@ -194,26 +197,28 @@ def _rows(
 
 
 def _from_card(
-    info: Any, dataset: str, benchmark: BenchmarkFacts, refused: list[tuple[str, str]]
+    model: str, dataset: str, benchmark: BenchmarkFacts, refused: list[tuple[str, str]]
 ) -> list[BoardRow]:
     """Accuracies in the `model-index` of a card: the dataset's config names the task; fractions become percent."""
-    index = getattr(info, "model_index", None) or (info.card_data or {}).get("model-index")
     try:
+        path = hub_file(model, "README.md", most_bytes=_MOST_CARD_BYTES, repo_type="model")
+        block = REGEX_YAML_BLOCK.search(path.read_text(encoding="utf-8"))
+        metadata = read_strange_yaml(block.group(2), "its card") if block else {}
+        index = metadata.get("model-index") or []
+        results = model_index_to_eval_results(index)[1] if index else []
         found = []
-        for result in islice((result for entry in index or [] for result in entry["results"]), 200):
-            about = result["dataset"]
-            task = about.get("config") if len(benchmark.tasks) > 1 else benchmark.tasks[0]
-            if about.get("type") != dataset or task not in benchmark.tasks:
-                continue
-            for metric in result["metrics"]:
-                value = metric["value"] if metric.get("type") == "accuracy" else None
-                if value is not None:
-                    percent = 100.0 * value if 0.0 <= value <= 1.0 else float(value)
-                    entry = {"dataset": {"id": dataset, "task_id": task}, "value": percent}
-                    found += parse_results([entry], _most_value(benchmark))
-        return _rows(str(info.id), "README.md", found, dataset, benchmark)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        refused.append((str(info.id), clean(f"the results of its card: {error}")))
+        for result in results[:200]:
+            task = result.dataset_config if len(benchmark.tasks) > 1 else benchmark.tasks[0]
+            value = result.metric_value
+            if (result.dataset_type, result.metric_type) == (dataset, "accuracy") and task in benchmark.tasks:
+                percent = 100.0 * value if 0.0 <= value <= 1.0 else value
+                found.append({"dataset": {"id": dataset, "task_id": task}, "value": percent})
+        parsed = parse_results(found, _most_value(benchmark)) if found else []
+        return _rows(model, "README.md", parsed, dataset, benchmark)
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
+        refused.append((model, clean(f"the results of its card: {error}")))
         return []
 
 

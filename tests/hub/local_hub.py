@@ -419,8 +419,9 @@ class _Handler(BaseHTTPRequestHandler):
             for (kind, _), repository in self.state.repositories.items()
             if kind == "models" and (self._authorised or not repository.private)
         ]
-        asked = self.query.get("filter", [])
-        self._json([info for info in found if all(tag in info["tags"] for tag in asked)])
+        asked, shown = self.query.get("filter", []), self.query.get("expand")
+        found = [info for info in found if all(tag in info["tags"] for tag in asked)]
+        self._json([{key: info[key] for key in ("id", *(shown or info)) if key in info} for info in found])
 
     def _board(self, dataset: str) -> None:
         """The results that models' files give for a dataset, as far as the Hub would take the files."""

@@ -142,6 +142,29 @@ def add_strangers(hub: LocalHub) -> None:
         files = {"README.md": card, f".eval_results/{name}.yaml": content.encode()}
         hub.repositories["models", model] = repository = Repository("models", model, False)
         repository.commit("x", {path: Blob(data, False) for path, data in files.items()})
+    results = {
+        "card": f"""
+model-index:
+- name: x
+  results:
+  - task: {{type: image-classification}}
+    dataset: {{type: {BOARD}, name: x, config: pairflip-0.2}}
+    metrics: [{{type: accuracy, value: 0.5}}, {{type: f1, value: 0.4}}]
+""",
+        "card-of-numbers": "model-index: [1]",
+        "card-of-text": """
+model-index:
+- name: x
+  results:
+  - task: {type: image-classification}
+    dataset: {type: tester/noisy-digits, name: x, config: pairflip-0.2}
+    metrics: [{type: accuracy, value: many}]
+""",
+    }
+    for name, index in results.items():
+        card = f"---\ndatasets:\n- {BOARD}\n{index}\n---\n".encode()
+        hub.repositories["models", f"stranger/{name}"] = Repository("models", f"stranger/{name}", False)
+        hub.repository(f"stranger/{name}").commit("x", {"README.md": Blob(card, False)})
 
 
 def add_broken_benchmarks(hub: LocalHub) -> None:
@@ -219,16 +242,18 @@ def test_board_ranks_our_models_and_a_foreign_one_and_counts_nonsense(session: S
     told = json.loads(session.told[call]["out"])
     assert told["rows"][0]["model"] == "tester/foreign"
     assert told["rows"][0]["value"] == 99.25
-    assert [row["rank"] for row in told["rows"]] == [1, 2, 3]
-    assert {row["model"] for row in told["rows"]} == {"tester/foreign", "tester/ours", "tester/late"}
+    assert [row["rank"] for row in told["rows"]] == [1, 2, 2, 1]
+    assert {row["model"] for row in told["rows"][:3]} == {"tester/foreign", "tester/ours", "tester/late"}
+    last = told["rows"][-1]
+    assert (last["model"], last["task"], last["value"]) == ("stranger/card", "pairflip-0.2", 50.0)
     verified = {row["model"] for row in told["rows"] if row["verified"]}
     assert verified == ({"tester/foreign"} if call == "board" else set())
-    assert len(told["refused"]) == 10
+    assert len(told["refused"]) == 12
 
 
 def test_board_without_the_hubs_own_finds_models_by_their_cards(session: Session) -> None:
     told = json.loads(session.told["alone"]["out"])
-    assert {row["model"] for row in told["rows"]} == {"tester/ours", "tester/late"}
+    assert {row["model"] for row in told["rows"]} == {"tester/ours", "tester/late", "stranger/card"}
 
 
 def test_board_prints_a_table_and_what_it_left_out(session: Session) -> None:
@@ -237,9 +262,10 @@ def test_board_prints_a_table_and_what_it_left_out(session: Session) -> None:
     assert ["1", "99.25", "verified", "tester/foreign", "by", "hand"] in [
         line.split() for line in text.splitlines()
     ]
-    assert "3 results of" in text
-    assert "10 could not be used and were left out" in text
-    assert "No model has a result yet" in session.told["task"]["out"]
+    assert "4 results of" in text
+    assert "12 could not be used and were left out" in text
+    assert "tester/ours" not in session.told["task"]["out"]
+    assert "stranger/card" in session.told["task"]["out"]
 
 
 @pytest.mark.parametrize(
