@@ -13,6 +13,7 @@ import yaml
 from tests.hub.conftest import run_client
 from tests.hub.local_hub import TOKEN, Blob, LocalHub, Repository, check_card
 
+pytestmark = pytest.mark.timeout(900)  # the fixture trains and pushes; on a busy machine that takes its time
 BOARD = "tester/noisy-digits"
 _DRIVER = """
     import contextlib, io, json, shutil
@@ -119,7 +120,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     with LocalHub() as hub:
         hub.verified = {("tester/foreign", ".eval_results/hand.yaml")}
         for driver in (_DRIVER, _READERS):
-            done = run_client(hub, folder, driver)
+            done = run_client(hub, folder, driver, timeout=400)
             assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-6000:]
             assert TOKEN not in done.stdout + done.stderr
             if driver is _DRIVER:
