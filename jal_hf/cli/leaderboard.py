@@ -58,8 +58,8 @@ def board_text(board: Any, width: int | None = None) -> str:
     ]
     if board.refused:
         shown = "; ".join(f"{model}: {reason}" for model, reason in board.refused[:_SHOWN_REASONS])
-        more = "; ..." if len(board.refused) > _SHOWN_REASONS else ""
-        told.append(f"{len(board.refused)} could not be used and were left out: {shown}{more}.")
+        more = "; ..." if len(board.refused) > _SHOWN_REASONS else "."
+        told.append(f"{len(board.refused)} could not be used and were left out: {shown}{more}")
     for text in told:
         lines += ["", *textwrap.wrap(text, width)]
     return "\n".join(lines)
