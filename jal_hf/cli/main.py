@@ -14,7 +14,7 @@ from jal_hf.training.failures import RunError
 
 COMMANDS = {
     "train": "train one robust classifier",
-    "compare": "train a grid of losses, noises and seeds; a table as in the papers",
+    "compare": "train losses x noises x seeds; a table as in the papers",
     "losses": "list the losses, or explain one",
     "methods": "list the training methods, or explain one",
     "noise": "write or push a noisy copy of a dataset",
@@ -24,10 +24,12 @@ COMMANDS = {
     "predict": "classify images with a run's model",
     "export": "write a run's model as ONNX or TorchScript",
     "advise": "which loss suits a dataset and its noise, and why",
-    "tune": "search loss parameters and learning rate on a noisy validation split",
+    "tune": "search loss parameters and learning rate on noisy validation rows",
     "plot": "draw a run's plots again",
     "card": "render a run's model card again",
     "push": "push a run's checkpoint and card to the Hub",
+    "benchmark": "noisy labels that everybody can be scored on, for the Hub",
+    "leaderboard": "the results of models on a benchmark of the Hub",
     "doctor": "what this machine has, and what follows from it",
 }
 

@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--license", default=None, help="Licence of the weights; apache-2.0 unless noted otherwise."
     )
+    parser.add_argument(
+        "--benchmark",
+        default=None,
+        metavar="OWNER/NAME[:TASK]",
+        help="Enter the run's accuracy in this benchmark (jal-hf benchmark), on whose labels it was trained; by "
+        "default the one that its noise names.",
+    )
     parser.add_argument("--revision", default=None, help="Branch to commit to; the main branch by default.")
 
 
@@ -36,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             repo_id,
             private=arguments.private or None,
             license=arguments.license,
+            benchmark=arguments.benchmark,
             revision=arguments.revision,
         )
     except ConnectionError as error:

@@ -8,7 +8,7 @@ from typing import Any
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.citations import dataset_citations, network_citations
-from jal_hf.hub.metadata import base_model, dataset_label
+from jal_hf.hub.metadata import TASK_CLASSES, base_model, dataset_label, model_task
 from jal_hf.hub.text import block, clean, code, percent, plain
 from jal_hf.hub.validation import DEFAULT_LICENSE
 
@@ -21,7 +21,7 @@ def card_facts(record: RunRecord) -> JsonObject:
     out.
     """
     model, dataset, noise = record.model, record.dataset, record.noise
-    hub, protocol = record.hub, record.protocol
+    hub, protocol, task = record.hub, record.protocol, model_task(record)
     loss_facts = _loss(record.loss)
     name, label = str(model.get("name", "unknown")), dataset_label(record)
     architecture = str(model.get("architecture") or name)
@@ -55,6 +55,10 @@ def card_facts(record: RunRecord) -> JsonObject:
         # older records lack the fact, and all our networks' names start alike
         "registered": bool(model.get("own_network", architecture.startswith("jal_"))),
         "library": model.get("library", "timm"),
+        "task": task,
+        "model_class": TASK_CLASSES.get(task or ""),
+        "kind": (task or "classification").replace("-", " ").replace("classification", "classifier")
+        + (" model" if task == "image-segmentation" else ""),
         "source": hub.get("repo_id") or "path/to/this/folder",
         "on_hub": bool(hub.get("repo_id")),
         "license": hub.get("license", DEFAULT_LICENSE),

@@ -98,6 +98,7 @@ class LocalHub:
         self.lfs: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.requests: list[str] = []
+        self.verified: set[tuple[str, str]] = set()  # (model, result file) that the board calls so
         self.injected = 0
         self.lock = threading.RLock()
         hub = self
@@ -271,6 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.route == "/api/validate-yaml":
             errors = [{"message": text} for text in check_card(json.loads(self.body)["content"])]
             self._json({"errors": errors, "warnings": []}, 400 if errors else 200)
+        elif self.route == "/api/models":
+            self._list_models()
         elif self.route == "/api/repos/create":
             self._create()
         elif found := re.fullmatch(r"/lfs/([0-9a-f]{64})", self.route):
@@ -403,31 +406,71 @@ class _Handler(BaseHTTPRequestHandler):
                 }
             )
         elif verb in (None, "revision"):
-            self._info(repository, commit)
+            self._json(self._info(repository, commit))
+        elif verb == "leaderboard" and kind == "datasets":
+            self._board(name)
         else:
             self._missing("EntryNotFound")
 
-    def _info(self, repository: Repository, commit: Commit) -> None:
+    def _list_models(self) -> None:
+        """The models whose tags hold every filter, as the Hub's list gives them."""
+        found = [
+            self._info(repository, repository.commits[-1])
+            for (kind, _), repository in self.state.repositories.items()
+            if kind == "models" and (self._authorised or not repository.private)
+        ]
+        asked, shown = self.query.get("filter", []), self.query.get("expand")
+        found = [info for info in found if all(tag in info["tags"] for tag in asked)]
+        self._json([{key: info[key] for key in ("id", *(shown or info)) if key in info} for info in found])
+
+    def _board(self, dataset: str) -> None:
+        """The results that models' files give for a dataset, as far as the Hub would take the files."""
+        rows = []
+        for (kind, model), repository in self.state.repositories.items():
+            for path, blob in repository.commits[-1].files.items():
+                if kind == "models" and re.fullmatch(r"\.eval_results/[^/]+\.ya?ml", path):
+                    rows += self._board_rows(dataset, model, path, blob)
+        rows.sort(key=lambda row: -row["value"])
+        self._json([{"rank": place, **row} for place, row in enumerate(rows, 1)])
+
+    def _board_rows(self, dataset: str, model: str, path: str, blob: Blob) -> list[dict[str, Any]]:
+        try:
+            entries = yaml.safe_load(blob.content) if len(blob.content) < 10_000 else []
+            return [
+                {
+                    "modelId": model,
+                    "value": entry["value"],
+                    "filename": path.rpartition("/")[2],
+                    "verified": (model, path) in self.state.verified,
+                    "author": {"name": model.split("/")[0], "type": "user", "fullname": "", "avatarUrl": ""},
+                    **{key: entry[key] for key in ("source", "notes") if key in entry},
+                }
+                for entry in entries
+                if entry["dataset"]["id"] == dataset and isinstance(entry["value"], int | float)
+            ]
+        except (yaml.YAMLError, TypeError, KeyError, ValueError, RecursionError):
+            return []
+
+    def _info(self, repository: Repository, commit: Commit) -> dict[str, Any]:
         card = commit.files.get("README.md")
         found = re.match(r"^---\n([\S\s]*?)\n---", card.content.decode()) if card else None
         data = yaml.safe_load(found.group(1)) if found else {}
-        self._json(
-            {
-                "id": repository.name,
-                "modelId": repository.name,
-                "sha": commit.oid,
-                "private": repository.private,
-                "gated": False,
-                "disabled": False,
-                "downloads": 0,
-                "likes": 0,
-                "tags": data.get("tags", []) if isinstance(data, dict) else [],
-                "cardData": data,
-                "lastModified": commit.date,
-                "createdAt": repository.commits[0].date,
-                "siblings": [{"rfilename": path} for path in sorted(commit.files)],
-            }
-        )
+        data = data if isinstance(data, dict) else {}
+        return {
+            "id": repository.name,
+            "modelId": repository.name,
+            "sha": commit.oid,
+            "private": repository.private,
+            "gated": False,
+            "disabled": False,
+            "downloads": 0,
+            "likes": 0,
+            "tags": [*data.get("tags", []), *(f"dataset:{name}" for name in data.get("datasets", []))],
+            "cardData": data,
+            "lastModified": commit.date,
+            "createdAt": repository.commits[0].date,
+            "siblings": [{"rfilename": path} for path in sorted(commit.files)],
+        }
 
     def _preupload(self, commit: Commit) -> None:
         answer = []
