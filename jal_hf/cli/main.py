@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
+from jal_hf.cli.parsers import command_parser
 from jal_hf.ground.secrets import redacted, typed_secrets
 from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.training.failures import RunError
@@ -29,12 +29,13 @@ COMMANDS = {
     "card": "render a run's model card again",
     "push": "push a run's checkpoint and card to the Hub",
     "doctor": "what this machine has, and what follows from it",
+    "completion": "the script by which a shell completes jal-hf",
 }
 
 # What people come for.
 _WAYS = """\
   jal-hf train                           try it: 40 % wrong labels, seconds
-  jal-hf train --dataset MY_FOLDER       a robust model of your own images
+  jal-hf finetune MY_FOLDER              a robust model of your own images
   jal-hf audit RUN                       which of your labels look wrong
   jal-hf compare cifar10 --losses ce,jal-ce --noises symmetric:0.4
                                          losses side by side, as in the papers
@@ -97,9 +98,7 @@ def main(argv: Sequence[str]) -> int:
         module = importlib.import_module(f"jal_hf.cli.{command}")
         if hasattr(module, "main"):
             return int(module.main(rest))
-        parser = argparse.ArgumentParser(prog=f"jal-hf {command}", description=module.HELP)
-        module.add_arguments(parser)
-        return int(module.run(parser.parse_args(rest)))
+        return int(module.run(command_parser(command).parse_args(rest)))
     except KeyboardInterrupt:
         print(f"\njal-hf {command} was stopped.", file=sys.stderr)
         return EXIT_STOPPED
