@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from jal_hf.cli.output import Output, add_output_flags
+from jal_hf.cli.text import wrapped
 from jal_hf.ground.files import JsonObject
 
 NAME = "noise"
@@ -55,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image_size", type=int, help="Side in pixels for idn and pdn, where images differ in size."
     )
     parser.add_argument("--num_proc", type=int, help="Images decoded at once for idn and pdn.")
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,8 +80,10 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
     from jal_hf.hub.noisy_dataset import noise_manifest, write_noisy_dataset
 
     repository = None if arguments.push is None else check_hub_access(arguments.push)
-    data, report = _draw(arguments)
-    print(report)
+    output = Output(arguments)
+    with output.working():
+        data, report = _draw(arguments)
+    output.remark(wrapped(str(report), ""))
     source = _source(arguments, data)
     manifest = noise_manifest(
         report,
@@ -94,19 +99,29 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
 
         plot_transition_matrix(report.transition_matrix, report.realised_matrix, data.class_names, path)
 
-    write_noisy_dataset(
-        data,
-        folder,
-        manifest,
-        source.metadata,
-        draw_picture=draw_picture,
-        overwrite=arguments.overwrite,
-        address=repository,
-    )
+    with output.working():
+        write_noisy_dataset(
+            data,
+            folder,
+            manifest,
+            source.metadata,
+            draw_picture=draw_picture,
+            overwrite=arguments.overwrite,
+            address=repository,
+        )
+    facts, text = {**manifest, "folder": None if arguments.out is None else str(arguments.out)}, ""
     if arguments.out is not None:
         where = shlex.quote(str(arguments.out))
-        print(f"Wrote {where}. Train on it with: jal-hf train --dataset {where}")
-    return 0 if repository is None else _push(arguments, folder, repository)
+        text = f"Wrote {where}. Train on it with: jal-hf train --dataset {where}"
+    if repository is not None:
+        with output.working():
+            facts["address"] = _push(arguments, folder, repository)
+        if facts["address"] is None:
+            output.remark(text)
+            return EXIT_NOT_PUSHED
+        text = f"{text}\nPushed: {facts['address']}".lstrip()
+    output.result(facts, text, brief=str(facts.get("address") or facts["folder"]))
+    return 0
 
 
 def _draw(arguments: argparse.Namespace) -> tuple[Any, Any]:
@@ -189,14 +204,15 @@ def _command(arguments: argparse.Namespace, name: str) -> list[str]:
     return [*words, "--out", "DIR"]
 
 
-def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> int:
+def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> str | None:
+    """The address of what was pushed; None when the Hub did not take it, which is said."""
     from jal_hf.hub.transfer import PushError, upload_files
 
     files: dict[str, Path | bytes] = {
         file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()
     }
     try:
-        address = upload_files(
+        return upload_files(
             repository,
             files,
             message="Add the dataset with noisy labels and its card",
@@ -206,6 +222,4 @@ def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> int:
     except PushError as error:
         kept = f" The copy is complete in {arguments.out}." if arguments.out is not None else ""
         print(f"jal-hf: error: {error}{kept}", file=sys.stderr)
-        return EXIT_NOT_PUSHED
-    print(f"Pushed: {address}")
-    return 0
+        return None

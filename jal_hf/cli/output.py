@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
+
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
     """--json and --quiet, for every command whose output is a result."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")

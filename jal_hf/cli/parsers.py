@@ -11,6 +11,7 @@ from jal_hf.cli.text import WIDEST_HELP, screen_width
 from jal_hf.ground.sentences import did_you_mean, shortened
 
 _LONG_CHOICES = 30
+_VALUE_WORDS = {"int": "N", "float": "X", "string_to_bool": "true|false"}
 
 
 class ScreenFormatter(argparse.HelpFormatter):
@@ -19,9 +20,21 @@ class ScreenFormatter(argparse.HelpFormatter):
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, max_help_position=26, width=min(WIDEST_HELP, screen_width()))
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """`--flag N`: one spelling, and a word for the value that fits beside it."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        names = [name for name in action.option_strings if "-" not in name.lstrip("-")]
+        short = _VALUE_WORDS.get(getattr(action.type, "__name__", ""), "VALUE")
+        value = self._format_args(action, action.metavar if isinstance(action.metavar, str) else short)
+        return f"{', '.join(names or action.option_strings)} {value}"
+
 
 class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter, ScreenFormatter):
-    """The same, with each flag's default."""
+    """The same, with each flag's default where it has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -80,7 +80,11 @@ def _rendered(thing: Any, indent: str = "") -> str:
     from rich.console import Console
 
     console = Console(
-        width=screen_width() - len(indent), force_terminal=is_rich_terminal(), highlight=False, markup=False, emoji=False
+        width=screen_width() - len(indent),
+        force_terminal=is_rich_terminal(),
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
     with console.capture() as capture:
         console.print(thing)
@@ -112,15 +116,16 @@ def reflowed(text: str, indent: str = "") -> str:
     entries: list[str] = []
     is_open = False
     for line in text.splitlines():
-        starts = not is_open or (
-            len(_margin(line)) <= len(_margin(entries[-1])) and bool(_ENTRY.match(line.strip()))
-        )
+        deeper = len(_margin(line)) - len(_margin(entries[-1])) if entries else 0
+        starts = not is_open or deeper < 0 or (deeper == 0 and bool(_ENTRY.match(line.strip())))
         if line.strip() and not starts:
             entries[-1] += f" {line.strip()}"
         else:
             entries.append(line.rstrip())
         is_open = bool(line.strip()) and not line.endswith(":")
-    return "\n".join(filled(entry.strip(), indent + _margin(entry), _hanging(entry, indent)) for entry in entries)
+    return "\n".join(
+        filled(entry.strip(), indent + _margin(entry), _hanging(entry, indent)) for entry in entries
+    )
 
 
 def _margin(line: str) -> str:
