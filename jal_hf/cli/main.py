@@ -44,6 +44,7 @@ _WAYS = """\
 EXIT_BAD_INPUT = 2
 EXIT_NOT_REACHED = 1
 EXIT_STOPPED = 130
+EXIT_READER_LEFT = 141
 _UNUSABLE = "The record of the run cannot be used: something in it is missing or has another form ({})."
 _READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export")
 
@@ -102,6 +103,10 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\njal-hf {command} was stopped.", file=sys.stderr)
         return EXIT_STOPPED
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return EXIT_READER_LEFT
     except (ValueError, TypeError, OSError, ImportError, RunError) as error:
         if os.environ.get("JAL_HF_DEBUG"):
             raise
@@ -120,4 +125,16 @@ def main(argv: Sequence[str]) -> int:
 
 def entry() -> None:
     """The console script."""
-    raise SystemExit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    raise SystemExit(EXIT_READER_LEFT if _reader_left() else code)
+
+
+def _reader_left() -> bool:
+    """Whether stdout is a pipe that nobody reads any more, as after `jal-hf losses | head`; then it is closed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would raise once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
