@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from jal_hf.cli.parsers import command_parser
+from jal_hf.cli.text import filled
 from jal_hf.ground.secrets import redacted, typed_secrets
 from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.training.failures import RunError
@@ -24,7 +25,7 @@ COMMANDS = {
     "predict": "classify images with a run's model",
     "export": "write a run's model as ONNX or TorchScript",
     "advise": "which loss suits a dataset and its noise, and why",
-    "tune": "search loss parameters and learning rate on a noisy validation split",
+    "tune": "search loss parameters and learning rate on noisy validation rows",
     "plot": "draw a run's plots again",
     "card": "render a run's model card again",
     "push": "push a run's checkpoint and card to the Hub",
@@ -52,7 +53,9 @@ _READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export")
 def usage() -> str:
     """The text of `jal-hf --help`."""
     width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in available().items())
+    rows = "\n".join(
+        filled(f"  {name:<{width}}  {text}", hanging=" " * (width + 4)) for name, text in available().items()
+    )
     return (
         "usage: jal-hf COMMAND [ARGUMENTS]\n\n"
         "Train classifiers that survive wrong labels.\n\n"

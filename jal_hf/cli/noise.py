@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jal_hf.cli.output import Output, add_output_flags
-from jal_hf.cli.text import wrapped
 from jal_hf.ground.files import JsonObject
 
 NAME = "noise"
@@ -57,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image_size", type=int, help="Side in pixels for idn and pdn, where images differ in size."
     )
     parser.add_argument("--num_proc", type=int, help="Images decoded at once for idn and pdn.")
-    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,10 +77,8 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
     from jal_hf.hub.noisy_dataset import noise_manifest, write_noisy_dataset
 
     repository = None if arguments.push is None else check_hub_access(arguments.push)
-    output = Output(arguments)
-    with output.working():
-        data, report = _draw(arguments)
-    output.remark(wrapped(str(report), ""))
+    data, report = _draw(arguments)
+    print(report)
     source = _source(arguments, data)
     manifest = noise_manifest(
         report,
@@ -99,29 +94,19 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
 
         plot_transition_matrix(report.transition_matrix, report.realised_matrix, data.class_names, path)
 
-    with output.working():
-        write_noisy_dataset(
-            data,
-            folder,
-            manifest,
-            source.metadata,
-            draw_picture=draw_picture,
-            overwrite=arguments.overwrite,
-            address=repository,
-        )
-    facts, text = {**manifest, "folder": None if arguments.out is None else str(arguments.out)}, ""
+    write_noisy_dataset(
+        data,
+        folder,
+        manifest,
+        source.metadata,
+        draw_picture=draw_picture,
+        overwrite=arguments.overwrite,
+        address=repository,
+    )
     if arguments.out is not None:
         where = shlex.quote(str(arguments.out))
-        text = f"Wrote {where}. Train on it with: jal-hf train --dataset {where}"
-    if repository is not None:
-        with output.working():
-            facts["address"] = _push(arguments, folder, repository)
-        if facts["address"] is None:
-            output.remark(text)
-            return EXIT_NOT_PUSHED
-        text = f"{text}\nPushed: {facts['address']}".lstrip()
-    output.result(facts, text, brief=str(facts.get("address") or facts["folder"]))
-    return 0
+        print(f"Wrote {where}. Train on it with: jal-hf train --dataset {where}")
+    return 0 if repository is None else _push(arguments, folder, repository)
 
 
 def _draw(arguments: argparse.Namespace) -> tuple[Any, Any]:
@@ -204,15 +189,14 @@ def _command(arguments: argparse.Namespace, name: str) -> list[str]:
     return [*words, "--out", "DIR"]
 
 
-def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> str | None:
-    """The address of what was pushed; None when the Hub did not take it, which is said."""
+def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> int:
     from jal_hf.hub.transfer import PushError, upload_files
 
     files: dict[str, Path | bytes] = {
         file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()
     }
     try:
-        return upload_files(
+        address = upload_files(
             repository,
             files,
             message="Add the dataset with noisy labels and its card",
@@ -222,4 +206,6 @@ def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> str |
     except PushError as error:
         kept = f" The copy is complete in {arguments.out}." if arguments.out is not None else ""
         print(f"jal-hf: error: {error}{kept}", file=sys.stderr)
-        return None
+        return EXIT_NOT_PUSHED
+    print(f"Pushed: {address}")
+    return 0
