@@ -63,13 +63,12 @@ def test_wheel_trains_from_an_empty_environment(built: Path, tmp_path: Path) -> 
     venv.create(bare, with_pip=True)
     python = bare / ("Scripts" if os.name == "nt" else "bin") / "python"
     wheel = next(built.glob("*.whl"))
-    # Not the index: only what the wheel declares is taken from this environment, so that a forgotten requirement fails.
+    # What the wheel declares, and nothing else, comes from this environment: a forgotten requirement fails.
     ran([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], tmp_path)
-    lent = tmp_path / "lent"
-    lend_requirements(lent)
+    packages = ran([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], tmp_path)
+    lend_requirements(Path(packages.strip()))
     environment = {
         **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")},
-        "PYTHONPATH": str(lent),
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
     }
@@ -91,7 +90,6 @@ def lend_requirements(folder: Path) -> None:
 
     from packaging.requirements import Requirement
 
-    folder.mkdir()
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     declared = pyproject.partition("\ndependencies = [")[2].partition("]")[0]
     waiting = re.findall(r'"([^"]+)"', declared)
