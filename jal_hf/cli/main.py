@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
+from jal_hf.cli.parsers import command_parser
+from jal_hf.cli.text import filled
 from jal_hf.ground.secrets import redacted, typed_secrets
 from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.training.failures import RunError
@@ -31,12 +32,13 @@ COMMANDS = {
     "benchmark": "noisy labels that everybody can be scored on, for the Hub",
     "leaderboard": "the results of models on a benchmark of the Hub",
     "doctor": "what this machine has, and what follows from it",
+    "completion": "the script by which a shell completes jal-hf",
 }
 
 # What people come for.
 _WAYS = """\
   jal-hf train                           try it: 40 % wrong labels, seconds
-  jal-hf train --dataset MY_FOLDER       a robust model of your own images
+  jal-hf finetune MY_FOLDER              a robust model of your own images
   jal-hf audit RUN                       which of your labels look wrong
   jal-hf compare cifar10 --losses ce,jal-ce --noises symmetric:0.4
                                          losses side by side, as in the papers
@@ -45,6 +47,7 @@ _WAYS = """\
 EXIT_BAD_INPUT = 2
 EXIT_NOT_REACHED = 1
 EXIT_STOPPED = 130
+EXIT_READER_LEFT = 141
 _UNUSABLE = "The record of the run cannot be used: something in it is missing or has another form ({})."
 _READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export")
 
@@ -52,7 +55,9 @@ _READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export")
 def usage() -> str:
     """The text of `jal-hf --help`."""
     width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in available().items())
+    rows = "\n".join(
+        filled(f"  {name:<{width}}  {text}", hanging=" " * (width + 4)) for name, text in available().items()
+    )
     return (
         "usage: jal-hf COMMAND [ARGUMENTS]\n\n"
         "Train classifiers that survive wrong labels.\n\n"
@@ -99,12 +104,14 @@ def main(argv: Sequence[str]) -> int:
         module = importlib.import_module(f"jal_hf.cli.{command}")
         if hasattr(module, "main"):
             return int(module.main(rest))
-        parser = argparse.ArgumentParser(prog=f"jal-hf {command}", description=module.HELP)
-        module.add_arguments(parser)
-        return int(module.run(parser.parse_args(rest)))
+        return int(module.run(command_parser(command).parse_args(rest)))
     except KeyboardInterrupt:
         print(f"\njal-hf {command} was stopped.", file=sys.stderr)
         return EXIT_STOPPED
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return EXIT_READER_LEFT
     except (ValueError, TypeError, OSError, ImportError, RunError) as error:
         if os.environ.get("JAL_HF_DEBUG"):
             raise
@@ -123,4 +130,16 @@ def main(argv: Sequence[str]) -> int:
 
 def entry() -> None:
     """The console script."""
-    raise SystemExit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    raise SystemExit(EXIT_READER_LEFT if _reader_left() else code)
+
+
+def _reader_left() -> bool:
+    """Whether stdout is a pipe that nobody reads any more, as after `jal-hf losses | head`; then it is closed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would raise once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

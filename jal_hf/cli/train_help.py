@@ -60,6 +60,7 @@ def short_train_help() -> str:
     lines += _flag("--fast", "The recipe's faster settings; the record says what they change.")
     lines += _flag("--resume auto", "Go on with an interrupted run.")
     lines += _flag("--overwrite true", "Replace the run in the folder once the new one is whole.")
+    lines += _flag("--json, --quiet", "Print the record as JSON; or only the run's folder.")
     lines += _flag("--push_to_hub true", "Push weights and card when done; --hub_model_id OWNER/REPO.")
     return "\n".join(
         [

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from transformers import pipeline
 
+from jal_hf.data.progress import progress_line
 from jal_hf.ground.image_files import picture
 
 Prediction = dict[str, Any]
@@ -36,7 +37,12 @@ def predict_images(
             f"{folder} holds no model: there is no config.json. Give the folder of a finished run."
         )
     classify = pipeline("image-classification", model=str(folder), top_k=1, batch_size=batch_size)
-    return [answer[0] for answer in classify(_picture(item) for item in images)]
+    found: list[Prediction] = []
+    with progress_line(len(images), "classifying", "image") as line:
+        for answer in classify(_picture(item) for item in images):
+            found.append(answer[0])
+            line.update()
+    return found
 
 
 def _picture(item: Any) -> Image.Image:

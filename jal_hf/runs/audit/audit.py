@@ -133,7 +133,7 @@ def audit_run(
     )
     if folds:
         check_folds(loaded.given, folds)
-    logits = predict_logits(loaded.model, loaded.images)
+    logits = predict_logits(loaded.model, loaded.images, what="judging labels")
     probabilities = softmax(logits)
     probed = None if folds else probe_probabilities(folder, loaded.index, given_labels=loaded.given)
     criterion = create_loss(str(record.loss["name"]), **{**record.loss["params"], "reduction": "none"})

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from torch import nn
-from tqdm.auto import tqdm
 
+from jal_hf.data.progress import progress_line
 from jal_hf.ground.files import read_object, write_json
 from jal_hf.models import extract_features
 
@@ -39,7 +39,7 @@ def cached_features(
         return np.memmap(table, dtype=np.float16, mode="r", shape=(rows, width))
     with (
         table.open("r+b" if done else "wb") as file,
-        tqdm(total=rows, initial=done, desc="features", unit="image", disable=quiet) as bar,
+        progress_line(rows, "features", "image", initial=done, disable=quiet) as bar,
     ):
         if width is not None:
             file.truncate(done * width * np.dtype(np.float16).itemsize)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from jal_hf.data.progress import progress_line
 from jal_hf.losses import create_loss
 
 FloatArray = npt.NDArray[np.float32]
@@ -90,11 +90,13 @@ def out_of_fold(
     """Probabilities (M, K) of each row by a probe that never saw it, nor an image equal to it."""
     folds = fold_numbers(labels[rows], None if groups is None else groups[rows], seed)
     found = np.empty((len(rows), num_classes), dtype=np.float32)
-    for fold in tqdm(range(FOLDS), desc="probe", unit="fold", disable=quiet):
-        held = folds == fold
-        if held.any():
-            probe = fit_probe(features, labels, rows[~held], num_classes, seed + fold)
-            found[held] = probe.probabilities(features, rows[held])
+    with progress_line(FOLDS, "probe", "fold", disable=quiet) as line:
+        for fold in range(FOLDS):
+            held = folds == fold
+            if held.any():
+                probe = fit_probe(features, labels, rows[~held], num_classes, seed + fold)
+                found[held] = probe.probabilities(features, rows[held])
+            line.update()
     return found
 
 
