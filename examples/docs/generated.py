@@ -91,7 +91,9 @@ def recipes_table() -> str:
     rows = []
     for name in list_recipes():
         settings = load_recipe(name).settings
-        rows.append((f"`{name}`", *(f"{settings[key]}" if key in settings else "-" for key in SHOWN_SETTINGS)))
+        rows.append(
+            (f"`{name}`", *(f"{settings[key]}" if key in settings else "-" for key in SHOWN_SETTINGS))
+        )
     return markdown(("recipe", *(key.replace("_", " ") for key in SHOWN_SETTINGS)), rows)
 
 
@@ -108,9 +110,7 @@ def recipe_sources() -> str:
 
 def commands_table() -> str:
     """Every subcommand of this installation."""
-    return markdown(
-        ("command", "does"), [(f"`jal-hf {name}`", text) for name, text in available().items()]
-    )
+    return markdown(("command", "does"), [(f"`jal-hf {name}`", text) for name, text in available().items()])
 
 
 def command_help() -> str:
@@ -160,7 +160,8 @@ def fill(text: str, *, site: bool = False) -> str:
 
     text = _SPAN.sub(span, text)
     return _FIGURE.sub(
-        lambda found: f"<!-- record {found[1]} {found[2]} -->{figure(found[1], found[2])}<!-- /record -->", text
+        lambda found: f"<!-- record {found[1]} {found[2]} -->{figure(found[1], found[2])}<!-- /record -->",
+        text,
     )
 
 
@@ -173,7 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="Write nothing; exit with 1 where a page is stale.")
+    parser.add_argument(
+        "--check", action="store_true", help="Write nothing; exit with 1 where a page is stale."
+    )
     given = parser.parse_args(arguments)
     stale = 0
     for page in pages():

@@ -2,7 +2,7 @@
 
 A comment right above a block says how to treat it:
 `<!-- output -->` above a text block: what the block before it prints; `...` stands for anything. With
-`<!-- output, numbers within 5 -->` decimals may differ by so much from machine to machine.
+`<!-- output, numbers within 5 -->` or `within 15 %` they may differ by so much from machine to machine.
 `<!-- tested with: --max_steps 3 -->`: flags added to the `jal-hf` lines of the block, so that a test is short.
 `<!-- not run: REASON -->`: the block is shown alone; the tests list every such block.
 """
@@ -119,14 +119,17 @@ def run_page(page: Path, folder: Path) -> int:
             if block.is_run:
                 printed = run_block(block, names, environment)
             elif block.is_output:
-                assert agrees(block, printed), f"the page prints\n{block.code}\nbut the block prints\n{printed}"
+                assert agrees(block, printed), (
+                    f"the page prints\n{block.code}\nbut the block prints\n{printed}"
+                )
                 compared += 1
     return compared
 
 
 def agrees(block: Block, printed: str) -> bool:
     """Whether the printed text is the page's, `...` and the tolerance of numbers aside."""
-    within = re.fullmatch(r"output, numbers within (\S+)", block.note)
+    within = re.fullmatch(r"output, numbers within (\S+?)( %)?", block.note)
+    assert within or block.note == "output", f"unknown note: {block.note}"
     tolerance = float(within[1]) if within else 0.0
     pieces = _PIECES.split(_lines(block.code))
     pattern = "".join(_pattern(piece, tolerance) for piece in pieces)
@@ -135,7 +138,11 @@ def agrees(block: Block, printed: str) -> bool:
         return False
     wanted = [float(piece) for piece in pieces if _NUMBER.fullmatch(piece)]
     pairs = zip(wanted, map(float, found.groups()), strict=True) if tolerance else ()
-    return all(abs(number - shown) <= tolerance for number, shown in pairs)
+    is_relative = within is not None and within[2] is not None
+    return all(
+        abs(number - shown) <= (tolerance * number / 100.0 if is_relative else tolerance)
+        for number, shown in pairs
+    )
 
 
 def _pattern(piece: str, tolerance: float) -> str:
