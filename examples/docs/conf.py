@@ -5,6 +5,7 @@ python -m sphinx -W -b html examples/docs site
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ exclude_patterns = ["_build", "generated.py"]
 html_theme = "furo"
 html_title = "jal_hf"
 html_show_sourcelink = False
+html_static_path = ["static"]
+html_css_files = ["output.css"]
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["attrs_block"]
 myst_heading_anchors = 3
 
 # Docstrings are Markdown-flavoured: `name` is code.
@@ -47,8 +50,8 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!jal_hf).*"), (r"py:.*", r"jal_hf(\.\w+){
 
 
 def fill_generated(app: Any, name: str, content: list[str]) -> None:
-    """Put the tables of the registries and the figures of the records into a page."""
-    content[0] = generated.fill(content[0], site=True)
+    """Put the tables of the registries and the figures of the records into a page; outputs look like outputs."""
+    content[0] = re.sub(r"^<!-- output\b.*-->$", "{.output}", generated.fill(content[0], site=True), flags=re.M)
 
 
 def setup(app: Any) -> dict[str, bool]:
