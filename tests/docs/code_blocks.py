@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jal_hf.cli.main import main as jal_hf_main
+
 ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(r"(?:^<!-- ([^\n]*?) -->\n)?^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -99,15 +101,36 @@ def run_block(block: Block, names: dict[str, Any], environment: dict[str, str]) 
         with contextlib.redirect_stdout(printed):
             exec(compile(block.code, "<block>", "exec"), names)
         return printed.getvalue()
-    flags = block.note.removeprefix("tested with:") if block.note.startswith("tested with:") else ""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block.code],
-        capture_output=True,
-        text=True,
-        env={**environment, "JAL_HF_DOCS_FLAGS": flags.strip()},
-    )
-    assert done.returncode == 0, f"{block.code}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+    flags = block.note.removeprefix("tested with:").strip() if block.note.startswith("tested with:") else ""
+    return "".join(run_command(line, flags, environment) for line in commands_of(block.code))
+
+
+def commands_of(code: str) -> list[str]:
+    """The command lines of a bash block, continued lines joined; the whole block where it holds a here-document."""
+    if "<<" in code:
+        return [code]
+    return [line for line in code.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def run_command(line: str, flags: str, environment: dict[str, str]) -> str:
+    """What one command line prints. A plain `jal-hf` line runs in this process, which has imported everything."""
+    if line.startswith("jal-hf ") and not re.search(r"[|;&<>$`]", line):
+        words = shlex.split(line, comments=True)[1:]
+        extra = shlex.split(flags) if words[0] in _TRAINING.split("|") else []
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            code = jal_hf_main([*words, *extra])
+        shown, errors = printed.getvalue(), ""
+    else:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", line],
+            capture_output=True,
+            text=True,
+            env={**environment, "JAL_HF_DOCS_FLAGS": flags},
+        )
+        code, shown, errors = done.returncode, done.stdout, done.stderr
+    assert code == 0, f"{line}\n{shown[-2000:]}\n{errors[-3000:]}"
+    return shown
 
 
 def run_page(page: Path, folder: Path) -> int:

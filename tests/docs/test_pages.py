@@ -98,12 +98,15 @@ def test_theory_figures_of_the_pages_are_drawn_by_their_command(tmp_path: Path) 
     }
 
 
+@pytest.mark.timeout(900)
 def test_site_builds_without_a_warning_and_without_the_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("myst_parser", "furo"):
         pytest.importorskip(name, reason="the documentation needs pip install 'jal_hf[docs]'")
-    build = pytest.importorskip("sphinx.cmd.build", reason="the documentation needs pip install 'jal_hf[docs]'")
+    build = pytest.importorskip(
+        "sphinx.cmd.build", reason="the documentation needs pip install 'jal_hf[docs]'"
+    )
     monkeypatch.setattr(sys, "path", list(sys.path))
     site = tmp_path / "site"
     words = ["-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees"), str(DOCS), str(site)]
