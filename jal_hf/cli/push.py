@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from jal_hf.ground.record import RunRecord
-from jal_hf.hub import check_hub_access, push_run, push_space
+from jal_hf.hub import PushError, check_hub_access, push_run, push_space
 
 NAME = "push"
 HELP = "push a run's checkpoint, card, record and plots to the Hub"
@@ -49,7 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Pushed: {address}")
         if space_id is not None:
             license = str(RunRecord.read(arguments.run).hub["license"])
-            shown = push_space(space_id, repo_id, license=license, private=arguments.private or None)
+            try:
+                shown = push_space(space_id, repo_id, license=license, private=arguments.private or None)
+            except PushError as error:
+                again = ["jal-hf", "push", arguments.run, repo_id, "--space", space_id]
+                again += ["--private"] if arguments.private else []
+                raise PushError(f"{error} Try again with: {shlex.join(again)}", error.status) from None
             print(f"Space: {shown}")
     except ConnectionError as error:
         print(f"jal-hf: error: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ from jal_hf.analysis.report_page import read_report
 from jal_hf.analysis.style import shown
 from jal_hf.analysis.thumbnails import picture_of_uri
 
-LONGEST_NAME = 14
+LONGEST_NAME = 10
 SMALLEST_SHOWN = 128
 
 
