@@ -17,6 +17,7 @@ EXTRAS = {
     "optuna": ("tune", "jal-hf tune"),
     "peft": ("lora", "fine-tuning with LoRA"),
     "onnx": ("onnx", "export to ONNX"),
+    "gradio": ("demo", "jal-hf demo"),
     "tensorboard": ("dev", "--report_to tensorboard"),
 }
 

@@ -75,7 +75,7 @@ def test_every_tab_works_and_asks_no_other_machine(
         page.screenshot(path=tmp_path / f"{tab}.png")
 
     page.click("button[role=tab]:has-text('Losses')")
-    picture = page.locator("img[alt='loss and gradient']")
+    picture = page.locator("#loss-curves img")
     before = picture.get_attribute("src")
     slider = page.locator("input[type=range]:visible").first
     slider.focus()

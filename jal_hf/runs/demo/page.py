@@ -132,8 +132,8 @@ def _plots_tab(gr: Any, pictures: dict[str, Any]) -> None:
     if not pictures:
         gr.Markdown("The run's log holds nothing to draw.")
     with gr.Row():
-        for name, picture in pictures.items():
-            _picture(gr, picture, name.replace("_", " "))
+        for picture in pictures.values():
+            _picture(gr, picture)
 
 
 def _noise_tab(gr: Any, record: RunRecord, matrix: Any) -> None:
@@ -142,7 +142,7 @@ def _noise_tab(gr: Any, record: RunRecord, matrix: Any) -> None:
         gr.Markdown("Nobody knows which labels of this run are wrong, so there is no transition matrix.")
         return
     gr.Markdown(f"Noise: {plain(spec)}. A row is the true class, a column the label that was given.")
-    _picture(gr, matrix, "transition matrix")
+    _picture(gr, matrix)
 
 
 def _losses_tab(gr: Any, record: RunRecord) -> None:
@@ -163,7 +163,7 @@ def _losses_tab(gr: Any, record: RunRecord) -> None:
             said = gr.Markdown(visible=False)
             curves = gr.Image(
                 curves_of(name, [knob.value for knob in knobs(name)], classes),
-                show_label=False, buttons=[], interactive=False, format="png", alt_text="loss and gradient",
+                show_label=False, buttons=[], interactive=False, format="png", elem_id="loss-curves",
             )  # fmt: skip
 
     def draw(loss: str, *values: float) -> tuple[Any, Any]:
@@ -197,6 +197,6 @@ def slider_settings(loss: str) -> list[dict[str, Any]]:
     return used + [{"visible": False, "label": "-", "value": 0.0}] * (MOST_KNOBS - len(used))
 
 
-def _picture(gr: Any, picture: Any, label: str) -> None:
+def _picture(gr: Any, picture: Any) -> None:
     # Neither label nor buttons: they would lie on the picture.
-    gr.Image(picture, show_label=False, buttons=[], interactive=False, format="png", alt_text=label)
+    gr.Image(picture, show_label=False, buttons=[], interactive=False, format="png")
