@@ -125,7 +125,7 @@ def _suspects_tab(gr: Any, answers: Answers) -> None:
     # Annotations are text here, and Gradio looks for its own class.
     choose.__annotations__["event"] = gr.SelectData
     chosen.change(answers.gallery, chosen, gallery, api_name="suspects")
-    gallery.select(choose, chosen, [facts, answer], api_name=False)
+    gallery.select(choose, chosen, [facts, answer], api_visibility="private")
 
 
 def _plots_tab(gr: Any, pictures: dict[str, Any]) -> None:
@@ -181,7 +181,7 @@ def _losses_tab(gr: Any, record: RunRecord) -> None:
 
     chosen.input(choose, chosen, [*sliders, curves, said], api_name="loss")
     for slider in sliders:
-        slider.release(draw, [chosen, *sliders], [curves, said], api_name=False, show_progress="hidden")
+        slider.release(draw, [chosen, *sliders], [curves, said], api_visibility="private", show_progress="hidden")
 
 
 def slider_settings(loss: str) -> list[dict[str, Any]]:
