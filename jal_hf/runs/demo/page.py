@@ -181,7 +181,9 @@ def _losses_tab(gr: Any, record: RunRecord) -> None:
 
     chosen.input(choose, chosen, [*sliders, curves, said], api_name="loss")
     for slider in sliders:
-        slider.release(draw, [chosen, *sliders], [curves, said], api_visibility="private", show_progress="hidden")
+        slider.release(
+            draw, [chosen, *sliders], [curves, said], api_visibility="private", show_progress="hidden"
+        )
 
 
 def slider_settings(loss: str) -> list[dict[str, Any]]:
