@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="load the data and weights that the record of a run made elsewhere names",
     )
     parser.add_argument(
+        "--report_to",
+        nargs="+",
+        default=[],
+        metavar="SERVICE",
+        help="also send the plots and the worst labels' images to tensorboard, wandb, or both",
+    )
+    parser.add_argument(
         "--review",
         action="store_true",
         help="open the page where a person confirms or rejects each suspect and saves the decisions to a file",
@@ -101,6 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
             folds=arguments.folds,
             top=arguments.top,
             trust=arguments.trust,
+            report_to=arguments.report_to,
             config=None if record.config or not record.command else config_of_command(record),
         )
         written = None if arguments.export is None else _exported(arguments, audit, how)

@@ -20,6 +20,7 @@ EXTRAS = {
     "optuna": ("tune", "jal-hf tune"),
     "peft": ("lora", "fine-tuning with LoRA"),
     "onnx": ("onnx", "export to ONNX"),
+    "gradio": ("demo", "jal-hf demo"),
     "tensorboard": ("dev", "--report_to tensorboard"),
 }
 LITTLE_SPACE = 5.0

@@ -23,6 +23,7 @@ COMMANDS = {
     "finetune": "own data with wrong labels: checks, suspects, a robust model",
     "audit": "rank the labels that look wrong, and write the corrected dataset",
     "predict": "classify images with a run's model",
+    "demo": "a page to try a run in the browser",
     "export": "write a run's model as ONNX or TorchScript",
     "advise": "which loss suits a dataset and its noise, and why",
     "tune": "search loss parameters and learning rate on noisy validation rows",
@@ -49,7 +50,7 @@ EXIT_NOT_REACHED = 1
 EXIT_STOPPED = 130
 EXIT_READER_LEFT = 141
 _UNUSABLE = "The record of the run cannot be used: something in it is missing or has another form ({})."
-_READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export")
+_READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export", "demo")
 
 
 def usage() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,30 @@ def predict_images(
         FileNotFoundError: The folder holds no model, or there is no such image file.
         ValueError: An image cannot be decoded; it is named.
     """
+    classify = load_classifier(run, batch_size=batch_size)
+    found: list[Prediction] = []
+    with progress_line(len(images), "classifying", "image") as line:
+        for answers in classify(images):
+            found.append(answers[0])
+            line.update()
+    return found
+
+
+def load_classifier(
+    run: str | os.PathLike[str], *, most: int = 1, batch_size: int = 32
+) -> Callable[[Iterable[Any]], Iterator[list[Prediction]]]:
+    """The run's model, loaded once: images in, for each the `most` likeliest classes out, the likeliest first.
+
+    Args and errors are those of `predict_images`, which asks for one class.
+    """
     folder = Path(run)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(
             f"{folder} holds no model: there is no config.json. Give the folder of a finished run."
         )
-    classify = pipeline("image-classification", model=str(folder), top_k=1, batch_size=batch_size)
-    found: list[Prediction] = []
-    with progress_line(len(images), "classifying", "image") as line:
-        for answer in classify(_picture(item) for item in images):
-            found.append(answer[0])
-            line.update()
-    return found
+    classify = pipeline("image-classification", model=str(folder), batch_size=batch_size)
+    classes = len(classify.model.config.id2label)
+    return lambda images: iter(classify((_picture(item) for item in images), top_k=min(most, classes)))
 
 
 def _picture(item: Any) -> Image.Image:

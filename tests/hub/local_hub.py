@@ -201,6 +201,23 @@ def check_card(content: str) -> list[str]:
     return errors
 
 
+def check_space(content: str) -> list[str]:
+    """What the Hub refuses in a Space's header: it decides how the Space is built."""
+    errors = check_card(content)
+    found = re.match(r"^---\n([\S\s]*?)\n---", content)
+    data = yaml.safe_load(found[1]) if found and not errors else {}
+    if data.get("sdk") not in ("gradio", "docker", "static"):
+        errors.append('"sdk" must be one of gradio, docker, static')
+    if not re.fullmatch(r"\d+\.\d+\.\d+", str(data.get("sdk_version", "0.0.0"))):
+        errors.append('"sdk_version" must be a version')
+    for key in ("colorFrom", "colorTo"):
+        if data.get(key, "red") not in ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"):
+            errors.append(f'"{key}" must be one of the Hub\'s colours')
+    if str(data.get("emoji", "x")).isalnum():
+        errors.append('"emoji" must be an emoji')
+    return errors
+
+
 class _Handler(BaseHTTPRequestHandler):
     state: LocalHub
     protocol_version = "HTTP/1.1"
@@ -270,7 +287,9 @@ class _Handler(BaseHTTPRequestHandler):
                 "", 401
             )
         elif self.route == "/api/validate-yaml":
-            errors = [{"message": text} for text in check_card(json.loads(self.body)["content"])]
+            asked = json.loads(self.body)
+            check = check_space if asked.get("repoType") == "space" else check_card
+            errors = [{"message": text} for text in check(asked["content"])]
             self._json({"errors": errors, "warnings": []}, 400 if errors else 200)
         elif self.route == "/api/models":
             self._list_models()
@@ -302,6 +321,9 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"{owner}/{asked['name']}"
         if owner != USER:
             self._missing("", 403)
+            return
+        if kind == "spaces" and asked.get("sdk") not in ("gradio", "docker", "static"):
+            self._json({"error": "a Space needs an sdk: gradio, docker or static"}, 400)
             return
         url = f"{self.state.url}/{'' if kind == 'models' else kind + '/'}{name}"
         if (kind, name) in self.state.repositories:
