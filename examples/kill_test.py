@@ -87,7 +87,10 @@ def finished_run(folder: Path) -> None:
     """A run to audit."""
     words = f"train {DIGITS} --num_train_epochs 2 --save_strategy no --output_dir".split()
     subprocess.run(
-        [*PROGRAM, *words, str(folder / "run")], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*PROGRAM, *words, str(folder / "run")],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
 
 
@@ -109,7 +112,9 @@ def pictures(folder: Path) -> None:
 
 
 def finetune(folder: Path) -> list[str]:
-    words = "--model resnet10t --image_size 32 --num_train_epochs 3 --precision fp32 --dataloader_num_workers 0"
+    words = (
+        "--model resnet10t --image_size 32 --num_train_epochs 3 --precision fp32 --dataloader_num_workers 0"
+    )
     return [
         *PROGRAM, "finetune", str(folder / "pictures"), "--weights", str(folder / "weights.safetensors"),
         *words.split(), "--disable_tqdm", "true", "--output_dir", str(folder / "run"),
@@ -206,9 +211,13 @@ class Command:
         if self.process.poll() is not None:
             return None
         one = draw.choice(others) if others and draw.random() < 0.5 else None
-        if one is None and how is not signal.SIGKILL:  # as a terminal or a scheduler does: they are told by the first
+        if (
+            one is None and how is not signal.SIGKILL
+        ):  # as a terminal or a scheduler does: they are told by the first
             os.killpg(self.process.pid, how)
-        for process in [self.process, *others] if one is None and how is signal.SIGKILL else [one] if one else []:
+        for process in (
+            [self.process, *others] if one is None and how is signal.SIGKILL else [one] if one else []
+        ):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(how)
         _, alive = psutil.wait_procs([self.process, *others], timeout=LONGEST_SECONDS)

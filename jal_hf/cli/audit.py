@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Audit the run and print what was found."""
     from jal_hf.cli.old_records import config_of_command
     from jal_hf.ground.record import RunRecord
+    from jal_hf.ground.sentences import printable
     from jal_hf.runs.audit.audit import audit_run
 
     how = next((name for name in ("drop", "relabel", "weights") if getattr(arguments, name)), None)
@@ -96,7 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
         config=None if record.config or not record.command else config_of_command(record),
     )
     summary = audit.summary
-    print(f"{summary['run']}: {summary['rows']:,} training labels, judged by {summary['judged_by']}")
+    print(
+        printable(f"{summary['run']}: {summary['rows']:,} training labels, judged by {summary['judged_by']}")
+    )
     print(f"  given and suggested label differ   {summary['differing']:,}")
     print(f"  {summary['judgement']['reason']}")
     if summary["judgement"]["noise_rate"] is not None:
@@ -115,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{scores['precision_at_realised_rate']:.4f}"
             )
     for warning in summary["warnings"]:
-        print(f"  warning: {warning}")
+        print(f"  warning: {printable(warning)}")
     for name in ("report.html", "label_issues.parquet", "summary.json"):
         print(f"  {audit.folder / name}")
     if arguments.review:

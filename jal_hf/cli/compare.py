@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from jal_hf.cli.flags import config_of_words
 from jal_hf.cli.lists import split_losses, split_methods, split_noises, split_seeds
+from jal_hf.ground.sentences import printable
 from jal_hf.runs.grid.cells import plan_cells
 from jal_hf.runs.grid.compare import compare
 from jal_hf.runs.grid.workers import serve_grid
@@ -89,5 +90,5 @@ def main(words: Sequence[str]) -> int:
             f"  everything is in {result.folder}, the table also as {result.table.with_suffix('.tex').name}"
         )
     for cell, error in result.failures.items():
-        print(f"failed: {cell}: {error}", file=sys.stderr)
+        print(f"failed: {cell}: {printable(error)}", file=sys.stderr)
     return EXIT_SOME_FAILED if result.failures else 0

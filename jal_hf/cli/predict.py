@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Classify and print a line an image, or write the table."""
     from jal_hf.ground.files import whole_file
     from jal_hf.ground.image_files import has_image_ending
+    from jal_hf.ground.sentences import printable
     from jal_hf.runs.prediction import predict_images
 
     files: list[Path] = []
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         files += found
     answers = predict_images(arguments.run, files, batch_size=arguments.batch_size)
     rows = [
-        (str(file), answer["label"], f"{answer['score']:.4f}")
+        (printable(file), printable(answer["label"]), f"{answer['score']:.4f}")
         for file, answer in zip(files, answers, strict=True)
     ]
     if arguments.out is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jal_hf.cli.flags import config_of_words
 from jal_hf.ground.record import RunRecord, Section
-from jal_hf.ground.sentences import percent
+from jal_hf.ground.sentences import percent, printable
 from jal_hf.hub.card_facts import training_time
 from jal_hf.runs.completion import finish_folder
 from jal_hf.runs.config import RunConfig
@@ -64,9 +64,9 @@ def summary(record: RunRecord, folder: Path) -> str:
     ]
     rows = [(name, text) for name, text in rows if text != "-"]
     width = max(len(name) for name, _ in rows)
-    body = "\n".join(f"  {name:<{width}}  {text}" for name, text in rows)
-    warnings = "".join(f"\n  warning: {text}" for text in record.warnings)
-    title = f"{record.recipe}: {record.model['name']} on {record.dataset['name']}"
+    body = "\n".join(f"  {name:<{width}}  {printable(text)}" for name, text in rows)
+    warnings = "".join(f"\n  warning: {printable(text)}" for text in record.warnings)
+    title = printable(f"{record.recipe}: {record.model['name']} on {record.dataset['name']}")
     return f"\n{title}\n{body}{warnings}\n  everything is in {folder}"
 
 

@@ -98,6 +98,25 @@ def test_picture_that_fails_costs_neither_the_run_nor_its_card(
     assert (tmp_path / "run" / "README.md").is_file()
 
 
+@pytest.mark.parametrize("name", ["a|b", "a\nb", "\\input{x}", "~^", "$&%#_{}", "\x1b[31m"], ids=repr)
+def test_label_file_of_any_name_breaks_no_table_of_a_grid(name: str) -> None:
+    from jal_hf.analysis.tables import grid_table, latex_table, markdown_table
+    from jal_hf.runs.grid.cells import Cell
+    from jal_hf.runs.grid.ledger import result_line
+    from tests.compare.helpers import record
+
+    noise = f"labels:{name}.npz#x"
+    table = grid_table([result_line(Cell("ce", noise, 0), record(0.5))], [], ["ce"], [noise])
+    rows = [line for line in markdown_table(table).splitlines() if line.startswith("|")]
+    assert {line.replace("\\|", "").count("|") for line in rows} == {3}
+    latex = latex_table(table)
+    assert "\\input" not in latex
+    assert "\x1b" not in latex
+    columns = next(line for line in latex.splitlines() if "Loss" in line)
+    assert columns.count("&") - columns.count("\\&") == 1
+    assert columns.endswith("\\\\")
+
+
 @pytest.mark.parametrize("name", ["$\\frac{x", "_cat", "ünï \U0001f408"], ids=repr)
 def test_folders_of_classes_with_odd_names_are_trained_on(name: str, tmp_path: Path) -> None:
     from PIL import Image
