@@ -41,7 +41,8 @@ LONGEST_SECONDS = 900.0
 DIGITS = "digits --precision fp32 --augment crop-flip --max_train_samples 320 --max_eval_samples 64 --disable_tqdm true"
 SAVED = "--per_device_train_batch_size 32 --save_strategy steps --save_steps 3 --save_total_limit 2"
 TRAIN = f"train {DIGITS} {SAVED} --num_train_epochs 3 --resume auto --output_dir"
-STREAM = f"train {DIGITS} {SAVED} --streaming --noise symmetric:0.4,mode=iid --max_steps 26 --eval_strategy no --resume auto --output_dir"
+STREAMED = "--streaming --noise symmetric:0.4,mode=iid --max_steps 26 --eval_strategy no"
+STREAM = f"train {DIGITS} {SAVED} {STREAMED} --resume auto --output_dir"
 GRID = f"compare {DIGITS} --losses ce,jal-ce --noises symmetric:0.4 --seeds 0 --num_train_epochs 2 --jobs 2 --out"
 TUNE = f"tune {DIGITS} --loss gce --trials 4 --num_train_epochs 2 --output_dir"
 
@@ -140,7 +141,7 @@ JOBS = [
     Job("tune", program(TUNE), ("run/best.yaml",), 4),
     Job(
         "noise",
-        lambda folder: [*PROGRAM, *"noise digits --noise symmetric:0.4 --out".split(), str(folder / "run")],
+        lambda folder: [*PROGRAM, *["noise", "digits", "--noise", "symmetric:0.4", "--out"], str(folder / "run")],
         ("run/**/*",), 4,
     ),
     Job("finetune", finetune, WEIGHTS, 4, {"run.json": ["metrics", "finetune"]}, pictures),

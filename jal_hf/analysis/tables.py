@@ -10,8 +10,8 @@ from typing import Any
 
 from jal_hf.analysis.paper_figures import PaperFigure, paper_figure
 from jal_hf.ground.files import write_text
-from jal_hf.ground.sentences import printable
 from jal_hf.ground.record import row_name
+from jal_hf.ground.sentences import printable
 
 BOLD_PER_COLUMN = 2
 

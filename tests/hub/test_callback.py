@@ -26,8 +26,9 @@ _DRIVER = """
     def train(name, model, **options):
         options = {"push_to_hub": True, "hub_always_push": True, **options}
         args = JALTrainingArguments(
-            output_dir=str(Path(name).resolve()), hub_model_id=f"tester/{name}", max_steps=2, save_strategy="steps", save_steps=1,
-            eval_strategy="steps", eval_steps=1, per_device_train_batch_size=8, use_cpu=True, disable_tqdm=True,
+            output_dir=str(Path(name).resolve()), hub_model_id=f"tester/{name}", max_steps=2,
+            save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=1,
+            per_device_train_batch_size=8, use_cpu=True, disable_tqdm=True,
             save_total_limit=1, metric_for_best_model="accuracy", **options)
         loss = create_loss("agce", a=2.0)
         trainer = JALTrainer(model=model, args=args, train_dataset=rows, eval_dataset=rows, loss=loss)

@@ -14,8 +14,8 @@ from jal_hf.runs.grid.cells import Cell, check_grid
 from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.grid.schedule import run_cells
 from jal_hf.runs.grid.side_by_side import find_jobs
-from jal_hf.runs.lock import held
 from jal_hf.runs.grid.workers import WorkerPool, cuda_devices
+from jal_hf.runs.lock import held
 
 
 @dataclass(frozen=True)
