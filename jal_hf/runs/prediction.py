@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import pipeline
 
 from jal_hf.ground.image_files import picture
+from jal_hf.ground.sentences import shortened
+from jal_hf.models.sources import check_saved_model
 
 Prediction = dict[str, Any]
 
@@ -28,14 +31,17 @@ def predict_images(
 
     Raises:
         FileNotFoundError: The folder holds no model, or there is no such image file.
-        ValueError: An image cannot be decoded; it is named.
+        ValueError: The model cannot be loaded, or an image cannot be decoded; it is named.
     """
     folder = Path(run)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no model: there is no config.json. Give the folder of a finished run."
+    check_saved_model(folder, str(folder))
+    try:
+        classify = pipeline(
+            "image-classification", model=str(folder), top_k=1, batch_size=batch_size, trust_remote_code=False
         )
-    classify = pipeline("image-classification", model=str(folder), top_k=1, batch_size=batch_size)
+    except (RuntimeError, LookupError, AttributeError, SafetensorError) as error:
+        # What a config from anywhere names, and weights of another network, come back in each of these.
+        raise ValueError(f"The model in {folder} cannot be loaded: {shortened(error, 200)}") from error
     return [answer[0] for answer in classify(_picture(item) for item in images)]
 
 
