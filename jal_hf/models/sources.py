@@ -114,12 +114,17 @@ def check_saved_model(folder: Path, name: str) -> JsonObject:
     """
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(
-            f"{name!r} holds no config.json, so it is no saved model. Give the folder of a run."
+            f"{name!r} holds no model: there is no config.json. Give the folder of a run."
         )
     if not any(folder.glob("model*.safetensors")):
         raise ValueError(
             f"{name!r} holds no {_WEIGHTS}. Only safetensors are loaded, as other formats can run code; "
             "convert it first."
+        )
+    if (folder / "adapter_config.json").exists():
+        raise ValueError(
+            f"{name!r} holds an adapter, which names another model to be fetched. Merge it into that model first, and "
+            "give the merged one."
         )
     images = folder / "preprocessor_config.json"
     if images.is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from safetensors import SafetensorError
 from transformers import pipeline
@@ -39,9 +40,12 @@ def predict_images(
         classify = pipeline(
             "image-classification", model=str(folder), top_k=1, batch_size=batch_size, trust_remote_code=False
         )
-    except (RuntimeError, LookupError, AttributeError, SafetensorError) as error:
-        # What a config from anywhere names, and weights of another network, come back in each of these.
-        raise ValueError(f"The model in {folder} cannot be loaded: {shortened(error, 200)}") from error
+    except (
+        ValueError, TypeError, RuntimeError, LookupError, AttributeError, OSError, SafetensorError, StrictDataclassError
+    ) as error:  # fmt: skip
+        # A config from anywhere, or weights of another network, end in each of these, some with pages of tracebacks.
+        reason = shortened(str(error).strip().partition("\n")[0], 200)
+        raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     return [answer[0] for answer in classify(_picture(item) for item in images)]
 
 

@@ -208,8 +208,8 @@ def test_odd_config_of_a_run_is_a_sentence(
 def test_adapter_that_names_another_model_is_not_followed(run: Path, image: Path) -> None:
     adapter = {"peft_type": "LORA", "base_model_name_or_path": "evil/base", "auto_mapping": None}
     (run / "adapter_config.json").write_text(json.dumps(adapter))
-    outcome = attack("predict", run, image)
-    assert "evil/base" not in outcome.printed
+    assert "adapter" in refused("predict", run, image)
+    assert "adapter" in refused("export", run, "--format", "torchscript")
 
 
 @pytest.mark.parametrize("weights", [b"", b"\0" * 64, b"\xff" * 9, None], ids=repr)
