@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.attack.helpers import content, refused
+from tests.runs.helpers import class_folders
 
 SMALL = ["--max_train_samples", "64", "--max_eval_samples", "16", "--num_train_epochs", "1"]
 GRID = ["compare", "digits", *SMALL, "--losses", "ce", "--noises", "none", "--seeds", "0", "--out"]
@@ -75,6 +76,21 @@ def test_nothing_is_written_behind_a_link_of_a_grid(words: list[str], name: str,
     (tmp_path / "out" / name).symlink_to(tmp_path / "target")
     assert "link" in refused(*words, tmp_path / "out")
     assert list((tmp_path / "target").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--weights", "broken.safetensors"], ["--model", "nope"]], ids=lambda words: words[0]
+)
+def test_fine_tuning_removes_nothing_before_its_network_stands(wrong: list[str], tmp_path: Path) -> None:
+    data = class_folders(tmp_path / "pictures", rows=12, wrong=2, test=4)
+    (tmp_path / "broken.safetensors").write_bytes(b"x" * 99)
+    (tmp_path / "run" / "finetune").mkdir(parents=True)
+    (tmp_path / "run" / "finetune" / "key.json").write_text('{"key": "of other data"}')
+    (tmp_path / "run" / ".jal_hf.json").write_text("{}")
+    before = content(tmp_path / "run")
+    words = ["--model", "resnet10t", "--image_size", "32", "--output_dir", tmp_path / "run", "--overwrite"]
+    refused("finetune", data, *words, *wrong)
+    assert content(tmp_path / "run") == before
 
 
 @pytest.mark.parametrize("words", [GRID, SEARCH], ids=lambda words: words[0])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.attack.helpers import TOKEN, attack, content, refused, with_record
+from tests.attack.helpers import TOKEN, attack, content, first, refused, with_record
 from tests.attack.values import ODD
 
 Change = Callable[[dict[str, Any]], Any]
@@ -183,19 +183,22 @@ def test_many_records_with_odd_values_are_a_sentence(number: int, finished: Path
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"architecture": 5},
-        {"architecture": "../x"},
-        {"pretrained_cfg": 5},
-        {"model_args": 5},
-        {"label_names": 5},
-        {"num_classes": "x"},
-        {"num_classes": 10**12},
-        {"num_classes": -1},
-        {"model_args": {"evil": 1}},
-        {"auto_map": {"AutoModel": "evil--x.Model"}, "model_type": "evil"},
-        {"library_name": 5},
-    ],
+    first(
+        4,
+        [
+            {"architecture": 5},
+            {"architecture": "../x"},
+            {"pretrained_cfg": 5},
+            {"model_args": 5},
+            {"label_names": 5},
+            {"num_classes": "x"},
+            {"num_classes": 10**12},
+            {"num_classes": -1},
+            {"model_args": {"evil": 1}},
+            {"auto_map": {"AutoModel": "evil--x.Model"}, "model_type": "evil"},
+            {"library_name": 5},
+        ],
+    ),
     ids=str,
 )
 def test_odd_config_of_a_model_is_a_sentence(change: dict[str, Any], run: Path, tmp_path: Path) -> None:

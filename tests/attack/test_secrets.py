@@ -80,6 +80,7 @@ def test_token_from_python_is_in_no_text_of_config_and_arguments() -> None:
     assert TOKEN not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_token_of_a_grid_is_in_no_file_no_message_and_no_process_list(tmp_path: Path) -> None:
     grid = ["compare", "digits", "--losses", "ce", "--noises", "none", "--seeds", "0", "--max_steps", "1"]
     grid += ["--max_train_samples", "64", "--max_eval_samples", "16", "--out", str(tmp_path / "grid")]
