@@ -140,8 +140,7 @@ class HubCallback(TrainerCallback):
         """
         record = self.record()
         record = record.replace(hub={**record.hub, "repo_id": repo_id})
-        text = json.dumps(record.to_dict(), indent=1, ensure_ascii=False) + "\n"
-        return {"README.md": render_model_card(record).encode(), "run.json": text.encode()}
+        return {"README.md": render_model_card(record).encode(), "run.json": record.to_text().encode()}
 
     def _start(self, args: TrainingArguments, state: TrainerState, checkpoint: Path) -> None:
         """Copy what will be sent, since the Trainer may delete the checkpoint meanwhile, and push it in a

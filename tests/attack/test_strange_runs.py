@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.attack.helpers import attack, content, refused
+from tests.attack.helpers import TOKEN, attack, content, refused
 from tests.attack.values import ODD
 
 NAMES = [
@@ -143,6 +143,19 @@ def test_push_sends_no_pickle_and_nothing_that_knows_this_machine(run: Path, sen
     assert all(name.endswith((".json", ".safetensors", ".md", ".jsonl", ".png", ".svg")) for name in sent)
     assert not [name for name in sent if name.startswith((".jal_hf", "checkpoint", "logs"))]
     assert not [name for name, path in sent.items() if str(run.parent).encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [("config", "run_name"), ("dataset", "name"), ("model", "name"), ("hub", "base"), ("protocol", "paper")],
+)
+def test_token_in_any_field_of_a_record_is_neither_shown_nor_sent(
+    section: str, field: str, run: Path, sent: dict[str, Path]
+) -> None:
+    rewrite(run / "run.json", lambda record: record.setdefault(section, {}).update({field: f"x {TOKEN}"}))
+    attack("card", run, "--print", allowed=(0,))
+    attack("push", run, "me/x", allowed=(0,))
+    assert [name for name, path in sent.items() if TOKEN.encode() in path.read_bytes()] == []
 
 
 @pytest.mark.parametrize("repo_id", ["../x", "me/../x", "a/b/c", "me/x\x1b[31m", "", "x" * 300, "me/x\n"])
