@@ -274,6 +274,8 @@ def shares(jobs: Sequence[Job], kills: int) -> list[int]:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    # A program that a shell starts in the background inherits that SIGINT is ignored, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     jobs = [job for job in JOBS if job.name.startswith(arguments.only)]
     if not jobs:
         raise SystemExit(f"--only names none of: {', '.join(job.name for job in JOBS)}.")

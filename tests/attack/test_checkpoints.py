@@ -32,6 +32,12 @@ MARKERS: tuple[bytes, ...] = (
 )
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw nothing here: it takes most of their time and touches nothing that is tested."""
+    monkeypatch.setattr("jal_hf.runs.completion.plot_run", lambda folder: [])
+
+
 def harm(path: Path, how: str, number: int = 0) -> None:
     data, draw = bytearray(path.read_bytes()), random.Random(number)
     if how == "flip":
@@ -89,6 +95,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(
     assert weights(folder) == weights(finished)
 
 
+@pytest.mark.slow
 def test_run_whose_every_checkpoint_is_damaged_starts_again(finished: Path, tmp_path: Path) -> None:
     folder = unfinished(finished, tmp_path / "run")
     for checkpoint in folder.glob("checkpoint-*"):

@@ -58,6 +58,7 @@ def test_search_writes_over_nothing_of_others(name: str, tmp_path: Path) -> None
     assert content(tmp_path) == {f"theirs/{name}": b"theirs"}
 
 
+@pytest.mark.slow
 def test_search_removes_no_folder_of_others(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     from jal_hf.cli.main import main
@@ -131,6 +132,8 @@ def test_ctrl_c_ends_a_grid_with_a_sentence_and_its_workers_and_the_same_command
     words += ["--disable_tqdm", "true", "--out", str(tmp_path / "grid")]
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    # Ignored where a shell started the tests in the background, it would be ignored by the command too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = psutil.Popen(
         words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )  # fmt: skip

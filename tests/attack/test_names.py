@@ -57,7 +57,7 @@ def test_name_is_drawn_as_it_is(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "draw", [pytest.param(8, id="few"), pytest.param(60, id="many", marks=pytest.mark.slow)]
+    "draw", [pytest.param(4, id="few"), pytest.param(60, id="many", marks=pytest.mark.slow)]
 )
 def test_any_names_can_be_drawn(draw: int, tmp_path: Path) -> None:
     @settings(deadline=None, max_examples=draw)
@@ -68,7 +68,7 @@ def test_any_names_can_be_drawn(draw: int, tmp_path: Path) -> None:
     drawn()
 
 
-@pytest.mark.parametrize("name", first(2, NAMES[:4] + NAMES[5:9]), ids=repr)
+@pytest.mark.parametrize("name", first(1, NAMES[:4] + NAMES[5:9]), ids=repr)
 def test_class_names_of_a_run_cost_neither_plots_nor_card(name: str, run: Path) -> None:
     record = json.loads((run / "run.json").read_text())
     record["dataset"]["class_names"] = [f"{name}{k}" for k in range(10)]

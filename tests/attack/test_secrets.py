@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.helpers import TOKEN, attack, holding, refused, train
+from tests.attack.helpers import TOKEN, attack, first, holding, refused, train
 
 SPELLINGS = [
     ["--hub_token", TOKEN],
@@ -19,7 +19,7 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("words", SPELLINGS[1:3], ids=lambda words: words[0][:12])
+@pytest.mark.parametrize("words", first(1, SPELLINGS[1:3]), ids=lambda words: words[0][:12])
 def test_token_of_a_training_is_in_no_file(words: list[str], tmp_path: Path) -> None:
     printed = train(tmp_path / "run", *words, steps=1).printed
     assert TOKEN not in printed
