@@ -11,7 +11,7 @@ from jal_hf.analysis.curves import MEASURES, curves_figure, measured
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.style import save_figure
-from jal_hf.ground.files import LogLine
+from jal_hf.ground.files import LogLine, refuse_links
 from jal_hf.ground.record import RunRecord, log_series, read_log
 from jal_hf.losses import create_loss, list_losses
 
@@ -40,10 +40,7 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
 
 def plot_run(folder: str | Path) -> list[Path]:
     """Write the run's pictures under `folder/plots/` as PNG and SVG and return the files written."""
-    if (Path(folder) / "plots").is_symlink():
-        raise ValueError(
-            f"{Path(folder) / 'plots'} is a link, and what is behind it is left alone. Remove the link."
-        )
+    refuse_links(Path(folder), ["plots"])
     written: list[Path] = []
     for name, figure in run_figures(folder).items():
         written += save_figure(figure, Path(folder) / "plots" / name)

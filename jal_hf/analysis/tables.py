@@ -11,6 +11,7 @@ from typing import Any
 from jal_hf.analysis.paper_figures import PaperFigure, paper_figure
 from jal_hf.ground.files import write_text
 from jal_hf.ground.record import row_name
+from jal_hf.ground.sentences import printable
 
 BOLD_PER_COLUMN = 2
 
@@ -137,9 +138,9 @@ def display_name(loss: str) -> str:
 
 
 def display_noise(spec: str) -> str:
-    """A noise spec without the folders of its file."""
+    """A noise spec without the folders of its file, on one line."""
     kind, colon, rest = spec.partition(":")
-    return f"{kind}{colon}{rest.rpartition('/')[2]}"
+    return printable(f"{kind}{colon}{rest.rpartition('/')[2]}")
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -253,7 +254,10 @@ def _seed(line: Mapping[str, Any]) -> int:
     return int(line["seed"])
 
 
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": "\\textbackslash{}", "^": "\\^{}", "~": "\\~{}", "±": "$\\pm$",
+}  # fmt: skip
+
+
 def _latex(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("±", "$\\pm$")
+    return "".join(_LATEX.get(letter, letter) for letter in text)

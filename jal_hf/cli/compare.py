@@ -11,6 +11,7 @@ from jal_hf.cli.lists import split_losses, split_methods, split_noises, split_se
 from jal_hf.cli.output import Output, add_output_flags
 from jal_hf.cli.parsers import CommandParser
 from jal_hf.cli.text import markdown_text
+from jal_hf.ground.sentences import printable
 from jal_hf.runs.grid.cells import plan_cells
 from jal_hf.runs.grid.compare import compare
 from jal_hf.runs.grid.ledger import GridLedger
@@ -96,5 +97,5 @@ def main(words: Sequence[str]) -> int:
             f"  everything is in {result.folder}, the table also as {result.table.with_suffix('.tex').name}"
         )
     for cell, error in result.failures.items():
-        print(f"failed: {cell}: {error}", file=sys.stderr)
+        print(f"failed: {cell}: {printable(error)}", file=sys.stderr)
     return EXIT_SOME_FAILED if result.failures else 0

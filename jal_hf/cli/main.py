@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from jal_hf.cli.parsers import command_parser
 from jal_hf.cli.text import filled
 from jal_hf.ground.secrets import redacted, typed_secrets
-from jal_hf.ground.sentences import did_you_mean, shortened
+from jal_hf.ground.sentences import did_you_mean, printable, shortened
 from jal_hf.training.failures import RunError
 
 COMMANDS = {
@@ -86,7 +86,8 @@ def main(argv: Sequence[str]) -> int:
     secrets = [*typed_secrets(words), os.environ.get("HF_TOKEN")]
 
     def fail(sentence: str, code: int = EXIT_BAD_INPUT) -> int:
-        print(f"jal-hf: error: {redacted(sentence, secrets)}", file=sys.stderr)
+        shown = "\n".join(map(printable, redacted(sentence, secrets).split("\n")))
+        print(f"jal-hf: error: {shown}", file=sys.stderr)
         return code
 
     if not words or words[0] in ("-h", "--help"):

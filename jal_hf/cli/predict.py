@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Classify and print a line an image, or write the table."""
     from jal_hf.ground.files import whole_file
     from jal_hf.ground.image_files import has_image_ending
+    from jal_hf.ground.sentences import printable
     from jal_hf.runs.prediction import predict_images
 
     files: list[Path] = []
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     with output.working():
         answers = predict_images(arguments.run, files, batch_size=arguments.batch_size)
     facts = [{"file": str(file), **answer} for file, answer in zip(files, answers, strict=True)]
-    rows = [(fact["file"], fact["label"], f"{fact['score']:.4f}") for fact in facts]
+    rows = [(printable(fact["file"]), printable(fact["label"]), f"{fact['score']:.4f}") for fact in facts]
     if arguments.out is None:
         lines = io.StringIO()
         csv.writer(lines, delimiter="\t", lineterminator="\n").writerows(rows)

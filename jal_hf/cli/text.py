@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from jal_hf.ground.sentences import printable
+
 WIDTH = 80
 """Of a screen whose size is not known."""
 WIDEST_HELP = 100
@@ -58,7 +60,7 @@ def table_text(
             style="cyan" if number == 0 else None,
         )
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text("\n".join(map(printable, str(cell).split("\n")))) for cell in row))
     return _rendered(table, indent)
 
 
@@ -92,9 +94,9 @@ def _rendered(thing: Any, indent: str = "") -> str:
 
 
 def filled(text: str, indent: str = "", hanging: str | None = None) -> str:
-    """A paragraph no wider than the screen."""
+    """A paragraph no wider than the screen; what would command a terminal is shown as its escape."""
     return textwrap.fill(
-        text,
+        " ".join(map(printable, text.splitlines())),
         screen_width(),
         initial_indent=indent,
         subsequent_indent=indent if hanging is None else hanging,

@@ -12,7 +12,7 @@ from jal_hf.cli.flags import config_of_words, train_parser
 from jal_hf.cli.output import Output, taken_output_flags
 from jal_hf.cli.text import facts_text, filled
 from jal_hf.ground.record import RunRecord, Section
-from jal_hf.ground.sentences import percent
+from jal_hf.ground.sentences import percent, printable
 from jal_hf.hub.card_facts import training_time
 from jal_hf.runs.completion import finish_folder
 from jal_hf.runs.folder import has_reached
@@ -74,7 +74,7 @@ def summary(record: RunRecord, folder: Path) -> str:
     ]
     rows = [(name, text) for name, text in rows if text != "-"]
     warnings = "".join("\n" + filled(f"warning: {text}", "  ") for text in record.warnings)
-    title = f"{record.recipe}: {record.model['name']} on {record.dataset['name']}"
+    title = printable(f"{record.recipe}: {record.model['name']} on {record.dataset['name']}")
     return f"\n{title}\n{facts_text(rows)}{warnings}\n  everything is in {folder}"
 
 

@@ -96,6 +96,20 @@ def read_object(path: str | os.PathLike[str]) -> JsonObject:
     return content
 
 
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Nothing is written, read or removed behind a link that lies where a file or folder of ours would.
+
+    Raises:
+        FileExistsError: One of the names is a link.
+    """
+    for name in names:
+        if (folder / name).is_symlink():
+            raise FileExistsError(
+                f"{folder / name} is a link, and what is behind it is left alone. Remove the link, or choose another "
+                "folder."
+            )
+
+
 def flush(path: Path) -> None:
     """Bring a file or a folder's list of names to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

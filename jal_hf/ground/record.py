@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -12,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jal_hf.ground.files import JsonObject, LogLine, read_lines, read_object, write_json
+from jal_hf.ground.files import JsonObject, LogLine, read_lines, read_object, write_text
+from jal_hf.ground.secrets import redacted
 
 SCHEMA = 2
 RECORD, LOG = "run.json", "log.jsonl"
@@ -106,7 +108,15 @@ class RunRecord(Mapping[str, Any]):
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write `run.json` whole or not at all; its presence marks a finished run."""
-        return write_json(Path(folder) / RECORD, self.to_dict())
+        return write_text(Path(folder) / RECORD, self.to_text())
+
+    def to_text(self) -> str:
+        """The content of `run.json`; a token that stands where a name should is replaced.
+
+        Raises:
+            ValueError: A number that JSON has no form for (NaN, infinity).
+        """
+        return redacted(json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
     def to_dict(self) -> JsonObject:
         """Plain values, ready for JSON; optional sections that are empty are left out."""

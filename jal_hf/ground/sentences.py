@@ -24,6 +24,14 @@ def shortened(text: object, most: int = 80) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
+def printable(text: object) -> str:
+    """Text from anywhere as it may go to a terminal: what would command it is shown as its escape, line ends too."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in str(text)
+    )
+
+
 def percent(share: float | None) -> str:
     """A share of 1 as `12.34 %`, or a dash."""
     return "-" if share is None else f"{100 * share:.2f} %"

@@ -17,9 +17,9 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import HubStrategy, get_last_checkpoint
 
-from jal_hf.ground.files import write_text
+from jal_hf.ground.files import read_object, write_text
 from jal_hf.ground.record import RECORD, RunRecord
-from jal_hf.hub.files import model_files, run_files, state_files
+from jal_hf.hub.files import STATE, model_files, run_files, state_files
 from jal_hf.hub.model_card import render_model_card
 from jal_hf.hub.push import push_run
 from jal_hf.hub.transfer import PushError, upload_files
@@ -140,8 +140,7 @@ class HubCallback(TrainerCallback):
         """
         record = self.record()
         record = record.replace(hub={**record.hub, "repo_id": repo_id})
-        text = json.dumps(record.to_dict(), indent=1, ensure_ascii=False) + "\n"
-        return {"README.md": render_model_card(record).encode(), "run.json": text.encode()}
+        return {"README.md": render_model_card(record).encode(), "run.json": record.to_text().encode()}
 
     def _start(self, args: TrainingArguments, state: TrainerState, checkpoint: Path) -> None:
         """Copy what will be sent, since the Trainer may delete the checkpoint meanwhile, and push it in a
@@ -155,7 +154,8 @@ class HubCallback(TrainerCallback):
         if self.strategy in within:
             state_of = state_files(checkpoint, with_optimizer=self.strategy is HubStrategy.ALL_CHECKPOINTS)
             for name, path in {**model_files(checkpoint), **state_of}.items():
-                sent[f"{within[self.strategy]}/{name}"] = _link(path, copy / f"state-{name}")
+                place = f"{within[self.strategy]}/{name}"
+                sent[place] = _named_state(path) if name == STATE else _link(path, copy / f"state-{name}")
         repo_id = str(args.hub_model_id or repository_name(str(args.output_dir)))
         sent |= self._card(repo_id)
         log = Path(str(args.output_dir)) / "log.jsonl"
@@ -192,6 +192,14 @@ def _send(
         )
     finally:
         shutil.rmtree(copy, ignore_errors=True)
+
+
+def _named_state(path: Path) -> bytes:
+    """The Trainer's state with its best checkpoint by name: the way to it is this machine's business."""
+    state = read_object(path)
+    if state.get("best_model_checkpoint"):
+        state["best_model_checkpoint"] = Path(str(state["best_model_checkpoint"])).name
+    return (json.dumps(state, indent=2) + "\n").encode()
 
 
 def _link(source: Path, target: Path) -> Path:

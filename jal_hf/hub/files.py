@@ -14,7 +14,8 @@ _SHARED = (
 )
 _SHARED_PATTERNS = ("model*.safetensors", "plots/*.png", "plots/*.svg")
 _MODEL = ("config.json", "preprocessor_config.json", "model.safetensors.index.json")
-_STATE = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
+STATE = "trainer_state.json"
+_STATE = (STATE, "optimizer.pt", "scheduler.pt")
 
 
 def run_files(folder: Path) -> dict[str, Path]:
@@ -50,9 +51,9 @@ def _existing(folder: Path, names: tuple[str, ...], patterns: tuple[str, ...]) -
     paths = [folder / name for name in names] + [
         path for pattern in patterns for path in folder.glob(pattern)
     ]
-    # a link could point anywhere, outside the run too
+    # A link could point anywhere, outside the run too: one in the place of a folder as well as one of a file.
     return {
         path.relative_to(folder).as_posix(): path
         for path in paths
-        if path.is_file() and not path.is_symlink()
+        if path.is_file() and path.resolve() == folder.resolve() / path.relative_to(folder)
     }

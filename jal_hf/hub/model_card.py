@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from jal_hf.ground.files import write_text
 from jal_hf.ground.record import RunRecord
+from jal_hf.ground.secrets import redacted
 from jal_hf.hub.card_facts import card_facts
 from jal_hf.hub.metadata import card_metadata
 from jal_hf.hub.validation import validate_card
@@ -34,7 +35,8 @@ def render_model_card(record: RunRecord | Mapping[str, Any] | str | os.PathLike[
         record = RunRecord.from_dict(record) if isinstance(record, Mapping) else RunRecord.read(record)
     facts = card_facts(record)
     metadata = card_metadata(record, facts["title_text"]).to_yaml()
-    content = _template().render(metadata=metadata, **facts)
+    # A token that somebody gave in the place of a name stays out too.
+    content = redacted(_template().render(metadata=metadata, **facts))
     validate_card(content)
     return content
 

@@ -13,7 +13,8 @@ from jal_hf.ground.files import JsonObject, read_object
 
 _PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:", "transformers:")
 _WEIGHTS = "model.safetensors"
-_MOST_CLASSES, _LARGEST_SIDE = 10_000_000, 100_000
+_MOST_CLASSES, _LARGEST_SIDE = 10_000_000, 4096
+_SIDES = ("image_size", "size", "crop_size", "resize_size")
 _STATISTICS = ("mean", "std")
 # No pickle is ever fetched, so none can be read.
 _FETCHED = ["config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json"]
@@ -87,17 +88,7 @@ def locate_checkpoint(name: str) -> Checkpoint:
         )
     on_hub = prefix in ("hf-hub", "hf_hub") or (prefix == "transformers" and not Path(rest).is_dir())
     folder = _fetch(rest) if on_hub else Path(rest).expanduser()
-    config_file = folder / "config.json"
-    if not config_file.is_file():
-        raise FileNotFoundError(
-            f"{rest!r} holds no config.json, so it is no saved model. Give the folder of a run."
-        )
-    if not any(folder.glob("model*.safetensors")):
-        raise ValueError(
-            f"{rest!r} holds no {_WEIGHTS}. Only safetensors are loaded, as other formats can run code; "
-            "convert it first."
-        )
-    content = _checked_config(config_file)
+    content = check_saved_model(folder, rest)
     checkpoint = Checkpoint(
         folder, content, *(("hub", rest) if on_hub else ("folder", folder.resolve().name))
     )
@@ -109,6 +100,36 @@ def locate_checkpoint(name: str) -> Checkpoint:
     if checkpoint.is_timm:
         _check_timm_names(checkpoint, rest)
     return checkpoint
+
+
+def check_saved_model(folder: Path, name: str) -> JsonObject:
+    """The config of a saved model, which may come from anywhere, found to be one that can be built.
+
+    Args:
+        name: What errors call the folder.
+
+    Raises:
+        FileNotFoundError: The folder holds no config.json.
+        ValueError: It holds no safetensors, or a config with entries of another form or beyond any network's size.
+    """
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{name!r} holds no model: there is no config.json. Give the folder of a run."
+        )
+    if not any(folder.glob("model*.safetensors")):
+        raise ValueError(
+            f"{name!r} holds no {_WEIGHTS}. Only safetensors are loaded, as other formats can run code; "
+            "convert it first."
+        )
+    if (folder / "adapter_config.json").exists():
+        raise ValueError(
+            f"{name!r} holds an adapter, which names another model to be fetched. Merge it into that model first, and "
+            "give the merged one."
+        )
+    images = folder / "preprocessor_config.json"
+    if images.is_file():
+        _checked_config(images)
+    return _checked_config(folder / "config.json")
 
 
 def _checked_config(path: Path) -> JsonObject:
@@ -123,6 +144,7 @@ def _checked_config(path: Path) -> JsonObject:
     odd += [name for name in ("pretrained_cfg", "model_args") if not isinstance(config.get(name) or {}, dict)]
     odd += [name for name in ("label_names",) if not isinstance(config.get(name) or [], list)]
     odd += [] if _is_count(config.get("num_classes", 0), _MOST_CLASSES) else ["num_classes"]
+    odd += [name for name in _SIDES if not _are_sides(config.get(name))]
     if isinstance(images, dict):
         size = images.get("input_size", (3, 1, 1))
         is_size = (
@@ -139,6 +161,13 @@ def _checked_config(path: Path) -> JsonObject:
             f"{path} cannot be used: its entry {odd[0]!r} has not the form that a saved model's has."
         )
     return config
+
+
+def _are_sides(value: object) -> bool:
+    """Whether a number, or all those of a list or of an object, can be the side of a network's images."""
+    if isinstance(value, dict | list):
+        return all(map(_are_sides, value.values() if isinstance(value, dict) else value))
+    return value is None or isinstance(value, bool) or _is_count(value, _LARGEST_SIDE)
 
 
 def _is_count(value: object, most: int) -> bool:

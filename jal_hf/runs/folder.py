@@ -6,6 +6,7 @@ import logging
 import tempfile
 from pathlib import Path
 
+from jal_hf.ground.files import refuse_links
 from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.lock import LOCK
@@ -139,12 +140,7 @@ def refuse_foreign_files(folder: Path) -> None:
         FileExistsError: The folder holds such a file and neither our marker nor the record of a run; or a link in
             the place of a folder of ours.
     """
-    for name in (*OWN_FOLDERS, ASIDE, MOVING, LOCK):
-        if (folder / name).is_symlink():
-            raise FileExistsError(
-                f"{folder / name} is a link, and what is behind it is left alone. Remove the link, or choose another "
-                "--output_dir."
-            )
+    refuse_links(folder, (*OWN_FILES, *OWN_FOLDERS, "finetune", ASIDE, MOVING, LOCK))
     if is_ours(folder):
         return
     there = [name for name in (*OWN_FILES, *OWN_FOLDERS) if (folder / name).exists()]

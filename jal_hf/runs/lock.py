@@ -37,7 +37,7 @@ def held(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise FileExistsError(
-            f"Another process is training in {folder}. Wait for it, or choose another --output_dir."
+            f"Another process is training in {folder}. Wait for it, or choose another folder."
         ) from error
     except NotImplementedError:
         logger.warning(

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import pipeline
 
 from jal_hf.data.progress import progress_line
 from jal_hf.ground.image_files import picture
+from jal_hf.ground.sentences import shortened
+from jal_hf.models.sources import check_saved_model
 
 Prediction = dict[str, Any]
 
@@ -29,7 +33,7 @@ def predict_images(
 
     Raises:
         FileNotFoundError: The folder holds no model, or there is no such image file.
-        ValueError: An image cannot be decoded; it is named.
+        ValueError: The model cannot be loaded, or an image cannot be decoded; it is named.
     """
     classify = load_classifier(run, batch_size=batch_size)
     found: list[Prediction] = []
@@ -48,11 +52,17 @@ def load_classifier(
     Args and errors are those of `predict_images`, which asks for one class.
     """
     folder = Path(run)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no model: there is no config.json. Give the folder of a finished run."
+    check_saved_model(folder, str(folder))
+    try:
+        classify = pipeline(
+            "image-classification", model=str(folder), batch_size=batch_size, trust_remote_code=False
         )
-    classify = pipeline("image-classification", model=str(folder), batch_size=batch_size)
+    except (
+        ValueError, TypeError, RuntimeError, LookupError, AttributeError, OSError, SafetensorError, StrictDataclassError
+    ) as error:  # fmt: skip
+        # A config from anywhere, or weights of another network, end in each of these, some with pages of tracebacks.
+        reason = shortened(str(error).strip().partition("\n")[0], 200)
+        raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     classes = len(classify.model.config.id2label)
     return lambda images: iter(classify((_picture(item) for item in images), top_k=min(most, classes)))
 

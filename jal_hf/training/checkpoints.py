@@ -102,7 +102,10 @@ def begin_checkpoint(checkpoint: Path) -> None:
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Flush a checkpoint's files to the disk, then write the marker in one step."""
+    """Flush a checkpoint's files to the disk, then write the marker in one step.
+
+    The digests take about half the time that writing the files took, on a processor with instructions for SHA-256.
+    """
     sizes, digests = {}, {}
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file() and path.name != MARKER:

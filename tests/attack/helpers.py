@@ -7,10 +7,12 @@ import io
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from jal_hf.cli.main import main
 
@@ -49,6 +51,15 @@ class Outcome:
     def sentence(self) -> str:
         said = next((mark for mark in (SENTENCE, FAILED_CELL) if mark in self.printed), None)
         return "" if said is None else self.printed[self.printed.rfind(said) :]
+
+
+def first(count: int, cases: Sequence[Any]) -> list[Any]:
+    """The first cases for every day, the others for the marked suite; a case of several values is a tuple."""
+    marked = [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for case in cases[count:]
+    ]
+    return [*cases[:count], *marked]
 
 
 def attack(*words: object, allowed: tuple[int, ...] = (0, 2)) -> Outcome:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jal_hf.training.checkpoints import BEGUN, MARKER, damage, is_complete, mark_complete
-from tests.attack.helpers import content, refused, train, unfinished
+from tests.attack.helpers import content, first, refused, train, unfinished
 
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 MARKERS: tuple[bytes, ...] = (
@@ -30,6 +30,12 @@ MARKERS: tuple[bytes, ...] = (
     b'{"files": {"model.safetensors": 1e999}}',
     b'{"files": {"model.safetensors": true}}',
 )
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw nothing here: it takes most of their time and touches nothing that is tested."""
+    monkeypatch.setattr("jal_hf.runs.completion.plot_run", lambda folder: [])
 
 
 def harm(path: Path, how: str, number: int = 0) -> None:
@@ -72,7 +78,8 @@ def test_damage_of_equal_size_is_found(name: str, how: str, finished: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("name", "how"), [("model.safetensors", "flip"), ("optimizer.pt", "zero"), ("trainer_state.json", "tail")]
+    ("name", "how"),
+    first(1, [("model.safetensors", "flip"), ("optimizer.pt", "zero"), ("trainer_state.json", "tail")]),
 )
 def test_damaged_checkpoint_gives_way_to_the_one_before(
     name: str, how: str, finished: Path, tmp_path: Path
@@ -88,6 +95,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(
     assert weights(folder) == weights(finished)
 
 
+@pytest.mark.slow
 def test_run_whose_every_checkpoint_is_damaged_starts_again(finished: Path, tmp_path: Path) -> None:
     folder = unfinished(finished, tmp_path / "run")
     for checkpoint in folder.glob("checkpoint-*"):
@@ -126,7 +134,7 @@ def test_odd_marker_does_not_count(marker: bytes, tmp_path: Path) -> None:
     assert not is_complete(checkpoint)
 
 
-@pytest.mark.parametrize("marker", MARKERS[:1] + MARKERS[8:9], ids=lambda marker: repr(marker[:24]))
+@pytest.mark.parametrize("marker", first(1, [MARKERS[0], MARKERS[8]]), ids=lambda marker: repr(marker[:24]))
 def test_checkpoint_under_an_odd_marker_is_kept_aside(marker: bytes, finished: Path, tmp_path: Path) -> None:
     folder = unfinished(finished, tmp_path / "run")
     (folder / "checkpoint-2" / MARKER).write_bytes(marker)
@@ -143,17 +151,20 @@ def odd_state(change: dict[str, Any], checkpoint: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"global_step": "x"},
-        {"global_step": -5},
-        {"epoch": "x"},
-        {"stateful_callbacks": 5},
-        {"nonsense": 1},
-        {"max_steps": "x"},
-        {"train_batch_size": "x"},
-        {"log_history": 5},
-        {"global_step": 10**30},
-    ],
+    first(
+        2,
+        [
+            {"global_step": "x"},
+            {"global_step": -5},
+            {"epoch": "x"},
+            {"stateful_callbacks": 5},
+            {"nonsense": 1},
+            {"max_steps": "x"},
+            {"train_batch_size": "x"},
+            {"log_history": 5},
+            {"global_step": 10**30},
+        ],
+    ),
     ids=str,
 )
 def test_odd_state_that_was_marked_is_a_sentence(
@@ -164,7 +175,7 @@ def test_odd_state_that_was_marked_is_a_sentence(
     train(folder, "--resume", "auto", allowed=(0, 1, 2))
 
 
-@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+@pytest.mark.parametrize("name", first(1, ["optimizer.pt", "scheduler.pt", "rng_state.pth"]))
 def test_odd_content_that_was_marked_is_a_sentence(name: str, finished: Path, tmp_path: Path) -> None:
     import torch
 

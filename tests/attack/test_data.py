@@ -9,8 +9,10 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
 
-from tests.attack.helpers import refused
+from jal_hf.training.hardware import launched_alone
+from tests.attack.helpers import refused, train
 
 ROWS = 24
 
@@ -155,10 +157,18 @@ def test_network_with_fewer_outputs_than_classes_is_refused_before_training(
 
 
 def test_launcher_that_starts_one_process_in_place_of_two_is_noticed() -> None:
-    from jal_hf.training.hardware import launched_alone
-
     asked = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}
     assert launched_alone(asked)
     assert not launched_alone({**asked, "WORLD_SIZE": "2"})
     assert not launched_alone({name: value for name, value in asked.items() if name != "MASTER_ADDR"})
     assert not launched_alone({"MASTER_ADDR": "127.0.0.1"})
+
+
+def test_run_that_was_launched_alone_names_the_config_file_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}
+    monkeypatch.setattr("jal_hf.runs.run.launched_alone", lambda: launched_alone(asked))
+    said = train(tmp_path / "run", steps=1).printed
+    named = next(word for word in said.split() if word.endswith(".yaml"))
+    assert load_config_from_file(str(Path(__file__).parents[2] / named)).num_processes == 2

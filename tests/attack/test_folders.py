@@ -25,6 +25,12 @@ FOREIGN = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw nothing here: it takes most of their time and touches nothing that is tested."""
+    monkeypatch.setattr("jal_hf.runs.completion.plot_run", lambda folder: [])
+
+
 @pytest.mark.parametrize("ways", WAYS, ids=str)
 @pytest.mark.parametrize("name", FOREIGN)
 def test_folder_of_somebody_else_is_refused_and_stays(name: str, ways: list[str], tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def test_run_and_audit_name_data_labels_model_and_recipe_without_their_place(
     assert "model" in (tmp_path / "next" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_grid_names_them_without_their_place(places: dict[str, Path], tmp_path: Path) -> None:
     labels = f"labels:{places['labels']}#x"
     grid = [
@@ -93,6 +94,7 @@ def test_grid_names_them_without_their_place(places: dict[str, Path], tmp_path: 
     assert len((tmp_path / "grid" / "results.jsonl").read_text().splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_grid_that_fails_says_why_without_the_place(places: dict[str, Path], tmp_path: Path) -> None:
     grid = [
         "compare",
@@ -110,6 +112,7 @@ def test_grid_that_fails_says_why_without_the_place(places: dict[str, Path], tmp
     assert leaks(tmp_path / "grid") == []
 
 
+@pytest.mark.slow
 def test_search_names_them_without_their_place_and_says_how_to_train(
     places: dict[str, Path], tmp_path: Path
 ) -> None:

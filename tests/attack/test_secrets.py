@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.helpers import TOKEN, attack, holding, refused, train
+from tests.attack.helpers import TOKEN, attack, first, holding, refused, train
 
 SPELLINGS = [
     ["--hub_token", TOKEN],
@@ -19,7 +19,7 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("words", SPELLINGS[1:3], ids=lambda words: words[0][:12])
+@pytest.mark.parametrize("words", first(1, SPELLINGS[1:3]), ids=lambda words: words[0][:12])
 def test_token_of_a_training_is_in_no_file(words: list[str], tmp_path: Path) -> None:
     printed = train(tmp_path / "run", *words, steps=1).printed
     assert TOKEN not in printed
@@ -80,6 +80,7 @@ def test_token_from_python_is_in_no_text_of_config_and_arguments() -> None:
     assert TOKEN not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_token_of_a_grid_is_in_no_file_no_message_and_no_process_list(tmp_path: Path) -> None:
     grid = ["compare", "digits", "--losses", "ce", "--noises", "none", "--seeds", "0", "--max_steps", "1"]
     grid += ["--max_train_samples", "64", "--max_eval_samples", "16", "--out", str(tmp_path / "grid")]

@@ -53,6 +53,22 @@ def test_launched_run_leaves_one_whole_folder(tmp_path: Path) -> None:
     assert len(steps) == len(set(steps))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_launched_stream_that_is_never_evaluated_ends_well(tmp_path: Path) -> None:
+    # Its last batches differ from process to process, and no evaluation at an epoch's end brings them together.
+    folder = tmp_path / "run"
+    words = ("--streaming", "--noise", "symmetric:0.4,mode=iid", "--eval_strategy", "no", "--max_steps", "26")
+    launched = two_processes(*TRAIN, *words, "--output_dir", str(folder), port=free_port())
+    output, _ = launched.communicate(timeout=560)
+    assert launched.returncode == 0, output[-4000:]
+    record = json.loads((folder / "run.json").read_text())
+    assert record["training"]["world_size"] == 2
+    assert record["training"]["steps"] == 26
+    assert (folder / "model.safetensors").is_file()
+    assert (folder / "README.md").is_file()
+
+
 def logged_steps(folder: Path) -> int:
     log = folder / "log.jsonl"
     return log.read_text().count('"loss"') if log.exists() else 0

@@ -26,9 +26,10 @@ _DRIVER = """
     def train(name, model, **options):
         options = {"push_to_hub": True, "hub_always_push": True, **options}
         args = JALTrainingArguments(
-            output_dir=name, hub_model_id=f"tester/{name}", max_steps=2, save_strategy="steps", save_steps=1,
-            eval_strategy="steps", eval_steps=1, per_device_train_batch_size=8, use_cpu=True, disable_tqdm=True,
-            save_total_limit=1, **options)
+            output_dir=str(Path(name).resolve()), hub_model_id=f"tester/{name}", max_steps=2,
+            save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=1,
+            per_device_train_batch_size=8, use_cpu=True, disable_tqdm=True,
+            save_total_limit=1, metric_for_best_model="accuracy", **options)
         loss = create_loss("agce", a=2.0)
         trainer = JALTrainer(model=model, args=args, train_dataset=rows, eval_dataset=rows, loss=loss)
         trainer.train()
@@ -77,6 +78,15 @@ def test_every_commit_carries_card_record_and_model(trained: tuple[LocalHub, Pat
     assert record["training"]["steps"] == 2
     assert RunRecord.read(folder / name).finished, "the end of training leaves a whole run's folder"
     assert (folder / name / "README.md").is_file()
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "all", "end", "later", "transformers"])
+def test_no_commit_knows_the_machine_that_it_came_from(trained: tuple[LocalHub, Path], name: str) -> None:
+    hub, folder = trained
+    for commit in hub.repository(f"tester/{name}").commits[1:]:
+        private = (".jal_hf", "training_args", "rng_state", "begun.json", "complete.json", "logs/")
+        assert not [file for file in commit.files if any(word in file for word in private)]
+        assert not [file for file, blob in commit.files.items() if str(folder).encode() in blob.content]
 
 
 def test_optimizer_state_is_sent_for_all_checkpoints_alone(trained: tuple[LocalHub, Path]) -> None:

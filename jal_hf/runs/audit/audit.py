@@ -17,7 +17,7 @@ from jal_hf.analysis.predictions import example_losses, predict_logits, softmax
 from jal_hf.analysis.reporting import check_services, report_audit
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.images.encoded import file_names
-from jal_hf.ground.files import write_json
+from jal_hf.ground.files import refuse_links, write_json
 from jal_hf.ground.record import RunRecord
 from jal_hf.losses import create_loss
 from jal_hf.runs.audit.cleaning import Cleaning, clean_labels, read_decisions
@@ -128,6 +128,7 @@ def audit_run(
     check_services(report_to)
     folder = Path(run)
     record = RunRecord.read(folder)
+    refuse_links(folder, ["audit"])
     target = folder / "audit"
     given = None if dataset is None or isinstance(dataset, str | Path) else dataset
     config = _settings(folder, record, config, dataset if given is None else None, noise, given is not None)

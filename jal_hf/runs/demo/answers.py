@@ -51,7 +51,7 @@ class Answers:
         if picture is None:
             return None
         try:
-            answers = self._classify([picture])[0]
+            answers = next(self._classify([picture]))
         except (ValueError, OSError) as error:
             raise gradio().Error(str(error).replace(str(picture), "the file")) from error
         return {str(answer["label"]): float(answer["score"]) for answer in answers}

@@ -15,6 +15,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+from torch import nn
 
 from jal_hf.analysis.judgement import Judgement, find_suspects, implied_accuracy, judge_labels
 from jal_hf.data import NoisyDatasetDict, find_duplicates
@@ -88,12 +89,13 @@ def finetune(
     loaded = load_data(config, None if is_name else data)
     config = fitted_to_data(config, loaded)
     say(_loaded(loaded))
+    network = build_model(config, loaded)
     with held(folder):
         stages = folder / STAGES
         key = _key(config, loaded)
         _take_up(folder, key, overwrite)
         mark_folder(folder)
-        probe, judgement, own, suspects = _probe_stage(config, loaded, stages, key)
+        probe, judgement, own, suspects = _probe_stage(config, loaded, network, stages, key)
         say(judgement.reason)
         found = {
             name: candidate(
@@ -161,11 +163,10 @@ def _take_up(folder: Path, key: str, overwrite: bool) -> None:
 
 
 def _probe_stage(
-    config: RunConfig, data: NoisyDatasetDict, stages: Path, key: str
+    config: RunConfig, data: NoisyDatasetDict, network: nn.Module, stages: Path, key: str
 ) -> tuple[Probe, Judgement, np.ndarray[Any, Any], int | None]:
     """Probe of all training rows, judgement, p of each given label, and how many labels are suspect."""
     splits = [data[name] for name in ("train", "validation") if name in data]
-    network = build_model(config, data)
     both = datasets.concatenate_datasets(splits)
     images = image_dataset(config, _with(data, "train", both), "train", network)
     quiet = bool(config.training.get("disable_tqdm"))

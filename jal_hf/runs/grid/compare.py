@@ -15,6 +15,7 @@ from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.grid.schedule import run_cells
 from jal_hf.runs.grid.side_by_side import find_jobs
 from jal_hf.runs.grid.workers import WorkerPool, cuda_devices
+from jal_hf.runs.lock import held
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,21 @@ def compare(
 
     Raises:
         ValueError: A grid that cannot be trained, before anything is.
+        FileExistsError: Somebody else's files lie in the folder, or another process works on its grid.
     """
     if (isinstance(jobs, str) and jobs != "auto") or (isinstance(jobs, int) and jobs < 1):
         raise ValueError(f"--jobs must be a number of at least 1 or 'auto', got {jobs!r}.")
     first = check_grid(config, cells, out)
     ledger = GridLedger(out)
+    ledger.refuse_foreign_files()
+    with held(ledger.folder):
+        return _compare(config, cells, ledger, first, jobs)
+
+
+def _compare(
+    config: RunConfig, cells: Sequence[Cell], ledger: GridLedger, first: RunConfig, jobs: int | str | None
+) -> GridResult:
+    out = ledger.folder
     ledger.begin(config, cells)
     args = first.arguments()
     devices = [] if args.use_cpu else cuda_devices()
@@ -59,7 +70,7 @@ def compare(
         )
     finally:
         pool.close()
-    return GridResult(Path(out), write_report(cells, ledger), failures)
+    return GridResult(out, write_report(cells, ledger), failures)
 
 
 def write_report(cells: Sequence[Cell], ledger: GridLedger) -> Path | None:

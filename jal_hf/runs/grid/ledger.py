@@ -7,13 +7,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jal_hf.ground.files import LogLine, append_line, read_lines, read_object, write_json, write_lines
+from jal_hf.ground.files import (
+    LogLine,
+    append_line,
+    read_lines,
+    read_object,
+    refuse_links,
+    write_json,
+    write_lines,
+)
 from jal_hf.ground.places import without_paths
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell
 
 # Flags that change nothing about a result, so a grid may go on with others.
+GRID = "grid.json"
+_OWN = ("results.jsonl", "failures.jsonl", "table.md", "table.tex", "plots", "logs")
 _HARMLESS = frozenset({"disable_tqdm", "log_level", "dataloader_num_workers", "push_to_hub", "report_to"})
 
 
@@ -28,14 +38,16 @@ class GridLedger:
 
         Raises:
             ValueError: The folder holds a grid with other settings; the differing flag is named.
+            FileExistsError: It holds files that would be written over, and no grid was begun there; or links.
         """
+        self.refuse_foreign_files()
         self.folder.mkdir(parents=True, exist_ok=True)
         public = shared.published()
         asked: LogLine = {"recipe": public.recipe, **({"fast": True} if public.fast else {})}
         asked |= {name: value for name, value in public.asked.items() if name not in _HARMLESS}
         cells = [cell.published() for cell in cells]
         order = self.order(cells)
-        path = self.folder / "grid.json"
+        path = self.folder / GRID
         if path.is_file():
             before = read_object(path)
             for key in sorted({*before, *asked} - {"order"}):
@@ -49,12 +61,22 @@ class GridLedger:
         self._rewrite("results.jsonl", self.results())
         self._rewrite("failures.jsonl", [line for line in self.failures() if _cell(line) not in retried])
 
+    def refuse_foreign_files(self) -> None:
+        """Nothing is written over that no grid wrote."""
+        refuse_links(self.folder, [GRID, *_OWN])
+        there = [name for name in _OWN if (self.folder / name).exists()]
+        if there and not (self.folder / GRID).is_file():
+            raise FileExistsError(
+                f"{self.folder} holds {there[0]}, and no grid was begun there, so it is left alone. Choose another "
+                "--out."
+            )
+
     def order(self, cells: Iterable[Cell]) -> dict[str, list[str]]:
         """All losses and noises of the grid in the order of its table.
 
         That of the command (`cells`) when it names them all; else the order so far, with what is new at the end.
         """
-        path = self.folder / "grid.json"
+        path = self.folder / GRID
         before = read_object(path).get("order", {}) if path.is_file() else {}
         cells, lines = [cell.published() for cell in cells], self.results()
         return {

@@ -11,6 +11,7 @@ from pathlib import Path
 from datasets.utils import tqdm
 
 from jal_hf.ground.record import RunRecord
+from jal_hf.ground.sentences import printable
 from jal_hf.runs.grid.cells import Cell
 from jal_hf.runs.grid.ledger import GridLedger
 
@@ -59,7 +60,7 @@ def run_cells(
                     else:
                         failures[cell] = error
                         ledger.add_failure(cell, error)
-                        bar.write(f"{done}/{len(cells)} {cell}: failed, {error}")
+                        bar.write(f"{done}/{len(cells)} {cell}: failed, {printable(error)}")
                 _show(
                     bar,
                     done,

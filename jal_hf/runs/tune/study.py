@@ -23,7 +23,7 @@ def require_optuna() -> None:
 def study_options(database: Path, seed: int, finished: int, warmup_steps: int) -> dict[str, Any]:
     """Keyword arguments of `optuna.create_study`, which `Trainer.hyperparameter_search` passes on.
 
-    After a resume the sampler starts from another seed, or it would draw the finished trials again. Trials
+    The sampler's seed follows the number of finished trials, so that each trial's draws are its own. Trials
     that lag behind the median are stopped, but only after `warmup_steps`: robust losses start slowly.
     """
     import optuna
@@ -63,6 +63,7 @@ def open_study(
         )
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params, skip_if_exists=True)
+        # Killed before it took its settings, it holds none yet, though they were named: the preset's.
+        study.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params))
     done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     return study, len(study.get_trials(deepcopy=False, states=done))

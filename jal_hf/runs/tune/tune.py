@@ -12,9 +12,11 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 
 from jal_hf.analysis.search_space import LEARNING_RATE, Interval, search_space
 from jal_hf.analysis.study_plot import plot_study
+from jal_hf.ground.files import refuse_links
 from jal_hf.losses import create_loss, default_parameters
 from jal_hf.runs.audit.fold_training import QUIET, PartialData
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.lock import held
 from jal_hf.runs.parts import build_trainer, load_data
 from jal_hf.runs.tune.study import open_study, require_optuna, study_options
 from jal_hf.runs.tune.tuned_recipe import tuned_recipe, write_recipe
@@ -25,6 +27,9 @@ Parameters = dict[str, Any]
 
 VALIDATION_FRACTION = 0.2
 OBJECTIVE = "eval_accuracy"
+DATABASE, TRIAL = "study.db", ".jal_hf_trial"
+_OWN = ("best.yaml", "plots", TRIAL)
+"""Files of a search; the folder in which a trial trains is removed at the end, so its name is nobody else's."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneRes
     best.yaml and plots/study.png. The preset is the first trial.
 
     Raises ValueError for bad settings or a folder whose study searched something else, ImportError without
-    Optuna.
+    Optuna, FileExistsError where somebody else's files lie, or another process searches.
     """
     if trials < 1:
         raise ValueError(f"{trials} trials were asked for; give at least 1.")
@@ -84,12 +89,27 @@ def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneRes
         "learning_rate": arguments.learning_rate,
         "seed": config.seed,
     }
+    refuse_foreign_files(folder)
+    with held(folder):
+        return _tuned(config, quiet, folder, trials, parameters, space, facts)
+
+
+def _tuned(
+    config: RunConfig,
+    quiet: RunConfig,
+    folder: Path,
+    trials: int,
+    parameters: Parameters,
+    space: dict[str, Interval],
+    facts: dict[str, Any],
+) -> TuneResult:
     trainer = _search_trainer(quiet, parameters)
     steps = _steps(trainer)
-    study, finished = open_study(folder / "study.db", facts, space, arguments.seed, steps // 2)
-    if finished < trials:
-        _search(trainer, space, parameters, folder, trials - finished, finished, steps // 2)
-        study, finished = open_study(folder / "study.db", facts, space, arguments.seed, steps // 2)
+    study, finished = open_study(folder / DATABASE, facts, space, config.seed, steps // 2)
+    # One trial at a time, each with the draws of its number: a search that was killed goes on as if it had not been.
+    while finished < trials:
+        _search(trainer, space, parameters, folder, finished, steps // 2)
+        study, finished = open_study(folder / DATABASE, facts, space, config.seed, steps // 2)
 
     best = {name: float(value) for name, value in study.best_params.items()}
     chosen = tuned_recipe(config, parameters, best, float(study.best_value), finished)
@@ -98,9 +118,24 @@ def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneRes
     preset_score = next(
         (trial.value for trial in study.trials if trial.params == preset and trial.value), None
     )
-    shutil.rmtree(folder / "trial", ignore_errors=True)
+    shutil.rmtree(folder / TRIAL, ignore_errors=True)
     plot_study(study, space, folder / "plots" / "study", f"{config.loss}: {finished} trials")
     return TuneResult(folder, recipe, best, float(study.best_value), preset_score, finished)
+
+
+def refuse_foreign_files(folder: Path) -> None:
+    """Nothing is written over that no search wrote.
+
+    Raises:
+        FileExistsError: The folder holds such a file and no study, or a link in the place of one.
+    """
+    refuse_links(folder, (DATABASE, *_OWN))
+    there = [name for name in _OWN if (folder / name).exists()]
+    if there and not (folder / DATABASE).is_file():
+        raise FileExistsError(
+            f"{folder} holds {there[0]}, and no search was begun there, so it is left alone. Choose another "
+            "--output_dir."
+        )
 
 
 def _quiet(config: RunConfig, folder: Path) -> RunConfig:
@@ -111,7 +146,7 @@ def _quiet(config: RunConfig, folder: Path) -> RunConfig:
         )
     return config.repeated(
         **{**QUIET, "eval_strategy": "epoch"},
-        output_dir=str(folder / "trial"),
+        output_dir=str(folder / TRIAL),
         val_fraction=config.data.val_fraction or VALIDATION_FRACTION,
     )
 
@@ -133,7 +168,6 @@ def _search(
     space: dict[str, Interval],
     parameters: Parameters,
     folder: Path,
-    trials: int,
     finished: int,
     warmup_steps: int,
 ) -> None:
@@ -148,10 +182,10 @@ def _search(
     trainer.hyperparameter_search(
         hp_space=settings_of,
         compute_objective=lambda metrics: metrics[OBJECTIVE],
-        n_trials=trials,
+        n_trials=1,
         direction="maximize",
         backend="optuna",
-        **study_options(folder / "study.db", trainer.args.seed, finished, warmup_steps),
+        **study_options(folder / DATABASE, trainer.args.seed, finished, warmup_steps),
     )
 
 
