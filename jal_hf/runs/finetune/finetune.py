@@ -88,6 +88,8 @@ def finetune(
     loaded = load_data(config, None if is_name else data)
     config = fitted_to_data(config, loaded)
     say(_loaded(loaded))
+    size = config.data.image_size
+    say(f"images are shown at {size} pixels" if size else "images are shown at the network's own size")
     with held(folder):
         stages = folder / STAGES
         key = _key(config, loaded)
@@ -208,7 +210,8 @@ def _weighted(data: NoisyDatasetDict, own: np.ndarray[Any, Any]) -> NoisyDataset
 def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
     place = {"output_dir": str(stages / FOLDERS[name])}
     if name == PLAIN:
-        return config.replace(loss="ce", loss_scale="none", **place)
+        decay = config.training.get("weight_decay")  # which another loss would lose
+        return config.replace(loss="ce", loss_scale="none", weight_decay=decay, **place)
     return config.replace(freeze="backbone", **place) if name == PROBE else config.replace(**place)
 
 
