@@ -13,7 +13,6 @@ and judge the suspects. A study that was stopped goes on with the same line.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev

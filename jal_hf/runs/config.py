@@ -143,7 +143,7 @@ class RunConfig:
         return replace_fields(config, paper=self.paper, deviations=(*self.deviations, *changed))
 
     def fitted(self, **chosen: Any) -> RunConfig:
-        """This run with values that follow from its data: what was asked for stays, and nothing more counts as asked."""
+        """This run with values that follow from its data: what was asked for stays, and no more counts as asked."""
         kept = {name: value for name, value in chosen.items() if name not in self.asked}
         return replace_fields(self.replace(**kept), asked=self.asked, deviations=self.deviations)
 

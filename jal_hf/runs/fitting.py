@@ -52,9 +52,9 @@ def pretrained_size(name: str, data: Any) -> int | None:
 def fitted_to_images(config: RunConfig, data: Any) -> RunConfig:
     """A run on own data with the side that its images ask for; any other run comes back itself.
 
-    A network from scratch sees the median shorter side in steps of 32, at least 64 and at most the recipe's and the network's own, a
-    pretrained one as `pretrained_size`. Random crops of a few pixels show nothing: below 96 they are the shifts and
-    flips of the papers' small images.
+    A network from scratch sees the median shorter side in steps of 32, at least 64 and at most the recipe's and the
+    network's own, a pretrained one as `pretrained_size`. Random crops of a few pixels show nothing: below 96 they are
+    the shifts and flips of the papers' small images.
     """
     is_rows = isinstance(data["train"], datasets.Dataset)
     if config.name != OWN_DATA_RECIPE or not is_rows or "image_size" in config.asked:
