@@ -7,12 +7,14 @@ and judge the suspects. A study that was stopped goes on with the same line.
 
     python examples/study_finetune.py --data uoft-cs/cifar10 --rows 1000 --noise symmetric:0.4 --seeds 0,1,2 \\
         --model tf_efficientnet_lite0 --weights efficientnet-lite0.pth --out runs/study-finetune
+    python examples/study_finetune.py --data tweets_GroundTruth.txt --noise symmetric:0.3 --model MINILM_FOLDER
     python examples/study_finetune.py --out runs/study-finetune --table
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -21,10 +23,11 @@ from typing import Any
 import datasets
 import numpy as np
 
-from jal_hf import create_noise, finetune, load_noisy_dataset
+from jal_hf import audit_run, create_noise, finetune, load_noisy_dataset
 from jal_hf.analysis.judgement import find_suspects, judge_labels
 from jal_hf.cli.flags import explicit_flags
 from jal_hf.data.columns import find_image_column, find_label_column
+from jal_hf.data.text import load_text_dataset
 from jal_hf.ground.files import read_object, write_json, write_text
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.audit.run_data import PROBE_FILE
@@ -79,6 +82,35 @@ def make_folder(
     return folder
 
 
+def make_tables(ratings: Path, folder: Path, rows: int, test_rows: int, noise: str, seed: int) -> Path:
+    """Write FOLDER/train.csv and FOLDER/test.csv: sentences that people found positive or negative.
+
+    Args:
+        ratings: A file of the ground truth that the source distribution of vaderSentiment 3.3.2 ships in
+            additional_resources/hutto_ICWSM_2014.tar.gz: number, mean rating of 20 people, sentence, by tabs.
+        rows: Training sentences; the rest as in `make_folder`.
+    """
+    if (folder / TRUTH).is_file():
+        return folder
+    lines = [
+        line.split("\t", 2) for line in ratings.read_text(encoding="utf-8", errors="replace").splitlines()
+    ]
+    told = {text.strip(): float(mean) for _, mean, text in lines if float(mean) != 0}
+    order = np.random.default_rng(seed).permutation(len(told))
+    texts, names = list(told), ["negative", "positive"]
+    clean = np.array([int(told[text] > 0) for text in texts])
+    chosen, tested = order[:rows], order[rows : rows + test_rows]
+    given = create_noise(noise, num_classes=2, class_names=names).corrupt(clean[chosen], seed)
+    folder.mkdir(parents=True)
+    for name, part, labels in (("train", chosen, given), ("test", tested, clean[tested])):
+        content = {"text": [texts[row] for row in part], "label": [names[label] for label in labels]}
+        datasets.Dataset.from_dict(content).to_csv(folder / f"{name}.csv")
+    wrong = float(np.mean(given != clean[chosen]))
+    labels = {str(row): names[clean[text]] for row, text in enumerate(chosen)}
+    write_json(folder / TRUTH, {"noise": noise, "seed": seed, "wrong": wrong, "labels": labels})
+    return folder
+
+
 def _write(
     images: datasets.Dataset, column: str, folder: Path, rows: Any, labels: Any, names: Sequence[str]
 ) -> None:
@@ -104,13 +136,34 @@ def run_cell(folder: Path, out: Path, seed: int, settings: dict[str, Any]) -> Pa
     return out
 
 
+def run_on_cleaned(folder: Path, run: Path, how: str, out: Path, seed: int, settings: dict[str, Any]) -> Path:
+    """Export what the run's probe makes of its labels, and fine-tune again on that."""
+    cleaned = folder.with_name(out.name)
+    if not (cleaned / TRUTH).is_file():
+        shutil.rmtree(cleaned, ignore_errors=True)
+        audit_run(run).export(cleaned, how)
+        truth = read_object(folder / TRUTH)
+        write_json(cleaned / TRUTH, {**truth, "wrong": _share_wrong(cleaned, truth["labels"])})
+    return run_cell(cleaned, out, seed, settings)
+
+
+def _share_wrong(folder: Path, truth: dict[str, str]) -> float:
+    data = load_noisy_dataset(str(folder))
+    names = [truth[Path(name).name] for name in data.file_names("train") or ()]
+    labels = [data.class_names[label] for label in data["train"][data.label_column]]
+    return float(np.mean([name != label for name, label in zip(names, labels, strict=True)]))
+
+
 def _judged(run: Path, folder: Path, truth: dict[str, str]) -> dict[str, Any]:
     """How well the probe finds the wrong labels among the training rows, and cleanlab with the same probabilities."""
     from cleanlab.filter import find_label_issues
     from sklearn.metrics import roc_auc_score
 
-    data = load_noisy_dataset(str(folder))
-    names = [Path(name).name for name in data.file_names("train") or ()]
+    if (folder / "train.csv").is_file() and "0" in truth:
+        data, names = load_text_dataset(str(folder)), sorted(truth, key=int)
+    else:
+        data = load_noisy_dataset(str(folder))
+        names = [Path(name).name for name in data.file_names("train") or ()]
     with np.load(run / PROBE_FILE) as stored:
         index, given, probabilities = (stored[name] for name in ("index", "labels", "probabilities"))
     rows = int(RunRecord.read(run).finetune["rows"])
@@ -190,11 +243,18 @@ def main(words: Sequence[str] | None = None) -> str:
     if not own.table:
         noise = Path(own.noise.partition(":")[2].partition("#")[0])
         kind = own.noise if not noise.is_file() else own.noise.partition("#")[2]
-        name = f"{Path(own.data).name}-{own.rows}-{kind.replace(':', '-')}"
+        ratings = Path(own.data) if own.data.endswith(".txt") else None
+        name = f"{Path(own.data).stem}-{own.rows}-{kind.replace(':', '-')}"
         for seed in (int(seed) for seed in own.seeds.split(",")):
             folder = own.out / "folders" / f"{name}-seed{seed}"
+            if ratings is not None:
+                make_tables(ratings, folder, own.rows, own.test_rows, own.noise, seed)
+                run_cell(folder, own.out / f"{name}-seed{seed}", seed, {**settings, "task": "text"})
+                continue
             make_folder(own.data, folder, own.rows, own.test_rows, own.noise, seed, own.label_column)
-            run_cell(folder, own.out / f"{name}-seed{seed}", seed, settings)
+            run = run_cell(folder, own.out / f"{name}-seed{seed}", seed, settings)
+            for how in filter(None, own.cleaned.split(",")):
+                run_on_cleaned(folder, run, how, own.out / f"{name}-{how}-seed{seed}", seed, settings)
     found = table(own.out)
     write_text(own.out / "table.md", found)
     print(found)
@@ -212,6 +272,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--label_column")
     result.add_argument("--noise", default="symmetric:0.4")
     result.add_argument("--seeds", default="0,1,2")
+    result.add_argument("--cleaned", default="", help="drop,relabel,weights: train on the exported data too")
     result.add_argument("--out", type=Path, default=Path("runs/study-finetune"))
     result.add_argument("--table", action="store_true", help="only print the table of what is finished")
     return result

@@ -10,9 +10,10 @@ HELP = "own data with wrong labels: checks, suspects, and a robust model from pr
 _HELP = """\
 usage: jal-hf finetune DATA [--model NAME] [--weights FILE] [--output_dir DIR] [--flags]
 
-Fine-tune a pretrained network on images some of whose labels are wrong. Nothing is added to the labels.
+Fine-tune a pretrained network on images or text some of whose labels are wrong. Nothing is added to the labels.
 
   jal-hf finetune MY_FOLDER --model resnet50.a1_in1k
+  jal-hf finetune reviews.csv --task text --model MODEL_FOLDER
   jal-hf finetune labels.csv --model tf_efficientnet_lite0 --weights efficientnet.pth
 
 DATA is a folder of class folders (with or without train/ and test/), a CSV or parquet table of paths and labels, a
@@ -21,6 +22,7 @@ backbone; a probe that says how noisy the labels are and which are suspect; robu
 the probe alone. The best by noisy validation is the folder's model. The same line again goes on where it was cut off.
 
   --model NAME          timm name (its published weights are loaded), hf-hub:OWNER/REPO, or a folder
+  --task image|text     text takes a table or Hub id with a column of text (--text_column), and a transformers encoder
   --weights FILE        start from a .safetensors or .pth file instead
   --output_dir DIR      default: runs/finetune-DATA
   --image_size N        default: the model's, or what the images show where that is less
@@ -44,12 +46,30 @@ def main(words: Sequence[str]) -> int:
     data, *rest = words
     if data.startswith("-"):
         raise ValueError(f"The data comes first: jal-hf finetune DATA {data} ...")
+    own, rest = _own_flags(rest)
     changes = explicit_flags(rest)
     if "recipe" in changes or "dataset" in changes:
         raise ValueError("The data is named once, as the first word: jal-hf finetune DATA --model NAME.")
     changes.pop("fast", None)
     overwrite = bool(changes.pop("overwrite", False))
-    result = finetune(data, overwrite=overwrite, say=print, **changes)
+    result = finetune(data, overwrite=overwrite, say=print, **own, **changes)
     print(f"  everything is in {result.folder}")
-    print(f"  next: jal-hf audit {result.folder} --export CLEAN_FOLDER --drop")
+    if own.get("task") == "text":
+        print("  the suspect rows are in its suspects.csv")
+    else:
+        print(f"  next: jal-hf audit {result.folder} --export CLEAN_FOLDER --drop")
     return 0
+
+
+def _own_flags(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """What this command takes beside the flags of `jal-hf train`, by name, and the other words."""
+    own: dict[str, str] = {}
+    rest: list[str] = []
+    left = iter(words)
+    for word in left:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in ("task", "text_column"):
+            own[name] = value if equals else next(left, "")
+        else:
+            rest.append(word)
+    return own, rest
