@@ -52,7 +52,8 @@ def describe_evaluation(model: nn.Module, crop_pct: float) -> None:
         "crop_mode": "center",
         "crop_border_pixels": None,
     }
-    for part in (getattr(model, "config", None), getattr(model, "timm_model", None)):
+    parts: tuple[Any, ...] = (getattr(model, "config", None), getattr(model, "timm_model", None))
+    for part in parts:
         if isinstance(cfg := getattr(part, "pretrained_cfg", None), dict):
             part.pretrained_cfg = {**cfg, **how}
 

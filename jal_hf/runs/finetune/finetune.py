@@ -27,7 +27,7 @@ from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candidate, candidate, choose
 from jal_hf.runs.finetune.features import cached_features
-from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold
+from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.finetune.settings import finetune_config, fitted_to_data
 from jal_hf.runs.finetune.text import LEARNING_RATE, text_data, text_stages
 from jal_hf.runs.folder import check_place
@@ -59,8 +59,8 @@ def finetune(
 
     In stages, each taken up where a former call with the same settings was cut off: load and check; hold noisy
     validation rows back, equal images together; features of the frozen backbone; an out-of-fold linear probe with a
-    bounded loss, which says who is suspect and how noisy the labels are; fine-tuning with a robust loss, each row
-    weighted by the probe's p of its given label, and beside it cross entropy, and the probe alone. The best by noisy
+    bounded loss, which says who is suspect and how noisy the labels are; fine-tuning with a robust loss, rows
+    weighted by `row_weights`, and beside it cross entropy, and the probe alone. The best by noisy
     validation becomes the folder's model; a test split is looked at only at the end, and chooses nothing.
 
     Args:
@@ -188,7 +188,7 @@ def _take_up(folder: Path, key: str, overwrite: bool) -> None:
 def _probe_stage(
     config: RunConfig, data: NoisyDatasetDict, stages: Path, key: str
 ) -> tuple[Probe, Judgement, np.ndarray[Any, Any], int | None]:
-    """Probe of all training rows, judgement, p of each given label, and how many labels are suspect."""
+    """Probe of all training rows, judgement, weight of each row, and how many labels are suspect."""
     splits = [data[name] for name in ("train", "validation") if name in data]
     network = build_model(config, data)
     both = datasets.concatenate_datasets(splits)
@@ -214,7 +214,8 @@ def _probe_stage(
     suspects = None
     if judgement.noise_rate is not None:
         suspects = int(find_suspects(probabilities[rows].astype(np.float64), labels[rows], judgement).sum())
-    return probe, judgement, probabilities[rows, labels[rows]], suspects
+    own = row_weights(probabilities[rows, labels[rows]], judgement.agreement, judgement.noise_rate)
+    return probe, judgement, own, suspects
 
 
 def _with(data: NoisyDatasetDict, split: str, rows: datasets.Dataset) -> NoisyDatasetDict:
@@ -222,7 +223,7 @@ def _with(data: NoisyDatasetDict, split: str, rows: datasets.Dataset) -> NoisyDa
 
 
 def _weighted(data: NoisyDatasetDict, own: np.ndarray[Any, Any]) -> NoisyDatasetDict:
-    """Training rows weighted by p of their given label: softer than leaving suspects out, which costs rare classes."""
+    """Training rows with their weights: softer than leaving suspects out, which costs rare classes."""
     train = data["train"]
     if "sample_weight" in train.column_names:
         own = own * np.asarray(train["sample_weight"][:], dtype=np.float32)

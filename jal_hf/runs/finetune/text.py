@@ -27,7 +27,7 @@ from jal_hf.models import freeze, start_head
 from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose, finished_candidate
-from jal_hf.runs.finetune.probe import LOSS, fit_probe, out_of_fold
+from jal_hf.runs.finetune.probe import LOSS, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.recording import facts_of_config
 from jal_hf.runs.trainer import JALTrainer
 
@@ -94,7 +94,7 @@ def text_stages(
     right = {
         name: probe.probabilities(features, rows).argmax(1) == labels[rows] for name, rows in parts.items()
     }
-    own = judged[np.arange(len(train)), given]
+    own = row_weights(judged[np.arange(len(train)), given], judgement.agreement, judgement.noise_rate)
     models = {
         PLAIN: text_candidate(PLAIN, config_of(PLAIN), data, tokenizer, None),
         ROBUST: text_candidate(ROBUST, config_of(ROBUST), data, tokenizer, own),
