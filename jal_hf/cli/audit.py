@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import webbrowser
 
 NAME = "audit"
@@ -130,5 +131,6 @@ def run(arguments: argparse.Namespace) -> int:
         relabelled = sum(c.new not in (None, c.given) for c in cleaning.changes)
         counts = f"{dropped:,} dropped, {relabelled:,} relabelled" + (", all weighted" if weighted else "")
         print(f"  written as {form}: {arguments.export} ({counts}; each change is in changes.csv)")
-        print(f"  train on it: jal-hf train --dataset {arguments.export}")
+        again = "finetune" if record.finetune else "train --dataset"
+        print(f"  train on it: jal-hf {again} {shlex.quote(str(arguments.export))}")
     return 0

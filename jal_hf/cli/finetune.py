@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from jal_hf.cli.flags import explicit_flags
@@ -53,11 +54,12 @@ def main(words: Sequence[str]) -> int:
     changes.pop("fast", None)
     overwrite = bool(changes.pop("overwrite", False))
     result = finetune(data, overwrite=overwrite, say=print, **own, **changes)
+    place = shlex.quote(str(result.folder))
     print(f"  everything is in {result.folder}")
     if own.get("task") == "text":
         print("  the suspect rows are in its suspects.csv")
     else:
-        print(f"  next: jal-hf audit {result.folder} --export CLEAN_FOLDER --drop")
+        print(f"  next: jal-hf audit {place} --export CLEAN_FOLDER --drop")
     return 0
 
 

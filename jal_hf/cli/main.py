@@ -34,8 +34,10 @@ COMMANDS = {
 # What people come for.
 _WAYS = """\
   jal-hf train                           try it: 40 % wrong labels, seconds
-  jal-hf train --dataset MY_FOLDER       a robust model of your own images
-  jal-hf audit RUN                       which of your labels look wrong
+  jal-hf finetune MY_FOLDER              your own images, some labels wrong: the best model, and the suspects
+  jal-hf audit RUN --export CLEAN --drop the folder without the labels that look wrong
+  jal-hf predict RUN FILES               what the model sees in other images
+  jal-hf train --dataset MY_FOLDER       a robust model of your own images from scratch
   jal-hf compare cifar10 --losses ce,jal-ce --noises symmetric:0.4
                                          losses side by side, as in the papers
   jal-hf push RUN ME/REPO                share it, card included"""

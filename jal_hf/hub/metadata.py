@@ -22,11 +22,12 @@ def card_metadata(record: RunRecord, title: str) -> ModelCardData:
     loss = record.loss.get("name", "unknown")
     dataset_id = hub_dataset_id(record)
     model = record.model
+    task = str(model.get("task") or "image-classification")
     values: JsonObject = {
         "library_name": "timm" if model.get("library", "timm") == "timm" else "transformers",
         "license": hub.get("license", DEFAULT_LICENSE),
-        "pipeline_tag": "image-classification",
-        "tags": ["jal-hf", "noisy-labels", "robust-loss", tag(loss), "image-classification"],
+        "pipeline_tag": task,
+        "tags": ["jal-hf", "noisy-labels", "robust-loss", tag(loss), task],
         "base_model": base_model(str(model.get("name", ""))),
         "datasets": [dataset_id] if dataset_id else None,
         "metrics": ["accuracy"],
@@ -45,6 +46,7 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
     dataset = record.dataset
     noise = record.noise
     name = dataset_label(record)
+    task = str(record.model.get("task") or "image-classification")
     arguments = {
         "train_label_noise": clean(noise.get("spec", "none")),
         "asked_rate": _number(noise.get("asked_rate")),
@@ -53,8 +55,8 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
     }
     config = dataset.get("config")
     shared: JsonObject = {
-        "task_type": "image-classification",
-        "task_name": "Image Classification",
+        "task_type": task,
+        "task_name": task.replace("-", " ").title(),
         "dataset_type": hub_dataset_id(record) or tag(name),
         "dataset_name": name,
         "dataset_config": clean(config) if config else None,

@@ -124,6 +124,10 @@ def audit_run(
         raise ValueError(f"top is {top}; list at least one row on the page.")
     folder = Path(run)
     record = RunRecord.read(folder)
+    if record.model.get("task") == "text-classification":
+        raise ValueError(
+            f"{folder} is a run on text: its suspects are in {folder / 'suspects.csv'}, row by row."
+        )
     target = folder / "audit"
     given = None if dataset is None or isinstance(dataset, str | Path) else dataset
     config = _settings(folder, record, config, dataset if given is None else None, noise, given is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ def candidate(name: str, config: RunConfig, data: Any, probe: Probe | None = Non
         record = run_training(steered, data=data).record
     elif record is None and probe is not None:
         record = _write_probe(config, data, probe)
+    gc.collect()  # trainers refer to themselves: their loaders' processes would live beside the next one's
     assert record is not None
     model = create_model(str(folder), num_labels=data.num_classes)
     return Candidate(name, folder, record, _agreement(model, config, data))
