@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
         output.remark(
             f"  written as {written['form']}: {written['folder']} ({counts}; each is in changes.csv)"
         )
-        output.remark(f"  train on it: jal-hf train --dataset {written['folder']}")
+        again = "finetune" if record.finetune else "train --dataset"
+        output.remark(f"  train on it: jal-hf {again} {shlex.quote(str(written['folder']))}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 
 from jal_hf.cli.flags import explicit_flags, train_parser
@@ -13,10 +14,11 @@ _HELP = """\
 usage: jal-hf finetune DATA [--model NAME] [--weights FILE] [--output_dir DIR]
                        [--flags]
 
-Fine-tune a pretrained network on images some of whose labels are wrong.
-Nothing is added to the labels.
+Fine-tune a pretrained network on images or text some of whose labels are
+wrong. Nothing is added to the labels.
 
   jal-hf finetune MY_FOLDER --model resnet50.a1_in1k
+  jal-hf finetune reviews.csv --task text --model MODEL_FOLDER
   jal-hf finetune labels.csv --model tf_efficientnet_lite0 --weights lite0.pth
 
 DATA is a folder of class folders (with or without train/ and test/), a CSV or
@@ -29,6 +31,8 @@ off.
 
   --model NAME          timm name (its published weights are loaded),
                         hf-hub:OWNER/REPO, or a folder
+  --task image|text     text takes a table or Hub id with a column of text
+                        (--text_column), and a transformers encoder
   --weights FILE        start from a .safetensors or .pth file instead
   --output_dir DIR      default: runs/finetune-DATA
   --image_size N        default: the model's, or what the images show where
@@ -63,14 +67,33 @@ def main(words: Sequence[str]) -> int:
     data, *rest = words or ["-"]
     if data.startswith("-"):
         raise ValueError(f"The data comes first: jal-hf finetune DATA {data} ...")
+    own, rest = _own_flags(rest)
     changes = explicit_flags(rest)
     if "recipe" in changes or "dataset" in changes:
         raise ValueError("The data is named once, as the first word: jal-hf finetune DATA --model NAME.")
     changes.pop("fast", None)
     overwrite = bool(changes.pop("overwrite", False))
     with output.working():
-        result = finetune(data, overwrite=overwrite, say=output.remark, **changes)
+        result = finetune(data, overwrite=overwrite, say=output.remark, **own, **changes)
     facts = {"folder": str(result.folder), **result.record.to_dict()}
     output.result(facts, f"  everything is in {result.folder}", brief=str(result.folder))
-    output.remark(f"  next: jal-hf audit {result.folder} --export CLEAN_FOLDER --drop")
+    if own.get("task") == "text":
+        output.remark("  the suspect rows are in its suspects.csv")
+    else:
+        place = shlex.quote(str(result.folder))
+        output.remark(f"  next: jal-hf audit {place} --export CLEAN_FOLDER --drop")
     return 0
+
+
+def _own_flags(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """What this command takes beside the flags of `jal-hf train`, by name, and the other words."""
+    own: dict[str, str] = {}
+    rest: list[str] = []
+    left = iter(words)
+    for word in left:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in ("task", "text_column"):
+            own[name] = value if equals else next(left, "")
+        else:
+            rest.append(word)
+    return own, rest

@@ -39,8 +39,8 @@ COMMANDS = {
 # What people come for.
 _WAYS = """\
   jal-hf train                           try it: 40 % wrong labels, seconds
-  jal-hf finetune MY_FOLDER              a robust model of your own images
-  jal-hf audit RUN                       which of your labels look wrong
+  jal-hf finetune MY_FOLDER              your images, some labels wrong: a model
+  jal-hf audit RUN --export CLEAN --drop the folder without suspect labels
   jal-hf compare cifar10 --losses ce,jal-ce --noises symmetric:0.4
                                          losses side by side, as in the papers
   jal-hf push RUN ME/REPO                share it, card included"""

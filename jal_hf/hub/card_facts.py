@@ -174,10 +174,11 @@ def _training(record: RunRecord) -> list[tuple[str, str]]:
     speed = training.get("images_per_second")
     size, channels = model.get("image_size"), model.get("in_chans")
     decay = training.get("weight_decay")
+    kind = "texts" if model.get("task") == "text-classification" else "images"
     rows = [
-        ("training images", _count(dataset.get("rows"))),
-        ("test images", _count(dataset.get("eval_rows"))),
-        ("validation images, their labels as noisy", _count(dataset.get("validation_rows"))),
+        (f"training {kind}", _count(dataset.get("rows"))),
+        (f"test {kind}", _count(dataset.get("eval_rows"))),
+        (f"validation {kind}, their labels as noisy", _count(dataset.get("validation_rows"))),
         ("parameters", _count(model.get("parameters"))),
         ("input", f"{channels} x {size} x {size}" if size and channels else None),
         ("epochs", _count(training.get("epochs"))),
@@ -192,7 +193,7 @@ def _training(record: RunRecord) -> list[tuple[str, str]]:
         ("precision", _text(training.get("precision"))),
         ("seed", _count(record.seed)),
         ("time", training_time(training)),
-        ("speed", f"{speed:,.0f} images a second" if isinstance(speed, int | float) else None),
+        ("speed", f"{speed:,.0f} {kind} a second" if isinstance(speed, int | float) else None),
     ]
     return [(name, text) for name, text in rows if text is not None]
 

@@ -142,6 +142,11 @@ class RunConfig:
         ]
         return replace_fields(config, paper=self.paper, deviations=(*self.deviations, *changed))
 
+    def fitted(self, **chosen: Any) -> RunConfig:
+        """This run with values that follow from its data: what was asked for stays, and no more counts as asked."""
+        kept = {name: value for name, value in chosen.items() if name not in self.asked}
+        return replace_fields(self.replace(**kept), asked=self.asked, deviations=self.deviations)
+
     def repeated(self, **changes: Any) -> RunConfig:
         """The run that gives this one's result again, less what steers folders, pushes and reports.
 

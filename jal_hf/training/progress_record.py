@@ -84,6 +84,7 @@ def model_section(model: nn.Module) -> Section:
         "in_chans": channels,
         "mean": list(preprocessing.get("mean") or ()) or None,
         "std": list(preprocessing.get("std") or ()) or None,
+        **({"task": "text-classification"} if "SequenceClassification" in type(model).__name__ else {}),
     }
 
 

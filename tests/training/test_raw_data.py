@@ -17,6 +17,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 
 from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss, create_model
 from jal_hf.training.criterion import classes_second, decide_loss
+from tests.training.helpers import Examples, timm_model
 
 CLASSES = ["ant", "bee", "cat"]
 
@@ -269,3 +270,14 @@ def test_a_step_keeps_no_logits_of_its_micro_batches(tmp_path: Path) -> None:
     trainer.train()
     assert len(seen) == 4
     assert most_alive <= 2
+
+
+def test_a_second_dataset_is_evaluated_itself_where_workers_persist(tmp_path: Path) -> None:
+    first, second = Examples(rows=6, seed=0), Examples(rows=10, seed=1)
+    args = JALTrainingArguments(
+        output_dir=str(tmp_path), dataloader_num_workers=1, dataloader_persistent_workers=True, report_to="none",
+        precision="fp32",
+    )  # fmt: skip
+    trainer = JALTrainer(timm_model(), args, eval_dataset=first)
+    lengths = [len(trainer.get_eval_dataloader(data).dataset) for data in (None, second, None, first)]
+    assert lengths == [6, 10, 6, 6]

@@ -44,7 +44,7 @@ def decoded_array(
     """
     folder = cache or cache_folder() / "decoded"
     shape = (len(split), side, side, channels)
-    target = folder / f"{content_key(split, image_column)}-{side}x{channels}.npy"
+    target = folder / f"{content_key(split, image_column)}-{side}x{channels}-upright.npy"
     if (existing := _open_if_whole(target, shape)) is not None:
         return existing
     folder.mkdir(parents=True, exist_ok=True)

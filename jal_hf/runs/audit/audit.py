@@ -129,6 +129,10 @@ def audit_run(
     folder = Path(run)
     record = RunRecord.read(folder)
     refuse_links(folder, ["audit"])
+    if record.model.get("task") == "text-classification":
+        raise ValueError(
+            f"{folder} is a run on text: its suspects are in {folder / 'suspects.csv'}, row by row."
+        )
     target = folder / "audit"
     given = None if dataset is None or isinstance(dataset, str | Path) else dataset
     config = _settings(folder, record, config, dataset if given is None else None, noise, given is not None)

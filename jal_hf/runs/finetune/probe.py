@@ -100,6 +100,23 @@ def out_of_fold(
     return found
 
 
+def row_weights(own: FloatArray, agreement: float, noise_rate: float | None) -> FloatArray:
+    """How much each training row counts, (N,) in [0, 1]: p of its given label, as far as the labels deserve it.
+
+    A judge contradicts wrong labels, and right ones of images that are hard for it. Where at least half of what it
+    contradicts is wrong by its own estimate, a row weighs p of its label; below that the weights fade towards one, and
+    labels without a sign of noise, or a judge too weak to tell, leave all rows alike.
+
+    Args:
+        own: (N,), out-of-fold p of each given label.
+        agreement: share of labels that the judge agrees with.
+        noise_rate: estimated share of wrong labels; None where it cannot be told.
+    """
+    contradicted = max(1.0 - agreement, 1e-6)
+    trust = min(1.0, 2.0 * (noise_rate or 0.0) / contradicted)
+    return np.asarray(1.0 - trust * (1.0 - own), dtype=np.float32)
+
+
 def fold_numbers(labels: IntArray, groups: IntArray | None, seed: int = 0) -> IntArray:
     """A fold for each row, each class spread evenly over them; rows of one group (not -1) share one."""
     random = np.random.default_rng(seed)

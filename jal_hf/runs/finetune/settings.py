@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+import timm
+import torch
+from torch import nn
 
-from jal_hf.data.images.encoded import stored_pictures
-from jal_hf.models.sources import is_checkpoint_name
-from jal_hf.models.timm_networks import default_preprocessing
+from jal_hf.models.sources import is_checkpoint_name, locate_checkpoint
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.fitting import pretrained_size
 
 RECIPE, DEFAULT_MODEL = "finetune", "resnet50.a1_in1k"
 SMALL, MEDIUM = 20_000, 200_000
 """Training rows below which only the last third of the layers is trained, and below which batch norm stays fixed."""
-_LEAST_SIDE, _STEP, _LOOKED_AT = 96, 16, 64
 
 
 def finetune_config(data: Any, model: str | None, weights: str | None, **changes: Any) -> RunConfig:
@@ -33,23 +33,25 @@ def finetune_config(data: Any, model: str | None, weights: str | None, **changes
 def fitted_to_data(config: RunConfig, data: Any) -> RunConfig:
     """The same run with what the data decides; what was asked for stays."""
     rows = len(data["train"])
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, Any] = {"image_size": pretrained_size(config.model.model, data)}
     if rows >= SMALL:
         chosen["freeze"] = "bn" if rows < MEDIUM else "none"
         chosen["layer_decay"] = 0.8
-    if not is_checkpoint_name(config.model.model):
-        defaults = default_preprocessing(config.model.model)
-        own = int(defaults["input_size"][-1])
-        if not defaults.get("fixed_input_size"):
-            chosen["image_size"] = min(own, fitting_size(data))
     if str(config.training.get("optim", "")).startswith("sgd"):
         chosen["loss_scale"] = "gradient"
-    return config.replace(**{name: value for name, value in chosen.items() if name not in config.asked})
+    if not torch.cuda.is_available() and is_depthwise(config.model.model):
+        chosen["precision"] = "fp32"
+    return config.fitted(**chosen)
 
 
-def fitting_size(data: Any) -> int:
-    """Side in pixels that holds what the images show: their median shorter side in steps of 16, at least 96."""
-    train = data["train"]
-    rows = np.linspace(0, len(train) - 1, min(_LOOKED_AT, len(train))).astype(int).tolist()
-    sides = [min(image.size) for image in stored_pictures(train, data.image_column, rows)]
-    return max(_LEAST_SIDE, int(np.ceil(np.median(sides) / _STEP) * _STEP))
+def is_depthwise(name: str) -> bool:
+    """Whether a network of timm has convolutions of one channel each: CPUs run them in bfloat16 at half the speed."""
+    if is_checkpoint_name(name):
+        checkpoint = locate_checkpoint(name)
+        if not checkpoint.is_timm:
+            return False
+        name = str(checkpoint.config["architecture"])
+    with torch.device("meta"):
+        network = timm.create_model(name)
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    return any(layer.groups == layer.in_channels > 1 for layer in convolutions)
