@@ -16,6 +16,7 @@ from jal_hf.training.methods.elr import lambda_for
 from jal_hf.training.methods.method import for_the_loss
 from jal_hf.training.methods.mixing import Mixing
 from jal_hf.training.methods.strong_view import COLOURS, DRAWS, MOVEMENTS, strong_view
+from jal_hf.training.methods.twin import consistency_for
 from tests.methods.helpers import view
 
 ROWS, CLASSES = 6, 4
@@ -71,8 +72,36 @@ def test_elr_gradient_is_that_of_the_lemma() -> None:
 
 def test_elr_lambda_follows_the_loss() -> None:
     assert lambda_for(create_loss("ce"), 10) == 3.0
-    assert lambda_for(create_loss("jal-ce", alpha=1.0, beta=1.0, a=30.0), 10) == pytest.approx(0.3)
+    assert lambda_for(create_loss("jal-ce", preset="cifar10"), 10) == pytest.approx(0.264)
+    assert lambda_for(create_loss("jal-ce", preset="mnist"), 10) < 0.03
     assert 0.3 < lambda_for(create_loss("gce", q=0.2), 10) < 3.0
+
+
+def test_twin_weights_follow_the_loss_unless_they_are_given() -> None:
+    def weights(loss: str, **asked: Any) -> tuple[float, float]:
+        params = begun("twin", loss, **asked).config()["params"]
+        return params["consistency"], params["balance"]
+
+    assert consistency_for(create_loss("jal-ce", preset="cifar10"), 10) == 1.0
+    mnist = create_loss("jal-ce", preset="mnist")
+    steepest = max(slope_at_right_label(mnist, 0.1 * tenths) for tenths in range(1, 10))
+    assert consistency_for(mnist, 10) == 0.0827 == pytest.approx(steepest, rel=0.01)
+    consistency, balance = weights("mae")
+    assert 0 < consistency < 1
+    assert balance == pytest.approx(consistency / 10)
+    assert weights("mae", consistency=2.0) == (2.0, balance)
+    assert weights("mae", balance=0.0) == (consistency, 0.0)
+
+
+def slope_at_right_label(loss: nn.Module, confidence: float) -> float:
+    """The gradient's norm by finite differences, 10 classes."""
+    logits = torch.zeros(10, dtype=torch.float64)
+    logits[0] = math.log(9 * confidence / (1 - confidence))
+    shifts = 1e-5 * torch.eye(10, dtype=torch.float64)
+    rows = torch.cat([logits + shifts, logits - shifts])
+    label = torch.zeros(1, dtype=torch.int64)
+    up, down = torch.stack([loss(row[None], label) for row in rows]).chunk(2)
+    return float(((up - down) / 2e-5).norm())
 
 
 def test_twin_terms_are_divergence_and_the_slope_of_the_balance() -> None:
