@@ -162,19 +162,34 @@ def test_gate_keeps_rows_whose_debiased_prediction_is_the_label_after_the_warmup
     assert method.row_weights(view(logits, labels, progress=0.3)) is None
 
 
+def test_gate_keeps_the_length_of_a_step_by_the_share_of_earlier_steps() -> None:
+    method, (logits, labels) = begun("gate", warmup=0.0, momentum=0.0), batch()
+    labels[:2] = logits[:2].argmax(1)
+    first = method.row_weights(view(logits, labels))
+    assert set(first.tolist()) <= {0.0, 1.0}  # nothing is known yet, and the batch's own share must not count
+    method.after_step(nn.Identity(), step=1)
+    agrees = logits.detach().argmax(1) == labels
+    share = float(agrees.sum() / (labels != -100).sum())
+    assert 0 < share < 1
+    method.marginal.running = torch.full((2, 4), 0.25)
+    torch.testing.assert_close(method.row_weights(view(logits, labels)), agrees / share)
+
+
 def test_refurbished_targets_start_at_the_label_and_move_to_the_prediction() -> None:
     method, (logits, labels) = begun("refurbish", alpha=0.9, start=0.2), batch()
     assert method.targets(view(logits, labels, progress=0.1)) is labels
     p = logits.detach().softmax(1)
-    targets = torch.eye(4, dtype=torch.float64)[labels.clamp(min=0)]
-    for _ in range(2):
+    targets, mean = torch.eye(4, dtype=torch.float64)[labels.clamp(min=0)], 1.0
+    for visit in range(2):
         targets = 0.9 * targets + 0.1 * p
         seen, weights = for_the_loss(method, view(logits, labels))
         counted = labels != -100
         torch.testing.assert_close(seen.targets[counted], targets[counted], rtol=0, atol=1e-3)
-        torch.testing.assert_close(weights.double()[counted], targets.amax(1)[counted], rtol=0, atol=1e-3)
+        sure = targets.amax(1)[counted]
+        torch.testing.assert_close(weights.double()[counted], sure / mean, rtol=0, atol=1e-3)
         assert weights[4] == 0
         method.after_step(nn.Identity(), step=1)
+        mean += 9 / (10 + visit) * (float(sure.mean()) - mean)
 
 
 def test_warmup_crosses_from_cross_entropy_to_the_loss() -> None:

@@ -196,7 +196,7 @@ for _info in (
     MethodInfo(
         "refurbish",
         Refurbish,
-        "max(t_i) L(z_i, t_i), t_i <- alpha t_i + (1 - alpha) p_i",
+        "max(t_i) / w L(z_i, t_i), t_i <- alpha t_i + (1 - alpha) p_i, w the mean of max(t)",
         "1.0 to 1.05",
         "rows x K in half precision",
         "Huang et al. 2020",
@@ -204,7 +204,7 @@ for _info in (
     MethodInfo(
         "gate",
         Gate,
-        "[argmax p_i / pi = y_i] L(z_i, y_i) after a warm-up, pi the mean prediction",
+        "[argmax p_i / pi = y_i] / w L(z_i, y_i) after a warm-up, pi the mean prediction, w the share kept",
         "1.0",
         "2 x K numbers",
         "DSS, CVPR 2026",
