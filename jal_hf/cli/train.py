@@ -14,7 +14,9 @@ from jal_hf.hub.card_facts import training_time
 from jal_hf.runs.completion import finish_folder
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.folder import has_reached
+from jal_hf.runs.recipes import load_recipe
 from jal_hf.runs.run import run_training
+from jal_hf.training.methods import method_info
 
 HELP = "train one robust classifier"
 
@@ -23,6 +25,8 @@ def main(words: Sequence[str]) -> int:
     """Train, draw the plots, write the card, and print a table of what came out."""
     config = config_of_words(words)
     is_first = int(os.environ.get("RANK", "0")) == 0
+    if "--best" in words and is_first:
+        print(recommendation(config), flush=True)
     if has_reached(config):
         if is_first:
             finish_folder(config.output_dir)
@@ -30,6 +34,16 @@ def main(words: Sequence[str]) -> int:
         return 0
     run_and_report(config)
     return 0
+
+
+def recommendation(config: RunConfig) -> str:
+    """What `--best` takes, what it costs beside the plain run, and how it was found."""
+    names = config.method.split("+")
+    costs = ", ".join(f"{name} {method_info(name).cost}" for name in names)
+    why = " ".join(str(load_recipe(config.recipe).best["why"]).split())
+    return (
+        f"--best: loss {config.loss}, method {config.method}. Times the time of the plain run: {costs}. {why}"
+    )
 
 
 def run_and_report(config: RunConfig) -> None:
