@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from jal_hf import JALTrainer
 from jal_hf.training.failures import NonFiniteLossError
-from jal_hf.training.methods import Method
+from jal_hf.training.methods import Method, create_method, list_methods
 
 # 36 micro-batches of 8 and one of 4: with four of them a step, the last step of an epoch is short in both ways.
 ROWS, BATCH = 292, 8
@@ -98,8 +98,10 @@ def test_captured_path_gives_the_bits_and_the_log_of_the_eager_one(
     assert captured.state.total_flos == eager.state.total_flos
 
 
-def test_captured_path_averages_weights_as_the_eager_one_does(tmp_path: Path) -> None:
-    captured, eager = both(tmp_path, method="ema", method_args='{"decay": 0.9}')
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_captured_path_averages_weights_as_the_eager_one_does(accumulation: int, tmp_path: Path) -> None:
+    changes = {"method": "ema", "method_args": '{"decay": 0.9}', "gradient_accumulation_steps": accumulation}
+    captured, eager = both(tmp_path, **changes)
     assert_equal(state_of(captured), state_of(eager))
     assert_equal(captured.method.state_dict(), eager.method.state_dict())
     assert logged(captured) == logged(eager)
@@ -110,20 +112,34 @@ def test_captured_path_steps_with_adamw_as_the_eager_one_does(tmp_path: Path) ->
     assert_equal(state_of(captured), state_of(eager))
 
 
-def test_captured_path_resumes_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["plain", "ema"])
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_captured_path_resumes_in_the_middle_of_an_epoch(
+    accumulation: int, method: str, tmp_path: Path
+) -> None:
     """A run that goes on from a checkpoint, either way, ends with the bits of one that was never cut."""
-    changes = {"gradient_accumulation_steps": 2, "eval_strategy": "no", "num_train_epochs": 2}
+    # 16 micro-batches and a short one: 17 or 5 steps an epoch, of which the checkpoint is within the second.
+    cut_at = {1: 21, 4: 7}[accumulation]
+    changes = {
+        "max_train_samples": 132,
+        "gradient_accumulation_steps": accumulation,
+        "eval_strategy": "no",
+        "method": method,
+    }
     whole = trainer_of(tmp_path / "whole", "off", **changes)
     whole.train()
     for first, second in (("on", "on"), ("on", "off"), ("off", "on")):
         folder = tmp_path / f"{first}-{second}"
-        saving = {**changes, "save_strategy": "steps", "save_steps": 12}
-        cut = trainer_of(folder, first, **saving, callbacks=[_Stop(12)])
+        saving = {**changes, "save_strategy": "steps", "save_steps": cut_at}
+        cut = trainer_of(folder, first, **saving, callbacks=[_Stop(cut_at)])
         cut.train()
         resumed = trainer_of(folder, second, **saving, overwrite=True)
-        resumed.train(resume_from_checkpoint=str(folder / "checkpoint-12"))
+        resumed.train(resume_from_checkpoint=str(folder / f"checkpoint-{cut_at}"))
         assert resumed.state.global_step == whole.state.global_step
         assert_equal(state_of(resumed), state_of(whole))
+        assert_equal(resumed.method.state_dict(), whole.method.state_dict())
+        if "on" in (first, second):
+            assert (cut if first == "on" else resumed).captured.replayed > 0  # type: ignore[union-attr]
 
 
 class _Stop(TrainerCallback):
@@ -235,6 +251,13 @@ def test_only_methods_that_say_so_are_captured(tmp_path: Path) -> None:
     trainer.train()
     assert trainer.captured is not None
     assert trainer.captured.replayed == 3
+
+
+@pytest.mark.parametrize("name", [name for name in list_methods() if not create_method(name).capturable])
+def test_method_whose_step_cannot_be_captured_is_named(name: str, tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, "on", method=name, max_steps=1, eval_strategy="no")
+    with pytest.raises(ValueError, match=f"method '{name}' does not say that it can be captured"):
+        trainer.train()
 
 
 def test_captured_step_is_left_off_on_a_cpu_unless_asked_for(tmp_path: Path) -> None:

@@ -269,3 +269,16 @@ def test_a_step_keeps_no_logits_of_its_micro_batches(tmp_path: Path) -> None:
     trainer.train()
     assert len(seen) == 4
     assert most_alive <= 2
+
+
+def test_large_images_finished_on_the_device_train_as_those_that_the_workers_finish(tmp_path: Path) -> None:
+    weights = []
+    for is_later in (False, True):
+        changes = {"gradient_accumulation_steps": 2, "dataloader_num_workers": 1}
+        torch.manual_seed(0)
+        trainer = trainer_on(tmp_path / str(is_later), changes, augment="randomresizedcrop")
+        if is_later:  # as the trainer does by itself on a GPU
+            trainer.train_dataset = trainer.train_dataset.finished_on_the_device()
+        trainer.train()
+        weights.append([parameter.detach().clone() for parameter in trainer.model.parameters()])
+    assert all(map(torch.equal, *weights))
