@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import textwrap
 from typing import Any
 
 NAME = "methods"
 HELP = "list the training methods, or explain one"
+MEASURED = (
+    "jal-hf compare mnist --max_train_samples 6000 --max_eval_samples 2000 --val_fraction 0.1 --num_train_epochs 12 "
+    "--losses jal-ce --noises symmetric:0.8 --seeds 0 --methods plain,NAME"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +55,7 @@ def method_facts(name: str) -> dict[str, Any]:
         "source": info.source,
         "defaults": default_parameters(name),
         "excludes": dict(info.excludes or {}),
+        "caution": info.caution,
     }
 
 
@@ -79,6 +85,9 @@ def _described(facts: dict[str, Any]) -> str:
     defaults = ", ".join(f"{name} {_shown(value)}" for name, value in facts["defaults"].items())
     lines.append(f"  {'defaults':<10} {defaults or 'none'}")
     lines += [f"  not with   {other}: {why}" for other, why in facts["excludes"].items()]
+    if facts["caution"]:
+        lines += ["", *textwrap.wrap(facts["caution"], 110, initial_indent="  ", subsequent_indent="  ")]
+        lines.append(f"  {MEASURED}")
     return "\n".join([*lines, "", inspect.getdoc(method_info(facts["name"]).create) or ""]).rstrip()
 
 
