@@ -386,8 +386,9 @@ class RobustTrainer(OneCommitPush, ExactEvaluation, PapersOptimisation):
         self.throughput.add(fetch.end())
         if self.captured is not None:
             return self.captured.begin(batches)
-        if getattr(self.train_dataset, "is_finished_later", False):
-            batches = [self.train_dataset.finished(batch) for batch in batches]
+        given: Any = self.train_dataset
+        if getattr(given, "is_finished_later", False):
+            batches = [given.finished(batch) for batch in batches]
         if not batches or "labels" not in batches[0]:
             return batches, None
         rows = len(self.train_dataset) if has_length(self.train_dataset) else None
