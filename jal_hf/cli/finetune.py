@@ -71,7 +71,8 @@ def main(words: Sequence[str]) -> int:
     changes = explicit_flags(rest)
     if "recipe" in changes or "dataset" in changes:
         raise ValueError("The data is named once, as the first word: jal-hf finetune DATA --model NAME.")
-    changes.pop("fast", None)
+    for switch in ("fast", "best"):
+        changes.pop(switch, None)
     overwrite = bool(changes.pop("overwrite", False))
     with output.working():
         result = finetune(data, overwrite=overwrite, say=output.remark, **own, **changes)

@@ -40,6 +40,11 @@ def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
         help="Take the recipe's faster settings; the record says what they change.",
     )
     result.add_argument(
+        "--best",
+        action="store_true",
+        help="Take the loss and training method that are recommended for the recipe's data.",
+    )
+    result.add_argument(
         "--resume",
         default=None,
         metavar="auto|DIR",
@@ -56,7 +61,8 @@ def config_of_words(words: Sequence[str]) -> RunConfig:
         ValueError: Unknown recipe, flag or value, as a sentence.
     """
     asked = explicit_flags(words)
-    return RunConfig.from_recipe(asked.pop("recipe", None), fast=bool(asked.pop("fast", False)), **asked)
+    switches = {name: bool(asked.pop(name, False)) for name in ("fast", "best")}
+    return RunConfig.from_recipe(asked.pop("recipe", None), **switches, **asked)
 
 
 def explicit_flags(words: Sequence[str]) -> JsonObject:

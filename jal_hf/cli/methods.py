@@ -7,10 +7,14 @@ import inspect
 from typing import Any
 
 from jal_hf.cli.output import Output, add_output_flags
-from jal_hf.cli.text import WIDE, facts_text, reflowed, screen_width, table_text
+from jal_hf.cli.text import WIDE, facts_text, filled, reflowed, screen_width, table_text
 
 NAME = "methods"
 HELP = "list the training methods, or explain one"
+MEASURED = (
+    "jal-hf compare mnist --max_train_samples 6000 --max_eval_samples 2000 --val_fraction 0.1 --num_train_epochs 12 "
+    "--losses jal-ce --noises symmetric:0.8 --seeds 0 --methods plain,NAME"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +61,7 @@ def method_facts(name: str) -> dict[str, Any]:
         "source": info.source,
         "defaults": default_parameters(name),
         "excludes": dict(info.excludes or {}),
+        "caution": info.caution,
     }
 
 
@@ -67,8 +72,10 @@ def _described(facts: dict[str, Any]) -> str:
     rows = [(name, facts[name]) for name in ("formula", "cost", "state", "source")]
     rows.append(("defaults", defaults or "none"))
     rows += [("not with", f"{other}: {why}") for other, why in facts["excludes"].items()]
+    caution = facts["caution"]
+    told = f"\n\n{filled(caution, '  ')}\n{filled(MEASURED, '  ')}" if caution else ""
     explained = reflowed(inspect.getdoc(method_info(facts["name"]).create) or "")
-    return f"{facts['name']}\n\n{facts_text(rows)}\n\n{explained}".rstrip()
+    return f"{facts['name']}\n\n{facts_text(rows)}{told}\n\n{explained}".rstrip()
 
 
 def _shown(value: object) -> str:

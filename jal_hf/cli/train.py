@@ -15,8 +15,11 @@ from jal_hf.ground.record import RunRecord, Section
 from jal_hf.ground.sentences import percent, printable
 from jal_hf.hub.card_facts import training_time
 from jal_hf.runs.completion import finish_folder
+from jal_hf.runs.config import RunConfig
 from jal_hf.runs.folder import has_reached
+from jal_hf.runs.recipes import load_recipe
 from jal_hf.runs.run import run_training
+from jal_hf.training.methods import method_info
 
 HELP = "train one robust classifier"
 
@@ -32,6 +35,8 @@ def main(words: Sequence[str]) -> int:
     output, rest = taken_output_flags(words)
     config = config_of_words(rest)
     is_first = int(os.environ.get("RANK", "0")) == 0
+    if "--best" in words and is_first:
+        output.remark(filled(recommendation(config)))
     if has_reached(config):
         if is_first:
             finish_folder(config.output_dir)
@@ -43,6 +48,16 @@ def main(words: Sequence[str]) -> int:
     if result.address is not None:
         output.remark(f"  pushed: {result.address}")
     return 0
+
+
+def recommendation(config: RunConfig) -> str:
+    """What `--best` takes, what it costs beside the plain run, and how it was found."""
+    names = config.method.split("+")
+    costs = ", ".join(f"{name} {method_info(name).cost}" for name in names)
+    why = " ".join(str(load_recipe(config.recipe).best["why"]).split())
+    return (
+        f"--best: loss {config.loss}, method {config.method}. Times the time of the plain run: {costs}. {why}"
+    )
 
 
 def _report(output: Output, record: RunRecord, folder: Path) -> None:

@@ -281,3 +281,16 @@ def test_a_second_dataset_is_evaluated_itself_where_workers_persist(tmp_path: Pa
     trainer = JALTrainer(timm_model(), args, eval_dataset=first)
     lengths = [len(trainer.get_eval_dataloader(data).dataset) for data in (None, second, None, first)]
     assert lengths == [6, 10, 6, 6]
+
+
+def test_large_images_finished_on_the_device_train_as_those_that_the_workers_finish(tmp_path: Path) -> None:
+    weights = []
+    for is_later in (False, True):
+        changes = {"gradient_accumulation_steps": 2, "dataloader_num_workers": 1}
+        torch.manual_seed(0)
+        trainer = trainer_on(tmp_path / str(is_later), changes, augment="randomresizedcrop")
+        if is_later:  # as the trainer does by itself on a GPU
+            trainer.train_dataset = trainer.train_dataset.finished_on_the_device()
+        trainer.train()
+        weights.append([parameter.detach().clone() for parameter in trainer.model.parameters()])
+    assert all(map(torch.equal, *weights))
