@@ -74,7 +74,7 @@ class Output:
 @contextlib.contextmanager
 def _no_progress() -> Iterator[None]:
     import datasets
-    import huggingface_hub.utils as hub
+    import huggingface_hub.utils.tqdm as hub
     from transformers.utils import logging
 
     datasets.disable_progress_bars()

@@ -57,7 +57,6 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
     dataset = record.dataset
     noise = record.noise
     name = dataset_label(record)
-    task = str(record.model.get("task") or "image-classification")
     arguments = {
         "train_label_noise": clean(noise.get("spec", "none")),
         "asked_rate": _number(noise.get("asked_rate")),
