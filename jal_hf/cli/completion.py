@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from jal_hf.cli.output import add_output_flags
 from jal_hf.cli.parsers import CommandParser, command_parser
@@ -61,7 +62,7 @@ def whole_parser(commands: Mapping[str, str]) -> argparse.ArgumentParser:
 
     result = CommandParser(prog="jal-hf", description="Train classifiers that survive wrong labels.")
     result.add_argument("--version", action="store_true", help="print the version")
-    rooms = result.add_subparsers()
+    rooms: Any = result.add_subparsers()
     for command, text in commands.items():
         own = command_parser(command)
         takes_training_flags = command in ("train", *WITH_TRAINING_FLAGS)

@@ -74,15 +74,15 @@ class Output:
 @contextlib.contextmanager
 def _no_progress() -> Iterator[None]:
     import datasets
-    import huggingface_hub.utils.tqdm as hub
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
     from transformers.utils import logging
 
     datasets.disable_progress_bars()
-    hub.disable_progress_bars()
+    disable_progress_bars()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         datasets.enable_progress_bars()
-        hub.enable_progress_bars()
+        enable_progress_bars()
         logging.enable_progress_bar()
