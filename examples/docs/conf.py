@@ -51,7 +51,9 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!jal_hf).*"), (r"py:.*", r"jal_hf(\.\w+){
 
 def fill_generated(app: Any, name: str, content: list[str]) -> None:
     """Put the tables of the registries and the figures of the records into a page; outputs look like outputs."""
-    content[0] = re.sub(r"^<!-- output\b.*-->$", "{.output}", generated.fill(content[0], site=True), flags=re.M)
+    content[0] = re.sub(
+        r"^<!-- output\b.*-->$", "{.output}", generated.fill(content[0], site=True), flags=re.M
+    )
 
 
 def setup(app: Any) -> dict[str, bool]:
