@@ -8,7 +8,7 @@ import numpy as np
 
 from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.models.sources import is_checkpoint_name
-from jal_hf.models.timm_networks import default_preprocessing
+from jal_hf.models.timm_networks import check_timm_name, default_preprocessing
 from jal_hf.runs.config import RunConfig
 
 RECIPE, DEFAULT_MODEL = "finetune", "resnet50.a1_in1k"
@@ -18,8 +18,14 @@ _LEAST_SIDE, _STEP, _LOOKED_AT = 96, 16, 64
 
 
 def finetune_config(data: Any, model: str | None, weights: str | None, **changes: Any) -> RunConfig:
-    """The run that is asked for; `data` is a name, or an object, which gets none."""
+    """The run that is asked for; `data` is a name, or an object, which gets none.
+
+    Raises:
+        ValueError: There is no such network, or no published weights of it.
+    """
     name = model or DEFAULT_MODEL
+    if not is_checkpoint_name(name):
+        check_timm_name(name, weights is None and bool(changes.get("pretrained", True)))
     found: dict[str, Any] = {"model": name, **changes}
     if isinstance(data, str):
         found["dataset"] = data
