@@ -10,7 +10,7 @@ import lazy_loader
 
 from jal_hf.models.registration import register_networks
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["__version__"]

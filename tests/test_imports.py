@@ -32,7 +32,7 @@ THIRD_PARTY = {
     "ground": {"PIL"},
     "losses": {"torch", "triton"},
     "theory": {"torch", "numpy", "scipy"},
-    "noise": {"numpy", "datasets", "pyarrow", "torch", "PIL", "tqdm"},
+    "noise": {"numpy", "datasets", "huggingface_hub", "pyarrow", "torch", "PIL", "tqdm"},
 }
 
 

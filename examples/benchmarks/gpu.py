@@ -170,42 +170,19 @@ def protocol(asked: argparse.Namespace) -> list[Row]:
 
 def accuracy(asked: argparse.Namespace) -> list[Row]:
     """Captured and eager runs of three seeds, a few epochs each."""
-    means = {}
+    means, seeds, epochs = {}, 1 if asked.smoke else SEEDS, 2 if asked.smoke else 6
     for name, mode in (("captured", "on"), ("eager", "off")):
         with tempfile.TemporaryDirectory() as folder:
-            words = [
-                sys.executable,
-                "-m",
-                "jal_hf",
-                "compare",
-                common(asked)[1],
-                *common(asked)[2:],
-                "--out",
-                folder,
-            ]
-            words += [
-                "--losses",
-                "jal-ce",
-                "--noises",
-                "symmetric:0.4",
-                "--seeds",
-                ",".join(map(str, range(SEEDS))),
-            ]
-            words += [
-                "--jobs",
-                str(SEEDS),
-                "--num_train_epochs",
-                "2" if asked.smoke else "6",
-                "--cuda_graph",
-                mode,
-            ]
-            words += ["--use_cpu", "true"] if asked.smoke else []
+            grid = f"--losses jal-ce --noises symmetric:0.4 --seeds {','.join(map(str, range(seeds)))}"
+            settings = f"--jobs {seeds} --num_train_epochs {epochs} --cuda_graph {mode}"
+            words = [sys.executable, "-m", "jal_hf", "compare", *common(asked)[1:], "--out", folder]
+            words += [*grid.split(), *settings.split(), *(["--use_cpu", "true"] if asked.smoke else [])]
             subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
             lines = Path(folder, "results.jsonl").read_text(encoding="utf-8").splitlines()
         means[name] = 100 * sum(json.loads(line)["accuracy"] for line in lines) / len(lines)
     apart = abs(means["captured"] - means["eager"])
     value = f"{means['captured']:.2f} and {means['eager']:.2f} %"
-    return [Row(f"captured and eager, mean of {SEEDS} seeds", value, "within 0.5 points", apart <= 0.5)]
+    return [Row(f"captured and eager, mean over seeds ({seeds})", value, "within 0.5 points", apart <= 0.5)]
 
 
 # Each with the seconds it may take.
@@ -223,7 +200,7 @@ def measured(part: str, asked: argparse.Namespace) -> list[Row]:
     """The rows of a part, from a process of its own."""
     words = [*(["--smoke"] if asked.smoke else []), *(["--dataset", asked.dataset] if asked.dataset else [])]
     command = [sys.executable, str(HERE / "gpu.py"), "--part", part, *words]
-    limit = PARTS[part][1] * (4 if asked.smoke else 1)
+    limit = PARTS[part][1] * (10 if asked.smoke else 1)  # a busy CPU is no failure
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
     except subprocess.TimeoutExpired:

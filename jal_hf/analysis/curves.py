@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -13,7 +13,10 @@ from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, serie
 from jal_hf.ground.files import LogLine
 from jal_hf.ground.record import log_series
 
-ACCURACY, VALIDATION = "eval_accuracy", "validation_accuracy"
+ACCURACY = "eval_accuracy"
+MEASURES = {ACCURACY: "test accuracy", "validation_accuracy": "noisy validation accuracy"}
+"""Key in a log, and what it is called; the first that any run has is drawn."""
+X_LABELS = {"epoch": "epoch", "seconds": "seconds of training, evaluation included"}
 
 
 def _draw(axes: Axes, epochs: Sequence[float], values: Sequence[float], number: int, label: str) -> None:
@@ -49,29 +52,41 @@ def _mark_last_and_best(axes: Axes, epochs: Sequence[float], percent: Sequence[f
     axes.lines[-1].set_label(f"last: {percent[-1]:.2f} % (epoch {epochs[-1]:g})")
 
 
-def curves_figure(logs: Mapping[str, Sequence[LogLine]], title: str = "", floor: float = 0.0) -> Figure:
+def measured(logs: Iterable[Sequence[LogLine]]) -> str:
+    """The key of `MEASURES` that is drawn for these logs; that of the test accuracy where none of them has any."""
+    logs = list(logs)
+    return next((key for key in MEASURES if any(log_series(log, key)[0] for log in logs)), ACCURACY)
+
+
+def curves_figure(
+    logs: Mapping[str, Sequence[LogLine]], title: str = "", floor: float = 0.0, against: str = "epoch"
+) -> Figure:
     """Test accuracy over epochs, a line for each run; one run alone also shows its training loss below.
 
+    Where no run was scored on a test split, it is the accuracy on the noisy validation split, and called so.
     `floor` is the smallest value the loss can take; it is taken off, for a raw AMSE of 84.1 says little.
     Several runs get no loss panel: the values of different losses have different floors and scales and say
-    nothing side by side.
+    nothing side by side. `against` may be `seconds` of training for several.
     """
     if not logs:
         raise ValueError("No log was given to plot; give at least one run's log.")
-    single = len(logs) == 1
+    single = len(logs) == 1 and against == "epoch"
     figure = new_figure(6.4 if single else 7.4, 5.6 if single else 4.2)
     panels = figure.subplots(2 if single else 1, 1, squeeze=False, sharex=True)
     upper = panels[0, 0]
+    measure = measured(logs.values())
     for number, (name, log) in enumerate(logs.items()):
-        epochs, accuracy = log_series(log, ACCURACY)
+        epochs, accuracy = log_series(log, measure, against)
         percent = [100.0 * value for value in accuracy]
         _draw(upper, epochs, percent, number, name)
         if single and percent:
             _mark_last_and_best(upper, epochs, percent)
-    style_axes(upper, title=title, x_label="" if single else "epoch", y_label="test accuracy (%)")
+    style_axes(
+        upper, title=title, x_label="" if single else X_LABELS[against], y_label=f"{MEASURES[measure]} (%)"
+    )
     if single:
         _draw_training_loss(panels[1, 0], next(iter(logs.values())), floor)
-    panels[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=against == "epoch"))
     if upper.lines:
         # Outside the axes, a legend hides no point however the curves run.
         handles, labels = upper.get_legend_handles_labels()
@@ -96,6 +111,8 @@ def _draw_training_loss(axes: Axes, log: Sequence[LogLine], floor: float) -> Non
     style_axes(axes, x_label="epoch", y_label="training loss above its floor" if floor else "training loss")
 
 
-def plot_curves(logs: Mapping[str, Sequence[LogLine]], path: str | Path, title: str = "") -> list[Path]:
+def plot_curves(
+    logs: Mapping[str, Sequence[LogLine]], path: str | Path, title: str = "", against: str = "epoch"
+) -> list[Path]:
     """Draw `curves_figure` and save it as PNG and SVG; `logs` maps a name to the lines of its log.jsonl."""
-    return save_figure(curves_figure(logs, title), path)
+    return save_figure(curves_figure(logs, title, against=against), path)

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedKFold
 
+from jal_hf.data.progress import progress_line
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 # Given the rows to train on and the rows to judge, the (M, K) probabilities of the latter.
@@ -33,11 +35,13 @@ def cross_validated_probabilities(labels: IntArray, folds: int, seed: int, train
     check_folds(labels, folds)
     splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
     probabilities: FloatArray | None = None
-    for training_rows, held_out in splitter.split(np.zeros(labels.size), labels):
-        judged = train(training_rows, held_out)
-        if probabilities is None:
-            probabilities = np.zeros((labels.size, judged.shape[1]))
-        probabilities[held_out] = judged
+    with progress_line(folds, "training folds", "fold") as line:
+        for training_rows, held_out in splitter.split(np.zeros(labels.size), labels):
+            judged = train(training_rows, held_out)
+            if probabilities is None:
+                probabilities = np.zeros((labels.size, judged.shape[1]))
+            probabilities[held_out] = judged
+            line.update()
     if probabilities is None:
         raise ValueError("No fold was trained: there are no labels.")
     return probabilities

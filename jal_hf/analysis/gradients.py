@@ -21,6 +21,18 @@ def gradient_magnitude(
 
     The derivative is by the logit of the given label, so it counts what softmax takes away near 0 and 1.
     """
+    logits = logits_at(p_given, num_classes)
+    logits.requires_grad_(True)
+    total, _ = loss.sum_and_weight(logits, torch.zeros(len(logits), dtype=torch.long))
+    (gradient,) = torch.autograd.grad(total, logits)
+    return np.asarray(gradient[:, 0].abs().numpy(), dtype=np.float64)
+
+
+def logits_at(p_given: npt.NDArray[np.float64], num_classes: int) -> torch.Tensor:
+    """Logits (P, K) whose softmax gives class 0 each value of `p_given` (P,), and the others equal shares of the rest.
+
+    ValueError for fewer than 2 classes, and for values that are not strictly between 0 and 1.
+    """
     if num_classes < 2:
         raise ValueError(f"{num_classes} classes were given; a gradient needs at least 2.")
     p = torch.from_numpy(np.asarray(p_given, dtype=np.float64))
@@ -29,10 +41,7 @@ def gradient_magnitude(
     rest = ((1.0 - p) / (num_classes - 1)).log()
     logits = rest[:, None].repeat(1, num_classes)
     logits[:, 0] = p.log()
-    logits.requires_grad_(True)
-    total, _ = loss.sum_and_weight(logits, torch.zeros(len(p), dtype=torch.long))
-    (gradient,) = torch.autograd.grad(total, logits)
-    return np.asarray(gradient[:, 0].abs().numpy(), dtype=np.float64)
+    return logits
 
 
 def gradient_figure(losses: Mapping[str, RobustLoss], num_classes: int = 10) -> Figure:

@@ -1,4 +1,4 @@
-"""Pictures of a grid: accuracy over the epochs for each noise, and last-epoch accuracies as bars."""
+"""Pictures of a grid: accuracy over epochs and over time for each noise, and last-epoch accuracies as bars."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from jal_hf.analysis.curves import ACCURACY, plot_curves
+from jal_hf.analysis.curves import measured, plot_curves
 from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, shown, style_axes
 from jal_hf.analysis.tables import GridTable, display_name, display_noise, mean_and_spread
 from jal_hf.ground.files import LogLine
-from jal_hf.ground.record import log_series, read_log
+from jal_hf.ground.record import read_log
 
 
 def plot_grid(table: GridTable, folder: str | Path) -> list[Path]:
-    """Write `plots/bars.png`, `plots/curves-NOISE.png` and their SVG twins; returns the files."""
+    """Write `plots/bars.png`, `plots/curves-NOISE.png`, `plots/time-NOISE.png` and their SVG twins; returns the files.
+
+    Time is left out where the logs do not tell it, as those of earlier versions.
+    """
     folder = Path(folder)
     written = save_figure(bars_figure(table), folder / "plots" / "bars.png")
     for noise in table.noises:
@@ -31,18 +34,28 @@ def plot_grid(table: GridTable, folder: str | Path) -> list[Path]:
             name = re.sub(r"[^A-Za-z0-9.+_-]+", "-", display_noise(noise))
             title = f"noise {display_noise(noise)}, mean over seeds"
             written += plot_curves(logs, folder / "plots" / f"curves-{name}.png", title)
+            if all("seconds" in line for log in logs.values() for line in log):
+                written += plot_curves(logs, folder / "plots" / f"time-{name}.png", title, "seconds")
     return written
 
 
 def mean_log(logs: Sequence[Sequence[LogLine]]) -> list[LogLine]:
-    """Test accuracy averaged over runs, at the epochs that all of them have evaluated."""
-    series = [dict(zip(*log_series(log, ACCURACY), strict=True)) for log in logs]
-    if not series:
+    """Accuracy (see `curves.measured`) averaged over runs, and seconds where all know them, at the epochs that all have
+    evaluated."""
+    if not logs:
         return []
-    epochs = sorted(set.intersection(*(set(points) for points in series)))
-    return [
-        {"epoch": epoch, ACCURACY: statistics.fmean(points[epoch] for points in series)} for epoch in epochs
+    measure = measured(logs)
+    lines = [
+        {float(line["epoch"]): line for line in log if line.get(measure) is not None and "epoch" in line}
+        for log in logs
     ]
+    keys = [measure, "seconds"]
+    mean: list[LogLine] = []
+    for epoch in sorted(set.intersection(*(set(points) for points in lines))):
+        own = [points[epoch] for points in lines]
+        known = [key for key in keys if all(isinstance(line.get(key), int | float) for line in own)]
+        mean.append({"epoch": epoch, **{key: statistics.fmean(line[key] for line in own) for key in known}})
+    return mean
 
 
 def bars_figure(table: GridTable) -> Figure:

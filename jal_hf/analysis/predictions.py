@@ -9,17 +9,20 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from jal_hf.data.progress import progress_line
 from jal_hf.losses import RobustLoss
 from jal_hf.training.criterion import logits_of
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def predict_logits(model: nn.Module, dataset: Any, batch_size: int = 256) -> FloatArray:
+def predict_logits(
+    model: nn.Module, dataset: Any, batch_size: int = 256, *, what: str = "predicting"
+) -> FloatArray:
     """Logits (N, K) of every example, in order.
 
     `dataset` is map-style; one with `__getitems__` gives ready batches, which `make_image_dataset` does. The
-    model stays on its device, and is back in the mode it was in afterwards.
+    model stays on its device, and is back in the mode it was in afterwards. `what` stands on the progress line.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -27,11 +30,12 @@ def predict_logits(model: nn.Module, dataset: Any, batch_size: int = 256) -> Flo
     rows = len(dataset)
     parts: list[FloatArray] = []
     try:
-        with torch.no_grad():
+        with torch.no_grad(), progress_line(rows, what, "image") as line:
             for start in range(0, rows, batch_size):
                 batch = dataset.__getitems__(list(range(start, min(start + batch_size, rows))))
                 logits = logits_of(model(batch["pixel_values"].to(device)))
                 parts.append(logits.double().cpu().numpy())
+                line.update(len(logits))
     finally:
         model.train(was_training)
     if not parts:

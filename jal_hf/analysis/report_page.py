@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from jal_hf.analysis.label_issues import LabelIssues
-from jal_hf.ground.files import write_text
+from jal_hf.ground.files import JsonObject, write_text
 
 _REAL = frozenset({"self_confidence", "margin", "loss"})
 
@@ -75,6 +76,20 @@ def write_report(path: str | Path, page: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, page)
     return target
+
+
+def read_report(path: str | Path) -> JsonObject:
+    """What a page of `render_report` lists: `class_names`, `columns`, `confusion`, `thumbnails`, `files`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no such page.
+    """
+    found = re.search(r'id="data">(.*?)</script>', Path(path).read_text(encoding="utf-8"), re.DOTALL)
+    content = json.loads(found.group(1)) if found else None
+    if not isinstance(content, dict) or not isinstance(content.get("columns"), dict):
+        raise ValueError(f"{path} is no page of an audit. Audit the run again with: jal-hf audit RUN")
+    return content
 
 
 def _rounded(name: str, values: np.ndarray[Any, Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from jal_hf.analysis.curves import ACCURACY, VALIDATION, curves_figure
+from jal_hf.analysis.curves import MEASURES, curves_figure, measured
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.style import save_figure
@@ -25,11 +25,9 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
     record, log = RunRecord.read(folder), read_log(folder)
     title = record.title
     figures: dict[str, Figure] = {}
-    if not log_series(log, ACCURACY)[0] and log_series(log, VALIDATION)[0]:
-        scored = [{**line, ACCURACY: line.get(VALIDATION)} for line in log]
-        figures["curves"] = curves_figure({"noisy validation accuracy": scored}, title, loss_floor(record))
-    elif log_series(log, ACCURACY)[0] or log_series(log, "loss")[0]:
-        figures["curves"] = curves_figure({"test accuracy": log}, title, loss_floor(record))
+    measure = measured([log])
+    if log_series(log, measure)[0] or log_series(log, "loss")[0]:
+        figures["curves"] = curves_figure({MEASURES[measure]: log}, title, loss_floor(record))
     asked, realised = record.noise.get("transition_matrix"), record.noise.get("realised_matrix")
     if asked is not None or realised is not None:
         names = record.dataset.get("class_names")

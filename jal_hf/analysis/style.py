@@ -6,7 +6,10 @@ global state, a running notebook's backend or the user's own settings.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +19,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
 from jal_hf.ground.sentences import shortened
 
 INK = "#222222"
 GRID = "#d9d9d9"
 FONT_SIZE = 10.0
+_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,28 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     picture, drawing = target.with_suffix(".png"), target.with_suffix(".svg")
+    with _plain_text(figure):
+        figure.savefig(picture, dpi=_DPI, metadata={"Software": None})
+        figure.savefig(drawing, metadata={"Date": None})
+    return [picture, drawing]
+
+
+def figure_picture(figure: Figure) -> Image.Image:
+    """The figure as an image, as its PNG would show it."""
+    buffer = io.BytesIO()
+    with _plain_text(figure):
+        figure.savefig(buffer, format="png", dpi=_DPI)
+    with Image.open(buffer, formats=("PNG",)) as picture:
+        return picture.convert("RGB")
+
+
+@contextlib.contextmanager
+def _plain_text(figure: Figure) -> Iterator[None]:
+    """Texts of the figure are drawn as they stand: names may hold dollar signs, and scripts that the font lacks."""
     for text in figure.findobj(Text):
         text.set(text=shown(text.get_text(), 200), parse_math=False, usetex=False)
     # Tick labels are only made now.
     settings: Any = {"svg.hashsalt": "jal_hf", "text.parse_math": False, "text.usetex": False}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks
-        figure.savefig(picture, dpi=150, metadata={"Software": None})
-        figure.savefig(drawing, metadata={"Date": None})
-    return [picture, drawing]
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        yield

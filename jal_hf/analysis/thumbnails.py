@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from jal_hf.ground.image_files import DECODE_ERRORS
+
 SIDE = 64
+_LARGEST_READ = 4 * SIDE
+_URI = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)")
 
 
 def as_picture(image: Image.Image | npt.NDArray[np.uint8]) -> Image.Image:
@@ -53,3 +58,21 @@ def thumbnail_uris(images: Iterable[Image.Image | npt.NDArray[np.uint8]], limit:
             break
         uris.append(uri)
     return uris
+
+
+def picture_of_uri(uri: object) -> Image.Image:
+    """The image that `thumbnail_uri` wrote.
+
+    Raises:
+        ValueError: it is no small PNG or JPEG as a `data:` URI.
+    """
+    found = _URI.fullmatch(uri) if isinstance(uri, str) else None
+    if found is None:
+        raise ValueError("A thumbnail is no picture that an audit stored.")
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(found[1])), formats=("PNG", "JPEG")) as picture:
+            if max(picture.size) > _LARGEST_READ:
+                raise ValueError(f"it claims {picture.width} x {picture.height} pixels")
+            return picture.convert("RGB")
+    except DECODE_ERRORS as error:
+        raise ValueError(f"A thumbnail cannot be read: {error}.") from error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from typing import Any
+
+from jal_hf.cli.output import Output, add_output_flags
+from jal_hf.cli.text import wrapped
 
 NAME = "advise"
 HELP = "which loss suits a dataset and its noise, and why"
@@ -35,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image_column", help="column with the images (default: found by type)")
     parser.add_argument("--label_column", help="column with the labels (default: found by type)")
     parser.add_argument("--folds", type=int, default=5, help="folds of --estimate (default: 5)")
-    parser.add_argument("--json", action="store_true", help="print the advice as JSON")
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jal_hf.analysis.advice_data import estimated_noise, noise_of_data, noise_of_spec
     from jal_hf.analysis.advice_text import advice_dict, advice_text
 
+    output = Output(arguments)
     heading, names = "", None
     if arguments.dataset is None:
         if arguments.num_classes is None or arguments.noise is None:
@@ -52,13 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         from jal_hf.data import load_noisy_dataset
 
-        data = load_noisy_dataset(
-            arguments.dataset,
-            dataset_config=arguments.dataset_config,
-            image_column=arguments.image_column,
-            label_column=arguments.label_column,
-            noise=arguments.noise or "none",
-        )
+        with output.working():
+            data = load_noisy_dataset(
+                arguments.dataset,
+                dataset_config=arguments.dataset_config,
+                image_column=arguments.image_column,
+                label_column=arguments.label_column,
+                noise=arguments.noise or "none",
+            )
         if arguments.num_classes not in (None, data.num_classes):
             raise ValueError(f"The dataset has {data.num_classes} classes, not {arguments.num_classes}.")
         names = data.class_names
@@ -73,10 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             noise = noise_of_data(data, arguments.noise or "none")
     advice = advise(noise, arguments.dataset or "")
-    if arguments.json:
-        print(json.dumps(advice_dict(advice), indent=1))
-    else:
-        print(heading + ("\n" if heading else "") + advice_text(advice, names))
+    text = heading + ("\n" if heading else "") + advice_text(advice, names)
+    brief = "\n".join(f"--loss {item.name} --preset {item.preset}" for item in advice.suggestions)
+    output.result(advice_dict(advice), wrapped(text, ""), brief=brief)
     return 0
 
 

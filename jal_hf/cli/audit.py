@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import webbrowser
+from pathlib import Path
+from typing import Any
+
+from jal_hf.cli.output import Output, add_output_flags
+from jal_hf.cli.text import facts_text, filled
 
 NAME = "audit"
 HELP = "rank the training examples whose labels look wrong, and write the corrected dataset"
@@ -39,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="load the data and weights that the record of a run made elsewhere names",
     )
     parser.add_argument(
+        "--report_to",
+        nargs="+",
+        default=[],
+        metavar="SERVICE",
+        help="also send the plots and the worst labels' images to tensorboard, wandb, or both",
+    )
+    parser.add_argument(
         "--review",
         action="store_true",
         help="open the page where a person confirms or rejects each suspect and saves the decisions to a file",
@@ -68,13 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --export: what a person decided on the page comes before any rule",
     )
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Audit the run and print what was found."""
     from jal_hf.cli.old_records import config_of_command
     from jal_hf.ground.record import RunRecord
-    from jal_hf.ground.sentences import printable
     from jal_hf.runs.audit.audit import audit_run
 
     how = next((name for name in ("drop", "relabel", "weights") if getattr(arguments, name)), None)
@@ -86,52 +99,79 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(
             "--export needs to know what becomes of suspects: --drop, --relabel, --weights or --decisions."
         )
+    output = Output(arguments)
     record = RunRecord.read(arguments.run)
-    audit = audit_run(
-        arguments.run,
-        dataset=arguments.dataset,
-        noise=arguments.noise,
-        folds=arguments.folds,
-        top=arguments.top,
-        trust=arguments.trust,
-        config=None if record.config or not record.command else config_of_command(record),
-    )
-    summary = audit.summary
-    print(
-        printable(f"{summary['run']}: {summary['rows']:,} training labels, judged by {summary['judged_by']}")
-    )
-    print(f"  given and suggested label differ   {summary['differing']:,}")
-    print(f"  {summary['judgement']['reason']}")
-    if summary["judgement"]["noise_rate"] is not None:
-        print(f"  estimated noise rate               {100 * summary['judgement']['noise_rate']:.2f} %")
-        print(f"  suspects                           {summary['suspects']:,}")
-    for method, estimate in summary["estimates"].items():
-        if estimate is not None:
-            print(f"  noise rate by {method.replace('_', ' '):<20} {100 * estimate['rate']:.2f} %")
-    if summary["realised_rate"] is not None:
-        print(f"  realised noise rate                {100 * summary['realised_rate']:.2f} %")
-    for judge, scores in summary["scores"].items():
-        if scores is not None:
-            print(
-                f"  {judge.replace('_', ' ') + ':':<34} AUROC {scores['auroc']:.4f}, average precision "
-                f"{scores['average_precision']:.4f}, precision at the realised rate "
-                f"{scores['precision_at_realised_rate']:.4f}"
-            )
-    for warning in summary["warnings"]:
-        print(f"  warning: {printable(warning)}")
-    for name in ("report.html", "label_issues.parquet", "summary.json"):
-        print(f"  {audit.folder / name}")
+    with output.working():
+        audit = audit_run(
+            arguments.run,
+            dataset=arguments.dataset,
+            noise=arguments.noise,
+            folds=arguments.folds,
+            top=arguments.top,
+            trust=arguments.trust,
+            report_to=arguments.report_to,
+            config=None if record.config or not record.command else config_of_command(record),
+        )
+        written = None if arguments.export is None else _exported(arguments, audit, how)
+    facts = {"folder": str(audit.folder), **audit.summary, "export": written}
+    output.result(facts, _text(audit.summary, audit.folder), brief=str(audit.folder))
     if arguments.review:
         page = (audit.folder / "report.html").resolve()
         webbrowser.open(page.as_uri())
-        print(f"  review: open {page}, save the decisions, then --export DIR --decisions FILE")
-    if arguments.export is not None:
-        cleaning, form = audit.export(
-            arguments.export, how, threshold=arguments.threshold, decisions=arguments.decisions
+        output.remark(f"  review: open {page}, save the decisions, then --export DIR --decisions FILE")
+    if written is not None:
+        counts = f"{written['dropped']:,} dropped, {written['relabelled']:,} relabelled"
+        counts += ", all weighted" if written["weighted"] else ""
+        output.remark(
+            f"  written as {written['form']}: {written['folder']} ({counts}; each is in changes.csv)"
         )
-        dropped, weighted = (sum(c.new is None for c in cleaning.changes), cleaning.weights is not None)
-        relabelled = sum(c.new not in (None, c.given) for c in cleaning.changes)
-        counts = f"{dropped:,} dropped, {relabelled:,} relabelled" + (", all weighted" if weighted else "")
-        print(f"  written as {form}: {arguments.export} ({counts}; each change is in changes.csv)")
-        print(f"  train on it: jal-hf train --dataset {arguments.export}")
+        again = "finetune" if record.finetune else "train --dataset"
+        output.remark(f"  train on it: jal-hf {again} {shlex.quote(str(written['folder']))}")
     return 0
+
+
+def _exported(arguments: argparse.Namespace, audit: Any, how: str | None) -> dict[str, Any]:
+    cleaning, form = audit.export(
+        arguments.export, how, threshold=arguments.threshold, decisions=arguments.decisions
+    )
+    return {
+        "folder": arguments.export,
+        "form": form,
+        "dropped": sum(change.new is None for change in cleaning.changes),
+        "relabelled": sum(change.new not in (None, change.given) for change in cleaning.changes),
+        "weighted": cleaning.weights is not None,
+    }
+
+
+def _text(summary: dict[str, Any], folder: Path) -> str:
+    judgement = summary["judgement"]
+    rows = [("given and suggested label differ", f"{summary['differing']:,}")]
+    if judgement["noise_rate"] is not None:
+        rows.append(("estimated noise rate", _percent(judgement["noise_rate"])))
+        rows.append(("suspects", f"{summary['suspects']:,}"))
+    rows += [
+        (f"noise rate by {method.replace('_', ' ')}", _percent(estimate["rate"]))
+        for method, estimate in summary["estimates"].items()
+        if estimate is not None
+    ]
+    if summary["realised_rate"] is not None:
+        rows.append(("realised noise rate", _percent(summary["realised_rate"])))
+    rows += [
+        (
+            judge.replace("_", " "),
+            f"AUROC {scores['auroc']:.4f}, average precision {scores['average_precision']:.4f}, precision at the "
+            f"realised rate {scores['precision_at_realised_rate']:.4f}",
+        )
+        for judge, scores in summary["scores"].items()
+        if scores is not None
+    ]
+    heading = f"{summary['run']}: {summary['rows']:,} training labels, judged by {summary['judged_by']}"
+    warnings = [filled(f"warning: {warning}", "  ") for warning in summary["warnings"]]
+    files = [f"  {folder / name}" for name in ("report.html", "label_issues.parquet", "summary.json")]
+    return "\n".join(
+        [filled(heading), filled(judgement["reason"], "  "), facts_text(rows), *warnings, *files]
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

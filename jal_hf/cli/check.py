@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from jal_hf.cli.output import Output, add_output_flags
+from jal_hf.cli.text import filled, table_text
 from jal_hf.ground.files import JsonObject
 
 if TYPE_CHECKING:
@@ -32,13 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num_classes", type=int, metavar="K", help="Default: what the noise tells, else 10."
     )
-    parser.add_argument("--json", action="store_true", help="Print JSON instead of text.")
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; the exit code says only that the question could be answered."""
     report = check(arguments)
-    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+    brief = "asymmetric" if report["asymmetric"] else "not asymmetric"
+    Output(arguments).result(report, _text(report), brief)
     return 0
 
 
@@ -152,11 +155,10 @@ def _text(report: Mapping[str, Any]) -> str:
             if limit is not None
             else f"No a of {report['smallest_a_of']} is safe in every class."
         )
-    lines += ["", *_class_table(report["classes"])]
-    return "\n".join(lines)
+    return "\n".join([*map(filled, lines), "", _class_table(report["classes"])])
 
 
-def _class_table(classes: list[JsonObject]) -> list[str]:
+def _class_table(classes: list[JsonObject]) -> str:
     groups: dict[tuple[Any, ...], list[int]] = {}
     for entry in classes:
         key = tuple(
@@ -165,17 +167,23 @@ def _class_table(classes: list[JsonObject]) -> list[str]:
             if name != "class"
         )
         groups.setdefault(key, []).append(entry["class"])
-    header = f"{'asymmetric':<11}{'margin':>9}{'kept':>8}{'wrong':>8}{'least a':>9}  {'by':<46}classes"
-    lines = [header]
-    for (asymmetric, margin, by, kept, wrong, least), members in list(groups.items())[:SHOWN]:
-        cells = (
-            f"{'yes' if asymmetric else 'no':<11}{_cell(margin):>9}{kept:>8.4f}{wrong:>8.4f}{_cell(least):>9}"
+    rows = [
+        (
+            "yes" if asymmetric else "no",
+            _cell(margin),
+            f"{kept:.4f}",
+            f"{wrong:.4f}",
+            _cell(least),
+            by,
+            ", ".join(map(str, members[:12])) + (", ..." if len(members) > 12 else ""),
         )
-        shown = ", ".join(map(str, members[:12])) + (", ..." if len(members) > 12 else "")
-        lines.append(f"{cells}  {by:<46}{shown}")
+        for (asymmetric, margin, by, kept, wrong, least), members in list(groups.items())[:SHOWN]
+    ]
+    columns = ("asymmetric", "margin", "kept", "wrong", "least a", "by", "classes")
+    table = table_text(columns, rows, whole=columns[:5])
     if len(groups) > SHOWN:
-        lines.append(f"... and {len(groups) - SHOWN} more kinds of classes; --json lists all.")
-    return lines
+        table += f"\n... and {len(groups) - SHOWN} more kinds of classes; --json lists all."
+    return table
 
 
 def _cell(value: float | None) -> str:

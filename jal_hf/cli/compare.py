@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from jal_hf.cli.flags import config_of_words
 from jal_hf.cli.lists import split_losses, split_methods, split_noises, split_seeds
+from jal_hf.cli.output import Output, add_output_flags
+from jal_hf.cli.parsers import CommandParser
+from jal_hf.cli.text import markdown_text
 from jal_hf.ground.sentences import printable
 from jal_hf.runs.grid.cells import plan_cells
 from jal_hf.runs.grid.compare import compare
+from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.grid.workers import serve_grid
 
 NAME = "compare"
@@ -21,23 +24,18 @@ EXIT_SOME_FAILED = 1
 EXIT_STOPPED = 130
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message[:1].upper()}{message[1:]}. `jal-hf compare --help` explains each flag.")
-
-
 def parser() -> argparse.ArgumentParser:
     """The parser of what is compare's own; RECIPE and every other flag are those of `jal-hf train`."""
-    result = _Parser(
+    result = CommandParser(
         prog="jal-hf compare",
-        usage="jal-hf compare [RECIPE] --losses a,b [--methods m1,m2] [--noises s1,s2] [--seeds 0,1,2] [--out DIR] "
-        "[--jobs N] [FLAGS of jal-hf train]",
+        usage="jal-hf compare [RECIPE] --losses a,b [--methods m1,m2]\n"
+        "                      [--noises s1,s2] [--seeds 0,1,2] [--out DIR] [--jobs N]\n"
+        "                      [FLAGS of jal-hf train]",
         description="Train every loss under every noise with every seed, each in its own folder, and write "
         "the table of last-epoch test accuracies as the papers print it. A grid that was stopped or killed "
         "goes on with the same command. Every flag of `jal-hf train` applies to all cells.",
         epilog="Example: jal-hf compare digits --losses ce,gce,jal-ce --noises symmetric:0.4,asymmetric:0.4 "
         "--seeds 0,1,2 --num_train_epochs 20",
-        allow_abbrev=False,
     )
     result.add_argument(
         "--losses", required=True, help="Losses by registry name, e.g. ce,gce,nce+rce,jal-ce."
@@ -57,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         help="Cells trained side by side; several share a GPU, and several GPUs are used in turn. 'auto': as many as a "
         "short probe finds fastest, on a CPU one a core. Default: one a GPU, or one on a CPU.",
     )
+    add_output_flags(result)
     return result
 
 
@@ -72,6 +71,7 @@ def main(words: Sequence[str]) -> int:
     if list(words[:1]) == ["--worker"]:
         serve_grid(words[1])
     own, shared = parser().parse_known_args(list(words))
+    output = Output(own)
     config = config_of_words(shared)
     cells = plan_cells(
         split_losses(own.losses),
@@ -80,13 +80,20 @@ def main(words: Sequence[str]) -> int:
         split_methods(own.methods),
     )
     try:
-        result = compare(config, cells, own.out or f"runs/compare-{config.name}", jobs=own.jobs)
+        with output.working():
+            result = compare(config, cells, own.out or f"runs/compare-{config.name}", jobs=own.jobs)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on with the grid.", file=sys.stderr)
         return EXIT_STOPPED
+    table = "" if result.table is None else result.table.read_text(encoding="utf-8").rstrip()
+    facts = {
+        "folder": str(result.folder),
+        "results": GridLedger(result.folder).results(),
+        "failures": {str(cell): error for cell, error in result.failures.items()},
+    }
+    output.result(facts, f"\n{markdown_text(table)}\n" if table else "No cell has a result.", brief=table)
     if result.table is not None:
-        print(f"\n{result.table.read_text(encoding='utf-8')}")
-        print(
+        output.remark(
             f"  everything is in {result.folder}, the table also as {result.table.with_suffix('.tex').name}"
         )
     for cell, error in result.failures.items():

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
 
 from transformers import HfArgumentParser
 
+from jal_hf.cli.parsers import CommandParser, DefaultsFormatter, refuse_unknown, shorten_choices
 from jal_hf.cli.train_help import short_train_help
 from jal_hf.ground.files import JsonObject
-from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.values import GROUPS
 
 
-class _Parser(HfArgumentParser):  # type: ignore[misc]
+class _Parser(CommandParser, HfArgumentParser):  # type: ignore[misc]
     """Bad values raise a sentence instead of printing two screens of usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message[:1].upper()}{message[1:]}. `jal-hf train --help` explains each flag.")
 
 
 def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
@@ -33,7 +29,7 @@ def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
         "digits are trained. Example: jal-hf train mnist --dataset ylecun/mnist --noise symmetric:0.4 --loss agce",
         epilog="Exit codes: 0 done, 1 the run failed, 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM with a "
         "checkpoint saved (go on with --resume auto).",
-        allow_abbrev=False,
+        formatter_class=DefaultsFormatter,
     )
     result.add_argument(
         "recipe", nargs="?", default=None, help="Built-in recipe name or path of a YAML file."
@@ -44,11 +40,17 @@ def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
         help="Take the recipe's faster settings; the record says what they change.",
     )
     result.add_argument(
+        "--best",
+        action="store_true",
+        help="Take the loss and training method that are recommended for the recipe's data.",
+    )
+    result.add_argument(
         "--resume",
         default=None,
         metavar="auto|DIR",
         help="Go on from a checkpoint of an interrupted run: 'auto' takes the last one in the output folder.",
     )
+    shorten_choices(result)
     return result
 
 
@@ -59,7 +61,8 @@ def config_of_words(words: Sequence[str]) -> RunConfig:
         ValueError: Unknown recipe, flag or value, as a sentence.
     """
     asked = explicit_flags(words)
-    return RunConfig.from_recipe(asked.pop("recipe", None), fast=bool(asked.pop("fast", False)), **asked)
+    switches = {name: bool(asked.pop(name, False)) for name in ("fast", "best")}
+    return RunConfig.from_recipe(asked.pop("recipe", None), **switches, **asked)
 
 
 def explicit_flags(words: Sequence[str]) -> JsonObject:
@@ -77,12 +80,7 @@ def explicit_flags(words: Sequence[str]) -> JsonObject:
     for action in quiet._actions:
         action.default = argparse.SUPPRESS
     namespace, unknown = quiet.parse_known_args(list(words))
-    if unknown:
-        flags = sorted({option for action in quiet._actions for option in action.option_strings})
-        flag = unknown[0].partition("=")[0]
-        raise ValueError(
-            f"Unknown argument {shortened(flag)!r}.{did_you_mean(flag, flags)} `jal-hf train --help` lists all flags."
-        )
+    refuse_unknown(quiet, unknown, "--help-all")
     found = dict(vars(namespace))
     if found.get("resume_from_checkpoint") in ("True", "true"):
         found["resume_from_checkpoint"] = "auto"

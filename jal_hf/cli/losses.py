@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
-import shutil
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from jal_hf.cli.output import Output, add_output_flags
+from jal_hf.cli.text import WIDE, facts_text, filled, reflowed, screen_width, table_text, wrapped
 from jal_hf.ground.files import JsonObject
 
 NAME = "losses"
@@ -19,37 +18,35 @@ OMITTED_FIELDS = ("Formula:", "Args:", "Shape:", "Raises:", "Example:")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """NAME and --json."""
+    """NAME, --json and --quiet."""
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="A loss to explain; without it, all are listed."
     )
-    parser.add_argument("--json", action="store_true", help="Print JSON instead of text.")
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, or one loss."""
+    output = Output(arguments)
     if arguments.name is None:
-        print(json.dumps(_all_facts(), indent=2) if arguments.json else _table())
-        return 0
-    facts = _facts(arguments.name)
-    print(json.dumps(facts, indent=2) if arguments.json else _describe(facts))
+        facts = _all_facts()
+        output.result(facts, _table(), brief="\n".join(each["name"] for each in facts))
+        output.remark("\n`jal-hf losses NAME` explains one: formula, properties, presets, citation.")
+    else:
+        known = _facts(arguments.name)
+        output.result(known, _describe(known), brief=known["formula"])
     return 0
 
 
 def _table() -> str:
     from jal_hf.losses import loss_rows
 
-    rows = [("name", "kind", "robustness", "defaults", "summary"), *loss_rows()]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    room = max(30, shutil.get_terminal_size((150, 24)).columns - sum(widths) - 8)
-    lines = []
-    for number, row in enumerate(rows):
-        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-        lines.append(f"{cells}  {textwrap.shorten(row[4], room, placeholder=' ...')}".rstrip())
-        if number == 0:
-            lines.append("  ".join("-" * width for width in widths) + "  " + "-" * 7)
-    return "\n".join(
-        [*lines, "", "`jal-hf losses NAME` explains one: formula, properties, presets, citation."]
+    columns = ("name", "kind", "robustness", "defaults", "summary")
+    shown = [place for place in range(5) if place != 3 or screen_width() >= WIDE]
+    return table_text(
+        [columns[place] for place in shown],
+        [[row[place] for place in shown] for row in loss_rows()],
+        whole=columns[:4],
     )
 
 
@@ -97,24 +94,31 @@ def _facts(name: str) -> JsonObject:
 def _describe(facts: Mapping[str, Any]) -> str:
     from jal_hf.losses import loss_info
 
-    lines = [f"{facts['name']}: {facts['summary']}", "", f"  formula     {facts['formula']}"]
+    heading = filled(f"{facts['name']}: {facts['summary']}")
     if facts["reported_only"]:
-        return "\n".join([*lines, "", textwrap.fill(facts["reason"], 100), "", facts["citation"]])
-    lines += [f"  kind        {facts['kind']}", f"  robustness  {_robustness(facts)}"]
-    lines.append(f"  defaults    {_values(facts['defaults'])}")
-    targets = "class indices or class probabilities" if facts["soft_targets"] else "class indices"
-    lines.append(f"  targets     {targets}")
+        rows = [("formula", facts["formula"])]
+        return "\n\n".join(
+            [heading, facts_text(rows), filled(facts["reason"]), wrapped(facts["citation"], "")]
+        )
     scales = [f"{scale:.2g} at {classes} classes" for classes, scale in facts["gradient_scale"].items()]
-    lines.append(f"  scale       {', '.join(scales)} (gradient at a uniform prediction, times that of ce)")
+    rows = [
+        ("formula", facts["formula"]),
+        ("kind", facts["kind"]),
+        ("robustness", _robustness(facts)),
+        ("defaults", _values(facts["defaults"])),
+        ("targets", "class indices or class probabilities" if facts["soft_targets"] else "class indices"),
+        ("scale", f"{', '.join(scales)} (gradient at a uniform prediction, times that of ce)"),
+    ]
     if facts["has_detached_factors"]:
-        lines.append("  gradient    the focal factors carry none, as in the authors' codes")
+        rows.append(("gradient", "the focal factors carry none, as in the authors' codes"))
     if facts["closed_form"]:
-        lines.append("  speed       loss and gradient in closed form, one pass, one saved buffer")
+        rows.append(("speed", "loss and gradient in closed form, one pass, one saved buffer"))
     info = loss_info(facts["name"])
     if info.parts is not None:
-        lines.append(f"  parts       {info.parts[0]} and {info.parts[1]}; explained under their own names")
-    elif info.cls is not None:
-        lines += ["", *_docstring(info.cls)]
+        rows.append(("parts", f"{info.parts[0]} and {info.parts[1]}; explained under their own names"))
+    lines = [heading, "", facts_text(rows)]
+    if info.parts is None and info.cls is not None:
+        lines += ["", _docstring(info.cls)]
     lines += ["", "presets (`preset=DATASET`; per dataset, never per noise rate)"]
     for dataset, preset in facts["presets"].items():
         decay = (
@@ -122,9 +126,9 @@ def _describe(facts: Mapping[str, Any]) -> str:
             if preset["l1_weight_decay"]
             else f"L2 {preset['weight_decay']:g}"
         )
-        lines.append(f"  {dataset:<15} {_values(preset['params'])}; {decay}")
-        lines += textwrap.wrap(preset["source"], 100, initial_indent=" " * 18, subsequent_indent=" " * 18)
-    return "\n".join([*lines, "", "citation", textwrap.indent(facts["citation"], "  ")])
+        first = f"  {dataset:<15} {_values(preset['params'])}; {decay}"
+        lines += [filled(first, hanging=" " * 18), filled(preset["source"], " " * 18)]
+    return "\n".join([*lines, "", "citation", wrapped(facts["citation"])])
 
 
 def _robustness(facts: Mapping[str, Any]) -> str:
@@ -134,15 +138,15 @@ def _robustness(facts: Mapping[str, Any]) -> str:
     }.get(facts["robustness"], "neither symmetric nor asymmetric")
 
 
-def _docstring(cls: type) -> list[str]:
+def _docstring(cls: type) -> str:
     """The class's own words on properties, reference and provenance."""
     kept, keep = [], False
-    for line in inspect.getdoc(cls).splitlines() if inspect.getdoc(cls) else []:  # type: ignore[union-attr]
+    for line in (inspect.getdoc(cls) or "").splitlines():
         if line and not line.startswith(" "):
             keep = line.endswith(":") and line not in OMITTED_FIELDS
         if keep and line.strip():
-            kept.append("  " + line)
-    return kept
+            kept.append(line)
+    return reflowed("\n".join(kept), "  ")
 
 
 def _values(params: Mapping[str, Any]) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
+from jal_hf.cli.parsers import command_parser
+from jal_hf.cli.text import filled
 from jal_hf.ground.secrets import redacted, typed_secrets
 from jal_hf.ground.sentences import did_you_mean, printable, shortened
 from jal_hf.training.failures import RunError
 
 COMMANDS = {
     "train": "train one robust classifier",
-    "compare": "train a grid of losses, noises and seeds; a table as in the papers",
+    "compare": "train losses x noises x seeds; a table as in the papers",
     "losses": "list the losses, or explain one",
     "methods": "list the training methods, or explain one",
     "noise": "write or push a noisy copy of a dataset",
@@ -22,20 +23,24 @@ COMMANDS = {
     "finetune": "own data with wrong labels: checks, suspects, a robust model",
     "audit": "rank the labels that look wrong, and write the corrected dataset",
     "predict": "classify images with a run's model",
+    "demo": "a page to try a run in the browser",
     "export": "write a run's model as ONNX or TorchScript",
     "advise": "which loss suits a dataset and its noise, and why",
-    "tune": "search loss parameters and learning rate on a noisy validation split",
+    "tune": "search loss parameters and learning rate on noisy validation rows",
     "plot": "draw a run's plots again",
     "card": "render a run's model card again",
     "push": "push a run's checkpoint and card to the Hub",
+    "benchmark": "noisy labels that everybody can be scored on, for the Hub",
+    "leaderboard": "the results of models on a benchmark of the Hub",
     "doctor": "what this machine has, and what follows from it",
+    "completion": "the script by which a shell completes jal-hf",
 }
 
 # What people come for.
 _WAYS = """\
   jal-hf train                           try it: 40 % wrong labels, seconds
-  jal-hf train --dataset MY_FOLDER       a robust model of your own images
-  jal-hf audit RUN                       which of your labels look wrong
+  jal-hf finetune MY_FOLDER              your images, some labels wrong: a model
+  jal-hf audit RUN --export CLEAN --drop the folder without suspect labels
   jal-hf compare cifar10 --losses ce,jal-ce --noises symmetric:0.4
                                          losses side by side, as in the papers
   jal-hf push RUN ME/REPO                share it, card included"""
@@ -43,14 +48,17 @@ _WAYS = """\
 EXIT_BAD_INPUT = 2
 EXIT_NOT_REACHED = 1
 EXIT_STOPPED = 130
+EXIT_READER_LEFT = 141
 _UNUSABLE = "The record of the run cannot be used: something in it is missing or has another form ({})."
-_READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export")
+_READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export", "demo")
 
 
 def usage() -> str:
     """The text of `jal-hf --help`."""
     width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in available().items())
+    rows = "\n".join(
+        filled(f"  {name:<{width}}  {text}", hanging=" " * (width + 4)) for name, text in available().items()
+    )
     return (
         "usage: jal-hf COMMAND [ARGUMENTS]\n\n"
         "Train classifiers that survive wrong labels.\n\n"
@@ -98,12 +106,14 @@ def main(argv: Sequence[str]) -> int:
         module = importlib.import_module(f"jal_hf.cli.{command}")
         if hasattr(module, "main"):
             return int(module.main(rest))
-        parser = argparse.ArgumentParser(prog=f"jal-hf {command}", description=module.HELP)
-        module.add_arguments(parser)
-        return int(module.run(parser.parse_args(rest)))
+        return int(module.run(command_parser(command).parse_args(rest)))
     except KeyboardInterrupt:
         print(f"\njal-hf {command} was stopped.", file=sys.stderr)
         return EXIT_STOPPED
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return EXIT_READER_LEFT
     except (ValueError, TypeError, OSError, ImportError, RunError) as error:
         if os.environ.get("JAL_HF_DEBUG"):
             raise
@@ -122,4 +132,16 @@ def main(argv: Sequence[str]) -> int:
 
 def entry() -> None:
     """The console script."""
-    raise SystemExit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    raise SystemExit(EXIT_READER_LEFT if _reader_left() else code)
+
+
+def _reader_left() -> bool:
+    """Whether stdout is a pipe that nobody reads any more, as after `jal-hf losses | head`; then it is closed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would raise once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

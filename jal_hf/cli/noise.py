@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jal_hf.ground.files import JsonObject
-
 NAME = "noise"
 HELP = "write or push a noisy copy of a dataset"
 EXIT_NOT_PUSHED = 1
@@ -46,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="Replace an older noisy dataset in DIR.")
     parser.add_argument("--push", metavar="REPO", help="Push the copy to this dataset repository of the Hub.")
     parser.add_argument("--private", action="store_true", help="Make a new repository private.")
+    add_data_arguments(parser)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which splits and columns of DATASET."""
     parser.add_argument("--dataset_config", help="Configuration of DATASET.")
     parser.add_argument("--train_split", help="Split that gets the noise; default train.")
     parser.add_argument("--eval_split", help="Split to copy as test; default test, or the validation split.")
@@ -75,11 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _make(arguments: argparse.Namespace, folder: Path) -> int:
     from jal_hf.hub import check_hub_access
     from jal_hf.hub.noisy_dataset import noise_manifest, write_noisy_dataset
+    from jal_hf.runs.noisy_copies import dataset_source
 
     repository = None if arguments.push is None else check_hub_access(arguments.push)
     data, report = _draw(arguments)
     print(report)
-    source = _source(arguments, data)
+    source = dataset_source(arguments.dataset, data, arguments.dataset_config)
     manifest = noise_manifest(
         report,
         source,
@@ -109,13 +113,11 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
     return 0 if repository is None else _push(arguments, folder, repository)
 
 
-def _draw(arguments: argparse.Namespace) -> tuple[Any, Any]:
-    """The dataset with noise on its training split, and the report."""
+def clean_data(arguments: argparse.Namespace) -> Any:
+    """DATASET as the flags say, without noise."""
     from jal_hf.data import load_noisy_dataset
-    from jal_hf.noise import add_label_noise, create_noise, noise_report
-    from jal_hf.noise.columns import label_vector
 
-    data = load_noisy_dataset(
+    return load_noisy_dataset(
         arguments.dataset,
         dataset_config=arguments.dataset_config,
         train_split=arguments.train_split,
@@ -123,20 +125,18 @@ def _draw(arguments: argparse.Namespace) -> tuple[Any, Any]:
         label_column=arguments.label_column,
         image_column=arguments.image_column,
     )
+
+
+def _draw(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The dataset with noise on its training split, and the report."""
+    from jal_hf.noise import create_noise
+    from jal_hf.runs.noisy_copies import draw_labels
+
+    data = clean_data(arguments)
     noise = create_noise(arguments.noise, class_names=data.class_names)
-    clean = label_vector(data["train"], data.label_column)
-    noise.check_rows(len(clean))
-    data["train"] = add_label_noise(
-        data["train"],
-        noise,
-        data.label_column,
-        arguments.seed,
-        "index",
-        image_column=data.image_column,
-        image_size=arguments.image_size,
-        num_proc=arguments.num_proc,
+    data["train"], report = draw_labels(
+        data, noise, arguments.seed, image_size=arguments.image_size, num_proc=arguments.num_proc
     )
-    report = noise_report(clean, label_vector(data["train"], data.label_column), noise, arguments.seed)
     for name, split in data.items():
         numbers = split.select_columns(["index"]).with_format("numpy")[:]["index"]
         if (numbers == range(len(split))).all():  # says nothing that the order of the rows does not
@@ -144,65 +144,29 @@ def _draw(arguments: argparse.Namespace) -> tuple[Any, Any]:
     return data, report
 
 
-def _source(arguments: argparse.Namespace, data: Any) -> Any:
-    """Name and card of the source; a local path shows its last part only."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    from jal_hf.hub.noisy_dataset import NoisySource
-
-    path = Path(arguments.dataset).expanduser()
-    on_hub = not path.exists() and arguments.dataset.count("/") == 1
-    card: Path | None = path / "README.md"
-    if on_hub:
-        try:
-            card = Path(hf_hub_download(arguments.dataset, "README.md", repo_type="dataset"))
-        except (HfHubHTTPError, LocalEntryNotFoundError):
-            card = None
-    return NoisySource(
-        name=arguments.dataset if on_hub or not path.exists() else path.resolve().name,
-        on_hub=on_hub,
-        fingerprint=data.fingerprint,
-        config=arguments.dataset_config,
-        metadata=_front_matter(card) if card is not None and card.is_file() else {},
-    )
-
-
-def _front_matter(card: Path) -> JsonObject:
-    """Metadata block of a card; empty when there is none that can be read."""
-    import yaml
-    from huggingface_hub import DatasetCard
-
-    try:
-        return dict(DatasetCard.load(card, ignore_metadata_errors=True).data.to_dict())
-    except (ValueError, yaml.YAMLError):
-        return {}
-
-
 def _command(arguments: argparse.Namespace, name: str) -> list[str]:
     """The command that draws the same labels again."""
     words = ["jal-hf", "noise", name, "--noise", arguments.noise, "--seed", str(arguments.seed)]
+    return [*words, *given_data_flags(arguments), "--out", "DIR"]
+
+
+def given_data_flags(arguments: argparse.Namespace) -> list[str]:
+    """The words that say the same of splits and columns again."""
+    words: list[str] = []
     for key in ("dataset_config", "train_split", "eval_split", "label_column", "image_column", "image_size"):
         value = getattr(arguments, key)
         if value is not None:
             words += [f"--{key}", str(value)]
-    return [*words, "--out", "DIR"]
+    return words
 
 
 def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> int:
-    from jal_hf.hub.transfer import PushError, upload_files
+    from jal_hf.hub.push import push_dataset
+    from jal_hf.hub.transfer import PushError
 
-    files: dict[str, Path | bytes] = {
-        file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()
-    }
+    message = "Add the dataset with noisy labels and its card"
     try:
-        address = upload_files(
-            repository,
-            files,
-            message="Add the dataset with noisy labels and its card",
-            repo_type="dataset",
-            private=arguments.private or None,
-        )
+        address = push_dataset(folder, repository, message=message, private=arguments.private or None)
     except PushError as error:
         kept = f" The copy is complete in {arguments.out}." if arguments.out is not None else ""
         print(f"jal-hf: error: {error}{kept}", file=sys.stderr)

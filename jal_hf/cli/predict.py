@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
+import io
 from pathlib import Path
+
+from jal_hf.cli.output import Output, add_output_flags
 
 HELP = "classify images with a finished run's model"
 
@@ -18,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="TABLE.csv", help="write the answers there, columns file, label, score"
     )
     parser.add_argument("--batch_size", type=int, default=32, help="images at a time (default: 32)")
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,15 +41,17 @@ def run(arguments: argparse.Namespace) -> int:
         if not found:
             raise ValueError(f"The folder {name!r} holds no images.")
         files += found
-    answers = predict_images(arguments.run, files, batch_size=arguments.batch_size)
-    rows = [
-        (printable(file), printable(answer["label"]), f"{answer['score']:.4f}")
-        for file, answer in zip(files, answers, strict=True)
-    ]
+    output = Output(arguments)
+    with output.working():
+        answers = predict_images(arguments.run, files, batch_size=arguments.batch_size)
+    facts = [{"file": str(file), **answer} for file, answer in zip(files, answers, strict=True)]
+    rows = [(printable(fact["file"]), printable(fact["label"]), f"{fact['score']:.4f}") for fact in facts]
     if arguments.out is None:
-        csv.writer(sys.stdout, delimiter="\t", lineterminator="\n").writerows(rows)
+        lines = io.StringIO()
+        csv.writer(lines, delimiter="\t", lineterminator="\n").writerows(rows)
+        output.result(facts, lines.getvalue().rstrip("\n"))
         return 0
     with whole_file(arguments.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("file", "label", "score"), *rows])
-    print(f"{len(rows):,} images: {arguments.out}")
+    output.result(facts, f"{len(rows):,} images: {arguments.out}", brief=arguments.out)
     return 0

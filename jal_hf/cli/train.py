@@ -2,41 +2,66 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jal_hf.cli.flags import config_of_words
+from jal_hf.cli.flags import config_of_words, train_parser
+from jal_hf.cli.output import Output, taken_output_flags
+from jal_hf.cli.text import facts_text, filled
 from jal_hf.ground.record import RunRecord, Section
 from jal_hf.ground.sentences import percent, printable
 from jal_hf.hub.card_facts import training_time
 from jal_hf.runs.completion import finish_folder
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.folder import has_reached
+from jal_hf.runs.recipes import load_recipe
 from jal_hf.runs.run import run_training
+from jal_hf.training.methods import method_info
 
 HELP = "train one robust classifier"
 
 
+def parser() -> argparse.ArgumentParser:
+    """All flags, for the completion of a shell."""
+    result: argparse.ArgumentParser = train_parser()
+    return result
+
+
 def main(words: Sequence[str]) -> int:
     """Train, draw the plots, write the card, and print a table of what came out."""
-    config = config_of_words(words)
+    output, rest = taken_output_flags(words)
+    config = config_of_words(rest)
     is_first = int(os.environ.get("RANK", "0")) == 0
+    if "--best" in words and is_first:
+        output.remark(filled(recommendation(config)))
     if has_reached(config):
         if is_first:
             finish_folder(config.output_dir)
-            print(summary(RunRecord.read(config.output_dir), config.output_dir))
+            _report(output, RunRecord.read(config.output_dir), config.output_dir)
         return 0
-    run_and_report(config)
+    with output.working():
+        # The closing table comes before the push, which may take long.
+        result = run_training(config, report=lambda record, folder: _report(output, record, folder))
+    if result.address is not None:
+        output.remark(f"  pushed: {result.address}")
     return 0
 
 
-def run_and_report(config: RunConfig) -> None:
-    """Train, and print the closing table before the push, which may take long."""
-    result = run_training(config, report=lambda record, folder: print(summary(record, folder)))
-    if result.address is not None:
-        print(f"  pushed: {result.address}")
+def recommendation(config: RunConfig) -> str:
+    """What `--best` takes, what it costs beside the plain run, and how it was found."""
+    names = config.method.split("+")
+    costs = ", ".join(f"{name} {method_info(name).cost}" for name in names)
+    why = " ".join(str(load_recipe(config.recipe).best["why"]).split())
+    return (
+        f"--best: loss {config.loss}, method {config.method}. Times the time of the plain run: {costs}. {why}"
+    )
+
+
+def _report(output: Output, record: RunRecord, folder: Path) -> None:
+    output.result({"folder": str(folder), **record.to_dict()}, summary(record, folder), brief=str(folder))
 
 
 def summary(record: RunRecord, folder: Path) -> str:
@@ -63,11 +88,9 @@ def summary(record: RunRecord, folder: Path) -> str:
         ("waiting for data", percent(training["data_wait_share"])),
     ]
     rows = [(name, text) for name, text in rows if text != "-"]
-    width = max(len(name) for name, _ in rows)
-    body = "\n".join(f"  {name:<{width}}  {printable(text)}" for name, text in rows)
-    warnings = "".join(f"\n  warning: {printable(text)}" for text in record.warnings)
+    warnings = "".join("\n" + filled(f"warning: {text}", "  ") for text in record.warnings)
     title = printable(f"{record.recipe}: {record.model['name']} on {record.dataset['name']}")
-    return f"\n{title}\n{body}{warnings}\n  everything is in {folder}"
+    return f"\n{title}\n{facts_text(rows)}{warnings}\n  everything is in {folder}"
 
 
 def _short(params: Section) -> Iterable[tuple[str, Any]]:

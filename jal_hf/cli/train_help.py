@@ -58,8 +58,10 @@ def short_train_help() -> str:
         assert name in known_fields()
         lines += _flag(f"--{name}", _SHORTER[name])
     lines += _flag("--fast", "The recipe's faster settings; the record says what they change.")
+    lines += _flag("--best", "The loss and method recommended for the recipe's data.")
     lines += _flag("--resume auto", "Go on with an interrupted run.")
     lines += _flag("--overwrite true", "Replace the run in the folder once the new one is whole.")
+    lines += _flag("--json, --quiet", "Print the record as JSON; or only the run's folder.")
     lines += _flag("--push_to_hub true", "Push weights and card when done; --hub_model_id OWNER/REPO.")
     return "\n".join(
         [

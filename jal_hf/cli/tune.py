@@ -7,6 +7,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from jal_hf.cli.output import Output, add_output_flags
+from jal_hf.cli.parsers import CommandParser
+from jal_hf.cli.text import facts_text
+
 NAME = "tune"
 HELP = "search loss parameters and learning rate on a noisy validation split"
 
@@ -20,33 +24,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where study.db, best.yaml and the plot go (default: runs/tune-RECIPE-LOSS); the same folder "
         "again goes on with an interrupted search",
     )
+    add_output_flags(parser)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of what is the search's own."""
+    result = CommandParser(
+        prog="jal-hf tune",
+        usage="jal-hf tune [RECIPE] [--loss NAME] [--trials N] [--output_dir DIR]\n"
+        "                   [FLAGS of jal-hf train]",
+        description=f"{HELP}: a, alpha, beta and the learning rate. RECIPE and all other flags are those of "
+        "`jal-hf train`; --val_fraction is the share of training rows held back (default: 0.2).",
+    )
+    add_arguments(result)
+    return result
 
 
 def main(argv: Sequence[str]) -> int:
     """Search, then print the best settings and the line that trains with them."""
-    parser = argparse.ArgumentParser(
-        prog="jal-hf tune",
-        description=f"{HELP}: a, alpha, beta and the learning rate. RECIPE and all other flags are those of "
-        "`jal-hf train`; --val_fraction is the share of training rows held back (default: 0.2).",
-        allow_abbrev=False,
-    )
-    add_arguments(parser)
-    arguments, rest = parser.parse_known_args(list(argv))
+    arguments, rest = parser().parse_known_args(list(argv))
+    output = Output(arguments)
     from jal_hf.cli.flags import config_of_words
     from jal_hf.runs.config import PLACES
     from jal_hf.runs.tune.tune import tune
 
     config = config_of_words(rest)
     folder = arguments.output_dir or f"runs/tune-{config.name}-{config.loss}"
-    result = tune(config, folder, arguments.trials)
-    print(f"best of {result.trials} trials: noisy validation accuracy {100 * result.score:.2f} %", end="")
-    print("" if result.preset_score is None else f" (preset: {100 * result.preset_score:.2f} %)")
-    for name, value in result.best.items():
-        print(f"  {name:<14} {value:.4g}")
-    print(f"  {result.folder / 'plots' / 'study.png'}")
+    with output.working():
+        result = tune(config, folder, arguments.trials)
+    heading = f"best of {result.trials} trials: noisy validation accuracy {100 * result.score:.2f} %"
+    if result.preset_score is not None:
+        heading += f" (preset: {100 * result.preset_score:.2f} %)"
+    best = facts_text([(name, f"{value:.4g}") for name, value in result.best.items()])
+    facts = {
+        "trials": result.trials,
+        "score": result.score,
+        "preset_score": result.preset_score,
+        "best": dict(result.best),
+        "recipe": str(result.recipe),
+        "folder": str(result.folder),
+    }
+    text = f"{heading}\n{best}\n  {result.folder / 'plots' / 'study.png'}"
+    output.result(facts, text, brief=str(result.recipe))
     # The recipe may be passed on, so it holds names; where the data lies is said here.
     places = [word for name in PLACES for word in _flag(name, config.values[name])]
-    print(f"train with it: {shlex.join(['jal-hf', 'train', str(result.recipe), *places])}")
+    output.remark(f"train with it: {shlex.join(['jal-hf', 'train', str(result.recipe), *places])}")
     return 0
 
 

@@ -121,6 +121,13 @@ def _with_clean_labels(split: datasets.Dataset, split_name: str, names: Sequence
     return with_labels(split, "clean_label", clean, names)
 
 
+def with_index_from(split: datasets.Dataset, first: int) -> datasets.Dataset:
+    """The split with its rows numbered from `first` on, after those of another."""
+    return split.remove_columns(["index"]).add_column(
+        "index", np.arange(first, first + len(split), dtype=np.int64)
+    )
+
+
 def with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -> datasets.Dataset:
     """Keep a column `index` that numbers the rows; make one otherwise."""
     if "index" in split.column_names:

@@ -7,7 +7,7 @@ from typing import Any
 
 import datasets
 
-from jal_hf.data.checked_splits import checked_split, labelled_rows, numbered_rows
+from jal_hf.data.checked_splits import checked_split, labelled_rows, numbered_rows, with_index_from
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
@@ -37,6 +37,7 @@ def load_noisy_dataset(
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     val_fraction: float = 0.0,
+    own_validation: bool = False,
     streaming: bool = False,
     on_bad_image: str = "error",
     unlabelled: str = "error",
@@ -64,6 +65,8 @@ def load_noisy_dataset(
         max_train_samples: number of training rows, drawn by `seed`.
         max_eval_samples: number of test rows, drawn by `seed`.
         val_fraction: share of the training rows for `validation`, stratified by noisy label; equal images together.
+        own_validation: take the data's own validation split, where it stands beside a test split, labels as they are,
+            in place of rows cut from training.
         streaming: give iterable datasets.
         on_bad_image: `error`, or `skip` to drop and count unreadable images (at most 5 %).
         unlabelled: `error`, or `drop` to leave out and count rows whose label is empty or -1.
@@ -133,9 +136,20 @@ def load_noisy_dataset(
     tests = {str(eval_name): splits["test"]} if "test" in splits else {}
     duplicates = find_duplicates({train_name: given, **tests}, image_column, label_column)
     warnings += duplicates.sentences()
-    splits["train"], validation = cut_validation(
-        train, label_column, val_fraction, seed, duplicates.groups[train_name]
-    )
+    if own_validation and "validation" in source.splits and eval_name not in (None, "validation"):
+        held, count = labelled_rows(
+            source.splits["validation"], "validation", label_column, unlabelled, warnings
+        )
+        unlabelled_count += count
+        held, _ = checked_split(held, "validation", image_column, label_column, names, warnings)
+        if on_bad_image == "skip":
+            held, count = without_unreadable(held, image_column, "validation")
+            skipped += count
+        validation = with_index_from(held, 1 + int(integer_column(given, "index").max()))
+    else:
+        splits["train"], validation = cut_validation(
+            train, label_column, val_fraction, seed, duplicates.groups[train_name]
+        )
     for extra in source.more_tests:
         if extra != eval_name:
             split, _ = checked_split(source.splits[extra], extra, image_column, label_column, names, warnings)

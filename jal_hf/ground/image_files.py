@@ -6,12 +6,14 @@ device never ends.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import struct
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """The formats that are decoded, as Pillow names them, JPEG with MPO; none of their readers starts another program."""
@@ -81,6 +83,15 @@ def open_encoded(encoded: Encoded | None, row: object) -> Image.Image:
     return image
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """The image itself, decoded and turned as its EXIF orientation says, in which cameras tell how they were held."""
+    image.load()
+    # a damaged block may stand beside pixels that are whole
+    with contextlib.suppress(SyntaxError, ValueError, TypeError, LookupError, struct.error):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
 def unreadable(encoded: Encoded | None, row: object, error: BaseException) -> UnreadableImageError:
     """The error that names the row of an image which failed to decode."""
     return UnreadableImageError(f"Row {row}{_place(encoded)} is not a readable image: {error}.")
@@ -94,8 +105,7 @@ def picture(encoded: Encoded | None, row: object) -> Image.Image:
     """
     try:
         with open_encoded(encoded, row) as image:
-            image.load()
-            return image.copy()
+            return upright(image).copy()
     except UnreadableImageError:
         raise
     except DECODE_ERRORS as error:

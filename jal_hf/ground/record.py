@@ -241,15 +241,17 @@ def read_log(folder: str | os.PathLike[str]) -> list[LogLine]:
     return read_lines(Path(folder) / LOG)
 
 
-def log_series(log: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    """Epochs and values of one logged quantity; where an epoch was logged twice, the later line counts."""
+def log_series(
+    log: Sequence[Mapping[str, Any]], key: str, against: str = "epoch"
+) -> tuple[list[float], list[float]]:
+    """Epochs, or `seconds`, and values of one logged quantity; where an epoch was logged twice, the later counts."""
     points = {
-        float(line["epoch"]): float(line[key])
+        float(line["epoch"]): (float(line[against]), float(line[key]))
         for line in log
-        if line.get(key) is not None and "epoch" in line
+        if line.get(key) is not None and "epoch" in line and line.get(against) is not None
     }
-    epochs = sorted(points)
-    return epochs, [points[epoch] for epoch in epochs]
+    ordered = [points[epoch] for epoch in sorted(points)]
+    return [place for place, _ in ordered], [value for _, value in ordered]
 
 
 def evaluation_figures(log: Iterable[Mapping[str, Any]]) -> dict[str, Section | None]:

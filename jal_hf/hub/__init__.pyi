@@ -5,6 +5,8 @@ from .model_card import render_model_card as render_model_card
 from .model_card import write_card as write_card
 from .noisy_dataset import render_dataset_card as render_dataset_card
 from .push import push_run as push_run
+from .space import push_space as push_space
+from .space import space_files as space_files
 from .transfer import PushError as PushError
 from .validation import repository_name as repository_name
 from .validation import validate_card as validate_card

@@ -8,7 +8,7 @@ from typing import Any
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.citations import dataset_citations, network_citations
-from jal_hf.hub.metadata import base_model, dataset_label
+from jal_hf.hub.metadata import TASK_CLASSES, base_model, dataset_label, model_task
 from jal_hf.hub.text import block, clean, code, percent, plain
 from jal_hf.hub.validation import DEFAULT_LICENSE
 
@@ -21,7 +21,7 @@ def card_facts(record: RunRecord) -> JsonObject:
     out.
     """
     model, dataset, noise = record.model, record.dataset, record.noise
-    hub, protocol = record.hub, record.protocol
+    hub, protocol, task = record.hub, record.protocol, model_task(record)
     loss_facts = _loss(record.loss)
     name, label = str(model.get("name", "unknown")), dataset_label(record)
     architecture = str(model.get("architecture") or name)
@@ -55,6 +55,10 @@ def card_facts(record: RunRecord) -> JsonObject:
         # older records lack the fact, and all our networks' names start alike
         "registered": bool(model.get("own_network", architecture.startswith("jal_"))),
         "library": model.get("library", "timm"),
+        "task": task,
+        "model_class": TASK_CLASSES.get(task or ""),
+        "kind": (task or "classification").replace("-", " ").replace("classification", "classifier")
+        + (" model" if task == "image-segmentation" else ""),
         "source": hub.get("repo_id") or "path/to/this/folder",
         "on_hub": bool(hub.get("repo_id")),
         "license": hub.get("license", DEFAULT_LICENSE),
@@ -170,10 +174,11 @@ def _training(record: RunRecord) -> list[tuple[str, str]]:
     speed = training.get("images_per_second")
     size, channels = model.get("image_size"), model.get("in_chans")
     decay = training.get("weight_decay")
+    kind = "texts" if model.get("task") == "text-classification" else "images"
     rows = [
-        ("training images", _count(dataset.get("rows"))),
-        ("test images", _count(dataset.get("eval_rows"))),
-        ("validation images, their labels as noisy", _count(dataset.get("validation_rows"))),
+        (f"training {kind}", _count(dataset.get("rows"))),
+        (f"test {kind}", _count(dataset.get("eval_rows"))),
+        (f"validation {kind}, their labels as noisy", _count(dataset.get("validation_rows"))),
         ("parameters", _count(model.get("parameters"))),
         ("input", f"{channels} x {size} x {size}" if size and channels else None),
         ("epochs", _count(training.get("epochs"))),
@@ -188,7 +193,7 @@ def _training(record: RunRecord) -> list[tuple[str, str]]:
         ("precision", _text(training.get("precision"))),
         ("seed", _count(record.seed)),
         ("time", training_time(training)),
-        ("speed", f"{speed:,.0f} images a second" if isinstance(speed, int | float) else None),
+        ("speed", f"{speed:,.0f} {kind} a second" if isinstance(speed, int | float) else None),
     ]
     return [(name, text) for name, text in rows if text is not None]
 

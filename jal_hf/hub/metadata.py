@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -11,7 +12,17 @@ from jal_hf.ground.record import RunRecord
 from jal_hf.hub.text import clean
 from jal_hf.hub.validation import DEFAULT_LICENSE
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+TASK_CLASSES = {
+    "image-classification": "AutoModelForImageClassification",
+    "text-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "image-segmentation": "AutoModelForSemanticSegmentation",
+    "audio-classification": "AutoModelForAudioClassification",
+    "video-classification": "AutoModelForVideoClassification",
+}
+"""Tasks of the Hub that a run's model can be for, and the class of transformers that loads such a model."""
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 def card_metadata(record: RunRecord, title: str) -> ModelCardData:
@@ -22,13 +33,14 @@ def card_metadata(record: RunRecord, title: str) -> ModelCardData:
     loss = record.loss.get("name", "unknown")
     dataset_id = hub_dataset_id(record)
     model = record.model
+    datasets = [name for name in (dataset_id, _benchmark_id(record)) if name]
     values: JsonObject = {
         "library_name": "timm" if model.get("library", "timm") == "timm" else "transformers",
         "license": hub.get("license", DEFAULT_LICENSE),
-        "pipeline_tag": "image-classification",
-        "tags": ["jal-hf", "noisy-labels", "robust-loss", tag(loss), "image-classification"],
+        "pipeline_tag": model_task(record),
+        "tags": ["jal-hf", "noisy-labels", "robust-loss", tag(loss), *filter(None, [model_task(record)])],
         "base_model": base_model(str(model.get("name", ""))),
-        "datasets": [dataset_id] if dataset_id else None,
+        "datasets": datasets or None,
         "metrics": ["accuracy"],
     }
     results = eval_results(record)
@@ -45,16 +57,17 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
     dataset = record.dataset
     noise = record.noise
     name = dataset_label(record)
+    task = str(record.model.get("task") or "image-classification")
     arguments = {
         "train_label_noise": clean(noise.get("spec", "none")),
         "asked_rate": _number(noise.get("asked_rate")),
         "realised_rate": _number(noise.get("realised_rate")),
         "noise_seed": None if noise.get("seed") is None else str(noise["seed"]),
     }
-    config = dataset.get("config")
+    config, task = dataset.get("config"), model_task(record)
     shared: JsonObject = {
-        "task_type": "image-classification",
-        "task_name": "Image Classification",
+        "task_type": task or "other",
+        "task_name": (task or "classification").replace("-", " ").title(),
         "dataset_type": hub_dataset_id(record) or tag(name),
         "dataset_name": name,
         "dataset_config": clean(config) if config else None,
@@ -73,11 +86,24 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
     ]
 
 
+def model_task(record: RunRecord) -> str | None:
+    """The Hub's name of what the model does; None where nobody knows. Records of version 0.1 are of images."""
+    given = record.model.get("task", "image-classification")
+    return given if given in TASK_CLASSES else None
+
+
 def hub_dataset_id(record: RunRecord) -> str | None:
     """The dataset's id on the Hub, or None for a folder or a built-in dataset."""
     dataset = record.dataset
     name, source = str(dataset.get("name", "")), dataset.get("source", "hub")
-    return name if source == "hub" and _HUB_ID.fullmatch(name) else None
+    return name if source == "hub" and HUB_ID.fullmatch(name) else None
+
+
+def _benchmark_id(record: RunRecord) -> str | None:
+    """The benchmark that the run is entered in: among a card's datasets, the Hub finds its models by it."""
+    entered = record.hub.get("benchmark")
+    name = entered.get("id") if isinstance(entered, Mapping) else None
+    return name if isinstance(name, str) and HUB_ID.fullmatch(name) else None
 
 
 def dataset_label(record: RunRecord) -> str:
@@ -92,7 +118,7 @@ def base_model(name: str) -> str | None:
     """The repository a run went on from, or None."""
     for prefix in ("hf-hub:", "hf_hub:", "transformers:"):
         rest = name.removeprefix(prefix).partition("@")[0]
-        if name.startswith(prefix) and _HUB_ID.fullmatch(rest):
+        if name.startswith(prefix) and HUB_ID.fullmatch(rest):
             return rest
     return None
 

@@ -124,7 +124,7 @@ def write_noisy_dataset(
         FileExistsError: The folder is in use.
     """
     check_target(folder, overwrite)
-    with _replacing(folder) as draft:
+    with replacing(folder) as draft:
         (draft / "data").mkdir()
         (draft / "plots").mkdir()
         written = {}
@@ -165,7 +165,7 @@ def render_dataset_card(
     inherited = dict(source_metadata or {})
     source, rows = manifest["source"], int(manifest["rows"])
     names = [plain(name) for name in manifest["class_names"][:_SHOWN_CLASSES]]
-    licence = _license(inherited)
+    licence = source_license(inherited)
     license_name = licence.get("license_name") or licence.get("license")
     info = noise_info(manifest["kind"])
     environment = Environment(
@@ -217,7 +217,7 @@ def render_dataset_card(
 
 def _metadata(manifest: Mapping[str, Any], inherited: Mapping[str, Any]) -> DatasetCardData:
     kept = {key: inherited[key] for key in ("license_name", "license_link", "language") if inherited.get(key)}
-    kept |= _license(inherited)
+    kept |= source_license(inherited)
     source = manifest["source"]
     if source["on_hub"]:
         kept["source_datasets"] = [source["name"]]
@@ -225,7 +225,7 @@ def _metadata(manifest: Mapping[str, Any], inherited: Mapping[str, Any]) -> Data
         **kept,
         task_categories=["image-classification"],
         tags=["jal-hf", "noisy-labels", "label-noise", manifest["kind"]],
-        size_categories=[_size_category(sum(part["rows"] for part in manifest["splits"].values()))],
+        size_categories=[size_category(sum(part["rows"] for part in manifest["splits"].values()))],
         configs=[
             {
                 "config_name": "default",
@@ -235,7 +235,7 @@ def _metadata(manifest: Mapping[str, Any], inherited: Mapping[str, Any]) -> Data
     )
 
 
-def _license(inherited: Mapping[str, Any]) -> dict[str, str]:
+def source_license(inherited: Mapping[str, Any]) -> dict[str, str]:
     """The source's licence as the Hub takes it: one identifier, or `other` with a name."""
     given = inherited.get("license")
     names = [str(name) for name in (given if isinstance(given, list) else [given] if given else [])]
@@ -252,7 +252,7 @@ def _short_spec(spec: str) -> str:
     return f"{kind}{colon}{rest.replace(os.sep, '/').rsplit('/', 1)[-1]}"
 
 
-def _size_category(rows: int) -> str:
+def size_category(rows: int) -> str:
     bounds = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
     return next(
         (name for bound, name in bounds if rows < bound), "1M<n<10M" if rows < 10_000_000 else "n>10M"
@@ -260,7 +260,7 @@ def _size_category(rows: int) -> str:
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """A fresh sibling that takes the place of `folder` when the block ends without error."""
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from pathlib import Path
 
 from jal_hf.ground.files import write_text
 from jal_hf.ground.record import RunRecord
+from jal_hf.hub.evaluation_results import BenchmarkPlace, benchmark_place, named_benchmark, result_file
 from jal_hf.hub.files import run_files
 from jal_hf.hub.model_card import render_model_card
 from jal_hf.hub.transfer import Patience, PushError, upload_files
 from jal_hf.hub.validation import DEFAULT_LICENSE, validate_hub_settings
+
+logger = logging.getLogger(__name__)
 
 
 def push_run(
@@ -21,6 +25,7 @@ def push_run(
     token: str | None = None,
     *,
     license: str | None = None,
+    benchmark: str | None = None,
     revision: str | None = None,
     message: str = "Add the trained model with its card",
     patience: Patience | None = None,
@@ -28,19 +33,22 @@ def push_run(
     """Push the run in `folder`, card rendered anew with the repository's name.
 
     The name and the licence are noted in the run's `run.json` first, for the card is rendered from it alone.
-    No pickle is sent, and nothing in the folder depends on whether the push succeeds.
+    No pickle is sent, and nothing in the folder depends on whether the push succeeds. A run on a benchmark's labels
+    takes its result along, for the Hub's boards; see `jal_hf.hub.evaluation_results`.
 
     Args:
         private: of a new repository; one that is there stays as it is.
         token: None takes the stored one or HF_TOKEN.
         license: of the weights; None keeps the noted one, else apache-2.0.
+        benchmark: OWNER/NAME[:TASK] whose labels the run was trained on; None takes the one that its noise names, if
+            any, and goes without a result where that one cannot be read or was not followed.
         patience: how often and how long to try.
 
     Returns:
         The address of the commit.
 
     Raises:
-        ValueError: for a bad name or licence.
+        ValueError: for a bad name or licence, or a `benchmark` whose labels or test rows are not the run's.
         FileNotFoundError: when no finished run lies in the folder.
         PushError: when the push fails; the message holds the command that tries again.
     """
@@ -48,7 +56,11 @@ def push_run(
     record = RunRecord.read(folder)
     license = license or record.hub.get("license") or DEFAULT_LICENSE
     validate_hub_settings(repo_id, license)
-    record = record.replace(hub={**record.hub, "repo_id": repo_id, "license": license})
+    hub = {**record.hub, "repo_id": repo_id, "license": license}
+    place = _place(record, benchmark)
+    if place is not None:
+        hub["benchmark"] = place.to_dict()
+    record = record.replace(hub=hub)
     card = render_model_card(record)
     run_files(folder)
     record.write(folder)
@@ -56,7 +68,7 @@ def push_run(
     try:
         return upload_files(
             repo_id,
-            run_files(folder),
+            {**run_files(folder), **dict([result_file(record, place, repo_id)] if place else [])},
             message=message,
             private=private,
             token=token,
@@ -64,7 +76,32 @@ def push_run(
             patience=patience,
         )
     except PushError as error:
-        again = shlex.join(["jal-hf", "push", str(folder), repo_id, *(["--private"] if private else [])])
+        options = [*(["--private"] if private else []), *(["--benchmark", benchmark] if benchmark else [])]
+        again = shlex.join(["jal-hf", "push", str(folder), repo_id, *options])
         raise PushError(
             f"{error}\nThe run is complete in {folder}. Try again with: {again}", error.status
         ) from None
+
+
+def _place(record: RunRecord, asked: str | None) -> BenchmarkPlace | None:
+    """Where the run's result belongs; asked for, it must be clear, else the push goes on without."""
+    if asked is not None:
+        return benchmark_place(record, asked)
+    try:
+        named = named_benchmark(record)
+        return None if named is None else benchmark_place(record, named)
+    except (ValueError, OSError) as error:
+        logger.warning("No result of the benchmark is pushed. %s", error)
+        return None
+
+
+def push_dataset(folder: Path, repo_id: str, *, message: str, private: bool | None = None) -> str:
+    """Push a folder of a dataset that this package wrote, all its files in one commit; returns its address.
+
+    Raises:
+        PushError: when the Hub does not take it.
+    """
+    files: dict[str, Path | bytes] = {
+        file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()
+    }
+    return upload_files(repo_id, files, message=message, repo_type="dataset", private=private)

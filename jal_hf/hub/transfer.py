@@ -74,6 +74,7 @@ def upload_files(
     *,
     message: str,
     repo_type: str = "model",
+    space_sdk: str | None = None,
     private: bool | None = None,
     token: str | None = None,
     revision: str | None = None,
@@ -86,6 +87,7 @@ def upload_files(
 
     Args:
         files: path in the repository -> file on disk, or its content.
+        space_sdk: what a new Space runs on; of Spaces only.
         private: of a new repository; None leaves the Hub's default. One that is there stays as it is.
 
     Returns:
@@ -101,7 +103,9 @@ def upload_files(
     def attempt() -> str:
         # fresh operations, as one that was committed cannot be used again
         operations = [CommitOperationAdd(name, content) for name, content in sorted(files.items())]
-        created = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+        created = api.create_repo(
+            repo_id, repo_type=repo_type, space_sdk=space_sdk, private=private, exist_ok=True
+        )
         name = str(created.repo_id)  # with the user's own name where only REPO was given
         if private and not api.repo_info(name, repo_type=repo_type).private:
             raise PublicRepositoryError(

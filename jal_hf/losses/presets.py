@@ -19,7 +19,7 @@ SAME_SETTINGS_AS = {"cifar10n": "cifar10", "cifar100n": "cifar100", "webvision":
 class LossPreset:
     """Parameters and decay of one loss on one dataset, and where each comes from.
 
-    `l1_weight_decay` is the factor of the sum of |theta| over all parameters; with it `weight_decay` (L2) is 0.
+    `l1_weight_decay` is the factor of the sum of `|theta|` over all parameters; with it `weight_decay` (L2) is 0.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The table of losses, for the README, the command line and the cards."""
+"""The table of losses, for the documentation, the command line and the cards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def describe_defaults(info: LossInfo) -> str:
 
 
 def markdown_table() -> str:
-    """The README's table, between its `losses:start` and `losses:end` markers; ends without a newline."""
+    """The documentation's table of losses in Markdown; ends without a newline."""
     lines = ["| name | formula | kind | robustness | defaults |", "|---|---|---|---|---|"]
     for info in all_infos():
         formula = "reported only: " + info.reason if info.reported_only else f"`{info.formula}`"

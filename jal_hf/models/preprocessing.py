@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from jal_hf.ground.files import JsonObject
 
 Statistic = float | Sequence[float]
@@ -34,6 +36,26 @@ class Preprocessing:
             "interpolation": self.interpolation,
             "crop_pct": self.crop_pct,
         }
+
+
+def describe_evaluation(model: nn.Module, crop_pct: float) -> None:
+    """Say in a model's own config how a run evaluates its images, so that `pipeline` and timm prepare them likewise.
+
+    A run scales bilinearly and cuts the middle, whatever the source of the weights did.
+
+    Args:
+        crop_pct: share of the scaled image's side that is shown.
+    """
+    how = {
+        "interpolation": "bilinear",
+        "crop_pct": crop_pct,
+        "crop_mode": "center",
+        "crop_border_pixels": None,
+    }
+    parts: tuple[Any, ...] = (getattr(model, "config", None), getattr(model, "timm_model", None))
+    for part in parts:
+        if isinstance(cfg := getattr(part, "pretrained_cfg", None), dict):
+            part.pretrained_cfg = {**cfg, **how}
 
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")

@@ -158,10 +158,13 @@ def save_transformers_model(
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del config["pretrained_cfg"]
     write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    height, width = values["input_size"][1:]
     content = {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
-        "size": dict(zip(("height", "width"), values["input_size"][1:], strict=True)),
+        "size": {"shortest_edge": math.floor(min(height, width) / float(values.get("crop_pct") or 1.0))},
+        "do_center_crop": True,
+        "crop_size": {"height": height, "width": width},
         "resample": next(
             number for number, name in _RESAMPLE.items() if name == values.get("interpolation", "bilinear")
         ),

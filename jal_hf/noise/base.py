@@ -28,6 +28,7 @@ class LabelNoise(ABC):
         num_classes: K, or None where the kind does not need it.
         class_names: Names of the classes, or None.
         rows: How many rows the split must have, or None when any number will do.
+        image_hashes: `image_sha256` of each row's image, for labels that were made for certain images; else None.
         spec: A string from which `create_noise` builds the same noise again.
         has_rate: Whether the spec names a rate; else `rate` was computed from a file.
         needs_features: Whether the draw looks at the images.
@@ -50,6 +51,7 @@ class LabelNoise(ABC):
         self.mode = mode
         self.num_classes = num_classes
         self.rows: int | None = None
+        self.image_hashes: Sequence[str] | None = None
         self.class_names = None if class_names is None else tuple(class_names)
 
     @property
@@ -114,6 +116,15 @@ class LabelNoise(ABC):
                 f"The file of {self.spec!r} has {self.rows} labels, the dataset has {rows} rows; give a "
                 "file made for this split."
             )
+
+    def check_images(self, hashes: Sequence[str], index: Any = None) -> None:
+        """Raise ValueError unless these are the images that the labels were made for.
+
+        Args:
+            hashes: `image_sha256` of M images.
+            index: What keys their draws, M integers; None means 0 .. M-1.
+        """
+        del hashes, index  # labels that are drawn fit any images
 
     def __repr__(self) -> str:
         return f"create_noise({self.spec!r}, num_classes={self.num_classes})"

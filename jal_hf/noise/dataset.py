@@ -20,7 +20,8 @@ from jal_hf.ground.sentences import did_you_mean
 from jal_hf.noise.base import LabelNoise
 from jal_hf.noise.columns import CLEAN_COLUMN, check_columns, class_names_of, id_vector, label_vector
 from jal_hf.noise.image_encoder import ImageSettings
-from jal_hf.noise.image_features import dataset_features
+from jal_hf.noise.image_features import dataset_features, image_column_of
+from jal_hf.noise.image_hashes import image_hashes
 from jal_hf.noise.keyed import check_seed
 from jal_hf.noise.registry import create_noise
 from jal_hf.noise.stream import add_to_stream
@@ -128,6 +129,9 @@ def _add(
         features = dataset_features(dataset, settings, names or noise.class_names)
 
     def draw(_: Mapping[str, Any]) -> dict[str, Any]:
+        if noise.image_hashes is not None:
+            column = image_column_of(dataset.features, settings.image_column)
+            noise.check_images(image_hashes(dataset, column), index)
         return {label_column: noise.corrupt(clean, seed, index, features), CLEAN_COLUMN: clean}
 
     fingerprint = Hasher.hash(

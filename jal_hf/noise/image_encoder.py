@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from jal_hf.ground.image_files import DECODE_ERRORS, open_encoded, unreadable
+from jal_hf.ground.image_files import DECODE_ERRORS, open_encoded, unreadable, upright
 from jal_hf.noise.class_maps import infer_class_map
 
 # Channel means and deviations of the training images, as in the papers' protocols.
@@ -53,7 +53,7 @@ class ImageEncoder:
         """Decode one image; `row` names it in an error."""
         with open_image(image, row) as opened:
             try:
-                converted = opened.convert(self.mode)
+                converted = upright(opened).convert(self.mode)
             except DECODE_ERRORS as error:
                 raise unreadable(None, row, error) from error
         if converted.size != self.size:

@@ -26,7 +26,7 @@ def image_column_of(features: Any, column: str | None) -> str:
         return column
     if len(images) != 1:
         raise ValueError(
-            "Instance-dependent noise needs the images, and the dataset has "
+            "This noise looks at the images, and the dataset has "
             + (
                 f"several columns of them: {', '.join(images)}; give image_column."
                 if images

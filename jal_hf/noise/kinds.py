@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jal_hf.noise.asymmetric import AsymmetricNoise
+from jal_hf.noise.benchmark import BenchmarkNoise
 from jal_hf.noise.info import NoiseInfo
 from jal_hf.noise.instance import InstanceDependentNoise, PartDependentNoise
 from jal_hf.noise.label_file import HumanNoise, LabelFileNoise
@@ -71,6 +72,13 @@ KINDS: tuple[NoiseInfo, ...] = (
     NoiseInfo(
         "labels", "FILE#COLUMN", "labels from a parquet, csv, npy, npz or json file", (), False, LabelFileNoise,
         lambda spec, k, names: LabelFileNoise(_file(spec, "labels.parquet#column"), _known(k), names),
+    ),
+    NoiseInfo(
+        "benchmark", "OWNER/NAME#TASK", "the labels of a benchmark that `jal-hf benchmark` made, by Hub id or folder",
+        ("seed",), False, BenchmarkNoise,
+        lambda spec, k, names: BenchmarkNoise(
+            _file(spec, "OWNER/NAME#symmetric-0.8"), spec.options.get("seed"), _known(k), names
+        ),
     ),
     NoiseInfo(
         "human", "FILE#COLUMN", "labels that people gave, such as CIFAR-10N's", (), False, HumanNoise,

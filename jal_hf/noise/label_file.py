@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jal_hf.ground.sentences import did_you_mean
 from jal_hf.noise.array_files import ONLY_COLUMN, Columns, read_columns
@@ -15,14 +16,15 @@ from jal_hf.noise.base import LabelNoise, Labels
 from jal_hf.noise.keyed import UInt64
 from jal_hf.noise.spec import join_spec
 
-_CLEAN = "clean_label"
+_CLEAN, IMAGE_HASH = "clean_label", "image_sha256"
 
 
 class LabelFileNoise(LabelNoise):
     """Takes each row's label from a file whose row i belongs to row i of the dataset.
 
-    A `clean_label` column in the file is compared with the dataset's labels, so that a file in another order
-    is refused instead of silently giving random noise.
+    A `clean_label` column in the file is compared with the dataset's labels, and an `image_sha256` column with its
+    images (`jal_hf.noise.image_hashes`), so that a file in another order is refused instead of silently giving
+    random noise.
 
     Args:
         source: `FILE#COLUMN`; the column may be left out where the file has but one beside `clean_label`.
@@ -50,6 +52,12 @@ class LabelFileNoise(LabelNoise):
             rate = float(np.mean(self._labels != self._clean)) if len(self._labels) else 0.0
         super().__init__(rate, "fixed", num_classes, class_names)
         self.rows = len(self._labels)
+        if IMAGE_HASH in columns:
+            self.image_hashes = [str(item) for item in columns[IMAGE_HASH]]
+            if len(self.image_hashes) != self.rows:
+                raise ValueError(
+                    f"The file of {source!r} has {self.rows} labels and {len(self.image_hashes)} hashes of images."
+                )
 
     @property
     def spec(self) -> str:
@@ -59,6 +67,7 @@ class LabelFileNoise(LabelNoise):
     def identity(self) -> str:
         digest = hashlib.sha256(self._labels.tobytes())
         digest.update(b"" if self._clean is None else self._clean.tobytes())
+        digest.update("".join(self.image_hashes or ()).encode())
         return f"{self.spec} {digest.hexdigest()}"
 
     def expected_rate(self, class_counts: Any) -> float | None:
@@ -77,14 +86,34 @@ class LabelFileNoise(LabelNoise):
             )
         return super().corrupt(labels, seed, index, features)
 
-    def _draw(self, labels: Labels, keys: UInt64, seed: int, features: Any) -> Labels:
+    def check_images(self, hashes: Sequence[str], index: Any = None) -> None:
+        """As `LabelNoise.check_images`, where the file holds hashes."""
+        if self.image_hashes is None:
+            return
+        keys = np.arange(len(hashes)) if index is None else np.asarray(index)
+        places = self._places(keys.astype(np.uint64)).tolist()
+        rows = zip(keys.tolist(), places, hashes, strict=True)
+        wrong = [key for key, place, found in rows if self.image_hashes[place] != found]
+        if wrong:
+            moved = len(set(hashes) & set(self.image_hashes)) > len(hashes) - len(wrong)
+            why = "The dataset is in another order" if moved else "These are other images"
+            raise ValueError(
+                f"The labels of {self.spec!r} were made for other images in {len(wrong):,} of {len(hashes):,} rows "
+                f"(first rows {wrong[:3]}). {why}; give the one that they were made for, as it came."
+            )
+
+    def _places(self, keys: UInt64) -> NDArray[np.intp]:
+        """Where the rows of these numbers stand in the file."""
         beyond = keys >= len(self._labels)
         if beyond.any():
             raise ValueError(
                 f"The file of {self.source!r} has {len(self._labels)} labels, but the dataset asks for row "
                 f"{int(keys[beyond][0])}; give a file made for this split."
             )
-        rows = keys.astype(np.intp)
+        return keys.astype(np.intp)
+
+    def _draw(self, labels: Labels, keys: UInt64, seed: int, features: Any) -> Labels:
+        rows = self._places(keys)
         if self._clean is not None:
             wrong = np.flatnonzero(self._clean[rows] != labels)
             if len(wrong):
@@ -120,7 +149,7 @@ def _choose(columns: Columns, column: str | None, source: str) -> str:
                 f"There is no column {column!r} in the file of {source!r};{did_you_mean(column, named)} {known}."
             )
         return column
-    candidates = [name for name in columns if name != _CLEAN]
+    candidates = [name for name in columns if name not in (_CLEAN, IMAGE_HASH)]
     if len(candidates) != 1:
         raise ValueError(
             f"Which column of {source!r} to take is not clear; write FILE#COLUMN with one of "

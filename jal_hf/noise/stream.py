@@ -13,6 +13,7 @@ from jal_hf.noise.base import LabelNoise
 from jal_hf.noise.columns import CLEAN_COLUMN, check_columns, class_names_of
 from jal_hf.noise.image_encoder import ImageSettings
 from jal_hf.noise.image_features import StreamImages, image_column_of
+from jal_hf.noise.image_hashes import image_sha256
 
 
 def add_to_stream(
@@ -43,7 +44,8 @@ def add_to_stream(
     if noise.needs_features:
         column = image_column_of(features, settings.image_column)
         images = StreamImages(column, settings, class_names_of(features, label_column) or noise.class_names)
-    corrupt = _BatchCorruption(noise, label_column, seed, index_column, dataset.num_shards, images)
+    hashed = None if noise.image_hashes is None else image_column_of(features, settings.image_column)
+    corrupt = _BatchCorruption(noise, label_column, seed, index_column, dataset.num_shards, images, hashed)
     return dataset.map(
         corrupt,
         batched=True,
@@ -64,9 +66,11 @@ class _BatchCorruption:
         index_column: str | None,
         num_shards: int,
         images: StreamImages | None,
+        hashed_column: str | None,
     ) -> None:
         self.noise, self.label_column, self.seed = noise, label_column, seed
         self.index_column, self.num_shards, self.images = index_column, num_shards, images
+        self.hashed_column = hashed_column
 
     def __call__(self, batch: Mapping[str, Any], indices: list[int] | None = None) -> dict[str, Any]:
         if self.index_column is None:
@@ -79,6 +83,9 @@ class _BatchCorruption:
             raise ValueError(f"The stream has rows without {self.label_column!r}; label or filter them.")
         clean = np.asarray(labels)
         features = None if self.images is None else self.images.of(batch)
+        if self.hashed_column is not None:
+            images = zip(batch[self.hashed_column], keys, strict=True)
+            self.noise.check_images([image_sha256(image, key) for image, key in images], keys)
         noisy = self.noise.corrupt(clean, self.seed, keys, features)
         return {**batch, self.label_column: noisy.tolist(), CLEAN_COLUMN: clean.tolist()}
 

@@ -80,7 +80,7 @@ class RunConfig:
 
     @classmethod
     def from_recipe(
-        cls, recipe: str | Path | None = None, *, fast: bool = False, **changes: Any
+        cls, recipe: str | Path | None = None, *, fast: bool = False, best: bool = False, **changes: Any
     ) -> RunConfig:
         """The run that a recipe describes, with changes by flag name of `jal-hf train`.
 
@@ -88,6 +88,7 @@ class RunConfig:
             recipe: Built-in name or YAML file. None is `imagefolder` where a dataset is given, since own data gets
                 no paper's noise, and `digits` where none is.
             fast: Take the recipe's faster settings.
+            best: Take the loss and the training method that are recommended for the recipe's data, as if asked for.
             changes: Such as `loss="gce"`, `noise="symmetric:0.4"`, `seed=1`, `learning_rate=0.1`. A loss may be an
                 object, a noise too.
 
@@ -99,6 +100,8 @@ class RunConfig:
             own = changes.get("dataset") not in (None, "digits")
             recipe = OWN_DATA_RECIPE if own else DEFAULT_RECIPE
         content = load_recipe(str(recipe))
+        if best:
+            changes = {**checked_values(content.recommended(), f"Recipe {content.name!r}, best"), **changes}
         values = {**checked_values(content.settings, f"Recipe {content.name!r}")}
         if fast:
             quick = {key: value for key, value in content.fast.items() if key != "why"}
@@ -141,6 +144,11 @@ class RunConfig:
             if config.values.get(name) != before.get(name)
         ]
         return replace_fields(config, paper=self.paper, deviations=(*self.deviations, *changed))
+
+    def fitted(self, **chosen: Any) -> RunConfig:
+        """This run with values that follow from its data: what was asked for stays, and no more counts as asked."""
+        kept = {name: value for name, value in chosen.items() if name not in self.asked}
+        return replace_fields(self.replace(**kept), asked=self.asked, deviations=self.deviations)
 
     def repeated(self, **changes: Any) -> RunConfig:
         """The run that gives this one's result again, less what steers folders, pushes and reports.

@@ -15,13 +15,15 @@ from jal_hf.data.subsets import cut_validation
 from jal_hf.ground.sentences import shortened
 from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, start_head, weights_source
-from jal_hf.runs.config import RunConfig
+from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.inputs import RawImages
 from jal_hf.training.methods import create_method
 from jal_hf.training.trainer import RobustTrainer
 
 _METRICS = ("loss", "accuracy", "top5_accuracy")
+OWN_DATA = (OWN_DATA_RECIPE, "finetune")
+"""Recipes of own data, whose validation split is used where it has one."""
 HELD_BACK = 0.1
 """Share of the training rows that scores a run whose data has no test split."""
 
@@ -89,6 +91,7 @@ def load_data(config: RunConfig, given: Any = None) -> Any:
         max_train_samples=data.max_train_samples,
         max_eval_samples=data.max_eval_samples,
         val_fraction=data.val_fraction,
+        own_validation=config.name in OWN_DATA and "val_fraction" not in config.asked,
         streaming=data.streaming,
         on_bad_image=data.on_bad_image,
         unlabelled=data.unlabelled,

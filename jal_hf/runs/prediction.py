@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from transformers import pipeline
 
+from jal_hf.data.progress import progress_line
 from jal_hf.ground.image_files import picture
 from jal_hf.ground.sentences import shortened
 from jal_hf.models.sources import check_saved_model
@@ -34,11 +35,27 @@ def predict_images(
         FileNotFoundError: The folder holds no model, or there is no such image file.
         ValueError: The model cannot be loaded, or an image cannot be decoded; it is named.
     """
+    classify = load_classifier(run, batch_size=batch_size)
+    found: list[Prediction] = []
+    with progress_line(len(images), "classifying", "image") as line:
+        for answers in classify(images):
+            found.append(answers[0])
+            line.update()
+    return found
+
+
+def load_classifier(
+    run: str | os.PathLike[str], *, most: int = 1, batch_size: int = 32
+) -> Callable[[Iterable[Any]], Iterator[list[Prediction]]]:
+    """The run's model, loaded once: images in, for each the `most` likeliest classes out, the likeliest first.
+
+    Args and errors are those of `predict_images`, which asks for one class.
+    """
     folder = Path(run)
     check_saved_model(folder, str(folder))
     try:
         classify = pipeline(
-            "image-classification", model=str(folder), top_k=1, batch_size=batch_size, trust_remote_code=False
+            "image-classification", model=str(folder), batch_size=batch_size, trust_remote_code=False
         )
     except (
         ValueError, TypeError, RuntimeError, LookupError, AttributeError, OSError, SafetensorError, StrictDataclassError
@@ -46,7 +63,8 @@ def predict_images(
         # A config from anywhere, or weights of another network, end in each of these, some with pages of tracebacks.
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
-    return [answer[0] for answer in classify(_picture(item) for item in images)]
+    classes = len(classify.model.config.id2label)
+    return lambda images: iter(classify((_picture(item) for item in images), top_k=min(most, classes)))
 
 
 def _picture(item: Any) -> Image.Image:

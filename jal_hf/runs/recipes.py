@@ -13,7 +13,7 @@ import yaml
 from jal_hf.ground.sentences import did_you_mean, shortened
 
 _LONGEST_PATH = 1024
-_SECTIONS = ("protocol", "sources", "fast", "description")
+_SECTIONS = ("protocol", "sources", "fast", "best", "description")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Recipe:
     """Settings by flag name, and what is known about them.
 
     `settings` maps flag names of `jal-hf train` to values; `protocol` says which paper's setting it is and where it
-    differs; `sources` gives the origin of each value; `fast` holds the overrides of `--fast` and why.
+    differs; `sources` gives the origin of each value; `fast` and `best` hold the overrides of `--fast`
+    and `--best` and why.
     """
 
     name: str
@@ -30,6 +31,22 @@ class Recipe:
     protocol: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     fast: Mapping[str, Any] = field(default_factory=dict)
+    best: Mapping[str, Any] = field(default_factory=dict)
+
+    def recommended(self) -> dict[str, Any]:
+        """Loss and training method by flag name that `--best` takes.
+
+        Raises:
+            ValueError: A recipe for which nothing is known.
+        """
+        found = {key: value for key, value in self.best.items() if key != "why"}
+        if not found:
+            raise ValueError(
+                f"No loss and method are recommended for recipe {self.name!r}; there are some for "
+                f"{', '.join(name for name in list_recipes() if load_recipe(name).best)}. examples/study_methods.py "
+                "finds one on noisy labels."
+            )
+        return found
 
 
 def list_recipes() -> list[str]:
@@ -69,7 +86,7 @@ def _parse(name: str, text: str) -> Recipe:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ValueError(f"Recipe {name!r} must be a mapping of flag names to values.")
     sections = {key: content.pop(key) for key in _SECTIONS if content.get(key) is not None}
-    for key in ("protocol", "sources", "fast"):
+    for key in ("protocol", "sources", "fast", "best"):
         if not isinstance(sections.get(key, {}), dict):
             raise ValueError(f"Section {key!r} of recipe {name!r} must be a mapping.")
     return Recipe(name, content, **sections)

@@ -47,7 +47,8 @@ def refuse_strange_sources(folder: Path, config: RunConfig, *, trust: bool, with
         named.append(("model", config.model.model))
     if named:
         what, name = named[0]
-        where = "from the Hub" if is_hub_id(name) else "on this machine"
+        on_hub = is_hub_id(name.removeprefix("benchmark:").partition("#")[0])
+        where = "from the Hub" if on_hub else "on this machine"
         raise ValueError(
             f"The run in {folder} was made elsewhere, and its record names the {what} {name!r}, which would be loaded "
             f"{where}. Pass --trust (trust=True) if that is meant, or name your own data with --dataset."

@@ -13,6 +13,7 @@ from torch import nn
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.completion import complete_run
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.fitting import fitted_to_images
 from jal_hf.runs.folder import (
     check_place,
     last_undamaged_checkpoint,
@@ -93,6 +94,7 @@ class JALTrainer(RobustTrainer):
             args: `config.arguments()`, where they were made already: a process may make them once.
         """
         data = load_data(config) if data is None else data
+        config = fitted_to_images(config, data) if model is None else config
         trainer = build_trainer(config, data, args=args, model=model, trainer_class=cls)
         assert isinstance(trainer, cls)
         trainer.config = config

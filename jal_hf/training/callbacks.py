@@ -19,12 +19,15 @@ from jal_hf.training.data_wait import Fetch
 class LogFileCallback(TrainerCallback):
     """Appends each logged step or evaluation to `log.jsonl`, one JSON object a line.
 
-    On resume the lines after the checkpoint's step are dropped first, so that no step stands there twice.
+    `seconds` of a line are those since training began, evaluation and saving included; a resumed run counts on from
+    the last line that it keeps. On resume the lines after the checkpoint's step are dropped first, so that no step
+    stands there twice.
     """
 
     def __init__(self) -> None:
         self._there: set[frozenset[str]] = set()
         self._resumed_at = 0
+        self._began = time.perf_counter()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -35,8 +38,11 @@ class LogFileCallback(TrainerCallback):
         kept = [line for line in read_lines(path) if line.get("step", 0) <= state.global_step]
         # The closing line of an interrupted run is no step of the resumed one.
         kept = [] if state.global_step == 0 else [line for line in kept if "train_runtime" not in line]
-        self._there = {frozenset(line) for line in kept if line.get("step") == state.global_step}
+        self._there = {_names(line) for line in kept if line.get("step") == state.global_step}
         self._resumed_at = state.global_step
+        known = (line.get("seconds") for line in kept)
+        spent = max((float(value) for value in known if isinstance(value, int | float)), default=0.0)
+        self._began = time.perf_counter() - spent
         write_lines(path, kept)
 
     def on_log(
@@ -49,10 +55,17 @@ class LogFileCallback(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or logs is None:
             return
-        line = {"step": state.global_step, **{key: _jsonable(value) for key, value in logs.items()}}
-        if state.global_step == self._resumed_at and frozenset(line) in self._there:
+        seconds = round(time.perf_counter() - self._began, 3)
+        line = {key: _jsonable(value) for key, value in logs.items()}
+        line = {"step": state.global_step, **line, "seconds": seconds}
+        if state.global_step == self._resumed_at and _names(line) in self._there:
             return
         append_line(Path(str(args.output_dir)) / LOG, line)
+
+
+def _names(line: Mapping[str, Any]) -> frozenset[str]:
+    """What a line tells of; logs of earlier versions told no seconds."""
+    return frozenset(line) - {"seconds"}
 
 
 def _jsonable(value: Any) -> Any:

@@ -26,9 +26,17 @@ class ExactEvaluation(Trainer):
     _classes_last: bool
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """As the parent's, of raw datasets too, and of every row of them."""
+        """As the parent's, of raw datasets too, and of every row of them.
+
+        The parent keeps one loader where workers persist, and gives it for any other dataset.
+        """
+        is_other = eval_dataset is not None and not isinstance(eval_dataset, str)
+        kept = self.__dict__.pop("_eval_dataloaders", {}) if is_other else None
         with dropping_last(self.args, False):
-            return super().get_eval_dataloader(self._ready(eval_dataset))
+            loader = super().get_eval_dataloader(self._ready(eval_dataset))
+        if kept is not None:
+            self._eval_dataloaders = kept
+        return loader
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
         """As the parent's, of raw datasets too, and of every row of them."""

@@ -17,6 +17,8 @@ from transformers.trainer_utils import has_length
 
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
+from jal_hf.data.images.crops import evaluation_crop
+from jal_hf.models.preprocessing import describe_evaluation
 from jal_hf.training.methods.method import Batch
 
 logger = logging.getLogger(__name__)
@@ -63,6 +65,8 @@ class RawImages:
             device=self.device,
             on_bad_image=self.on_bad_image,
         )
+        if self.model is not None and prepared is not dataset:
+            describe_evaluation(self.model, evaluation_crop(self.augment or "none"))
         if train and self.augment is None and prepared is not dataset:
             logger.warning(
                 "Training without augmentation: none was asked for. Give the trainer augment='crop-flip' (small "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import has_length
+
+from jal_hf.data.progress import progress_line
 
 _SHOWN = {
     "loss": "loss",
@@ -16,25 +17,18 @@ _SHOWN = {
 
 
 class ProgressBarCallback(TrainerCallback):
-    """Takes the place of the stock bar, which opens a second bar and prints a line at every evaluation."""
+    """Takes the place of the stock bar, which prints a line at every evaluation; a long evaluation has its own."""
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._evaluation: Any = None
         self._figures: dict[str, str] = {}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
-            # In a file each update is a line of its own, so they come seldom there.
-            pause = 0.1 if sys.stderr.isatty() else 30.0
-            self._bar = tqdm(
-                total=state.max_steps,
-                initial=state.global_step,
-                desc="training",
-                unit="step",
-                mininterval=pause,
-            )
+            self._bar = progress_line(state.max_steps, "training", "step", initial=state.global_step)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -64,3 +58,38 @@ class ProgressBarCallback(TrainerCallback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def on_prediction_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        eval_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero:
+            return
+        if self._evaluation is None:
+            batches = len(eval_dataloader) if has_length(eval_dataloader) else None
+            self._evaluation = progress_line(batches, "evaluating", "batch", leave=self._bar is None)
+        self._evaluation.update()
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._close_evaluation()
+
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Any,
+        **kwargs: Any,
+    ) -> None:
+        self._close_evaluation()
+
+    def _close_evaluation(self) -> None:
+        if self._evaluation is not None:
+            self._evaluation.close()
+            self._evaluation = None

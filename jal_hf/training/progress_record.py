@@ -11,6 +11,15 @@ from jal_hf.ground.record import RunRecord, Section, evaluation_figures
 from jal_hf.models import is_own_network, weights_source
 from jal_hf.training.methods import list_methods, method_info
 
+_TASKS = {
+    "ForImageClassification": "image-classification",
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForSemanticSegmentation": "image-segmentation",
+    "ForAudioClassification": "audio-classification",
+    "ForVideoClassification": "video-classification",
+}
+
 
 def progress_record(trainer: Any) -> RunRecord:
     """The record of a run so far; `trainer.known_facts` holds the sections known from its start."""
@@ -66,6 +75,7 @@ def model_section(model: nn.Module) -> Section:
         "architecture": architecture,
         "own_network": is_own_network(architecture or ""),
         "library": "timm" if architecture else "transformers" if config is not None else "torch",
+        "task": "image-classification" if architecture else task_of(model),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "num_labels": getattr(config, "num_labels", None),
         "pretrained": source.pretrained if source else False,
@@ -74,7 +84,15 @@ def model_section(model: nn.Module) -> Section:
         "in_chans": channels,
         "mean": list(preprocessing.get("mean") or ()) or None,
         "std": list(preprocessing.get("std") or ()) or None,
+        **({"task": "text-classification"} if "SequenceClassification" in type(model).__name__ else {}),
     }
+
+
+def task_of(model: nn.Module) -> str | None:
+    """The Hub's name of what a transformers model does, by its class; None for any other module."""
+    names = [base.__name__ for base in type(model).__mro__]
+    found = (task for ending, task in _TASKS.items() if any(name.endswith(ending) for name in names))
+    return next(found, None)
 
 
 def training_section(trainer: Any) -> Section:

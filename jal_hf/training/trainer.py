@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import has_length
 
+from jal_hf.data.images.batch_datasets import DecodedImages
 from jal_hf.hub.callback import HubCallback
 from jal_hf.losses import RobustLoss
 from jal_hf.models import as_run_model, savable_weights
@@ -148,6 +149,8 @@ class RobustTrainer(OneCommitPush, ExactEvaluation, PapersOptimisation):
             train_dataset = self.raw_images.ready(train_dataset, train=True)
             eval_dataset = self.raw_images.ready(eval_dataset, train=False)
             self.validation_dataset = self.raw_images.ready(validation_dataset, train=False)
+        if isinstance(train_dataset, DecodedImages) and args.device.type != "cpu":
+            train_dataset = train_dataset.finished_on_the_device()
         if on_accelerator(train_dataset):
             # Batches are made where they are used: there is nothing to pin, and no worker could reach them.
             args.dataloader_pin_memory, args.dataloader_num_workers = False, 0
@@ -383,6 +386,9 @@ class RobustTrainer(OneCommitPush, ExactEvaluation, PapersOptimisation):
         self.throughput.add(fetch.end())
         if self.captured is not None:
             return self.captured.begin(batches)
+        given: Any = self.train_dataset
+        if getattr(given, "is_finished_later", False):
+            batches = [given.finished(batch) for batch in batches]
         if not batches or "labels" not in batches[0]:
             return batches, None
         rows = len(self.train_dataset) if has_length(self.train_dataset) else None

@@ -14,8 +14,10 @@ from PIL import Image
 
 from jal_hf.analysis import plot_curves, plot_run, plot_transition_matrix
 from jal_hf.analysis.curves import curves_figure
+from jal_hf.analysis.grid_plots import mean_log
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
+from jal_hf.analysis.run_plots import run_figures
 from jal_hf.ground.record import read_log
 from jal_hf.training.diagnostics import confidence_histogram
 
@@ -88,6 +90,17 @@ def test_curves_mark_last_and_best_as_such(tmp_path: Path) -> None:
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "best: 50.00 % (epoch 2)" in labels
     assert "last: 40.00 % (epoch 4)" in labels
+
+
+def test_curves_call_noisy_validation_accuracy_by_its_name(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    log = tmp_path / "log.jsonl"
+    log.write_text(log.read_text().replace("eval_accuracy", "validation_accuracy"))
+    alone = run_figures(tmp_path)["curves"]
+    assert alone.axes[0].get_ylabel() == "noisy validation accuracy (%)"
+    several = curves_figure({"ce": read_log(tmp_path), "jal-ce": mean_log([read_log(tmp_path)])})
+    assert several.axes[0].get_ylabel() == "noisy validation accuracy (%)"
+    assert [len(line.get_xdata()) > 0 for line in several.axes[0].lines] == [True, True]
 
 
 def test_curves_of_two_runs_differ_in_dash_and_marker(tmp_path: Path) -> None:

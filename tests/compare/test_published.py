@@ -1,4 +1,4 @@
-"""The tables of the README are those of the runs whose records are in model_cards/."""
+"""The tables of the documentation are those of the runs whose records are in model_cards/."""
 
 from __future__ import annotations
 
@@ -6,23 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from jal_hf.analysis.tables import GridTable, grid_table, markdown_table
+from jal_hf.analysis.tables import GridTable, markdown_table
 from jal_hf.ground.record import RunRecord
-from jal_hf.runs.grid.cells import Cell
-from jal_hf.runs.grid.ledger import result_line
+from tests.docs.generated_parts import generated
 
 ROOT = Path(__file__).resolve().parents[2]
-GRIDS = {
-    "mnist": (
-        ["ce", "gce", "nce", "aul", "agce", "ael", "jal-ce"],
-        ["symmetric:0.8", "asymmetric:0.4"],
-    ),
-    "cifar10": (
-        ["ce", "anl-ce", "jal-ce", "jal-fl"],
-        ["symmetric:0.8", "asymmetric:0.4", "human:cifar10n.parquet#worse_label"],
-    ),
-    "cifar10-short": (["ce", "nce+agce", "jal-ce"], ["symmetric:0.4"]),
-}
+GRIDS = generated().GRIDS
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "model_cards").is_dir(), reason="model_cards/ is not part of this installation"
@@ -31,30 +20,22 @@ pytestmark = pytest.mark.skipif(
 
 def published(grid: str) -> GridTable:
     """The table of the published runs of a grid."""
-    lines = []
-    longer = tuple(f"{name}-" for name in GRIDS if name.startswith(f"{grid}-"))
-    for path in sorted((ROOT / "model_cards").glob(f"{grid}-*-seed*/run.json")):
-        if path.parent.name.startswith(longer):
-            continue
-        record = RunRecord.read(path)
-        # A record names the class map that the command left to the recipe.
-        noise = record.noise["spec"].partition(",classes=")[0]
-        cell = Cell(record.loss["name"], noise, int(record.seed or 0))
-        lines.append(result_line(cell, record))
-    return grid_table(lines, [], *GRIDS[grid])
+    table: GridTable = generated().published(grid)
+    return table
 
 
 @pytest.mark.parametrize("grid", sorted(GRIDS))
-def test_readme_shows_the_table_of_the_published_runs(grid: str) -> None:
+def test_results_page_shows_the_table_of_the_published_runs(grid: str) -> None:
     figures = markdown_table(published(grid)).split("\n\n")[1]
     assert figures.startswith("| loss")
-    assert figures in (ROOT / "README.md").read_text(encoding="utf-8")
+    page = ROOT / "examples" / "docs" / "results.md"
+    assert figures in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("noise", GRIDS["cifar10"][1])
 @pytest.mark.parametrize("loss", ["ce", "jal-ce", "jal-fl"])
 def test_published_cifar10_cells_lie_within_two_points_of_the_paper(loss: str, noise: str) -> None:
-    """ANL-CE under symmetric 0.8 does not, as the README says."""
+    """ANL-CE under symmetric 0.8 does not, as the documentation says."""
     cell = published("cifar10").cell(loss, noise)
     if not cell.last:
         pytest.skip("this cell was not trained")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from pathlib import Path
@@ -142,6 +143,29 @@ def test_mean_log_averages_the_epochs_that_all_runs_have() -> None:
     ]
     assert mean_log(runs) == [{"epoch": 1.0, "eval_accuracy": pytest.approx(0.55)}]
     assert mean_log([]) == []
+
+
+def test_mean_log_averages_seconds_where_all_runs_know_them() -> None:
+    known = [
+        {"epoch": 1.0, "eval_accuracy": 0.5, "seconds": 2.0},
+        {"epoch": 2.0, "eval_accuracy": 0.6, "seconds": 4.0},
+    ]
+    other = [{"epoch": 1.0, "eval_accuracy": 0.5, "seconds": 3.0}, {"epoch": 2.0, "eval_accuracy": 0.8}]
+    first, second = mean_log([known, other])
+    assert first == {"epoch": 1.0, "eval_accuracy": 0.5, "seconds": 2.5}
+    assert second == {"epoch": 2.0, "eval_accuracy": pytest.approx(0.7)}
+
+
+def test_accuracy_over_time_is_drawn_where_the_logs_tell_it(tmp_path: Path) -> None:
+    for number, line in enumerate(results()):
+        folder = tmp_path / line["folder"]
+        folder.mkdir()
+        logged = {"step": 1, "epoch": 1.0, "eval_accuracy": 0.5, "seconds": 1.5 + number}
+        (folder / "log.jsonl").write_text(json.dumps(logged) + "\n")
+    plot_grid(table(), tmp_path)
+    drawing = (tmp_path / "plots" / "time-symmetric-0.4.svg").read_text()
+    assert "seconds of training" in drawing
+    assert ">epoch<" not in drawing
 
 
 def test_tables_and_plots_are_written(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
 from jal_hf.data.draws import keyed_uniforms
+from jal_hf.data.images import colour
 from jal_hf.data.images.augmentation import BatchTransform, check_augment
 from jal_hf.data.images.colour import (
     adjust_brightness,
@@ -131,6 +132,15 @@ def test_colour_jitter_orders_its_operations_per_image() -> None:
     draws[:, 4] = torch.arange(48) / 48
     different = torch.unique(colour_jitter(images, draws, (0.4, 0.4, 0.4, 0.2)).flatten(1), dim=0)
     assert 8 <= len(different) <= 24
+
+
+def test_colour_jitter_on_a_gpu_gives_what_it_gives_on_a_cpu() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, shift = torch.rand(24, 5, 6, 3, generator=generator), torch.rand(24, 4, generator=generator) - 0.5
+    due = torch.arange(24) % 4
+    torch.testing.assert_close(
+        colour._jittered_everywhere(images, shift, due), colour._jittered_where_due(images, shift, due)
+    )
 
 
 def test_resized_crop_box_keeps_area_ratio_and_bounds() -> None:

@@ -11,9 +11,11 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import ExifTags, Image
 
-from jal_hf.data import check_num_classes, file_names, find_duplicates, load_noisy_dataset
+from jal_hf.data import check_num_classes, file_names, find_duplicates, load_noisy_dataset, make_image_dataset
 from jal_hf.data.images.encoded import stored_pictures
+from jal_hf.ground.image_files import picture
 from tests.data.conftest import colour_images, encoded, save_picture
 
 NAMES = ["cat", "dog", "NA"]
@@ -238,3 +240,32 @@ def test_more_classes_than_outputs_are_refused() -> None:
     check_num_classes(["a", "b"], 3)
     with pytest.raises(ValueError, match=r"3 classes .'a', 'b', 'c'. and the model 2 outputs.*num_labels=3"):
         check_num_classes(["a", "b", "c"], 2)
+
+
+@pytest.mark.parametrize("side", [16, 96])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_photograph_is_seen_as_its_camera_was_held(tmp_path: Path, orientation: int, side: int) -> None:
+    pixels = np.zeros((side, side, 3), dtype=np.uint8)
+    pixels[: side // 2, :, 0] = 255  # red above in the sensor's rows
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / "turned.png"
+    image.save(path, exif=exif)
+    rows = datasets.Dataset.from_dict({"image": [str(path)]}).cast_column("image", datasets.Image())
+    options: dict[str, Any] = {"image_size": side, "mean": [0.0] * 3, "std": [1.0] * 3}
+    batch = make_image_dataset(rows, image_column="image", label_column=None, **options)[0]
+    red = batch["pixel_values"][0]
+    halves = {1: red[: side // 2], 3: red[side // 2 :], 6: red[:, side // 2 :], 8: red[:, : side // 2]}
+    assert {place: float(half.mean()) for place, half in halves.items()}[orientation] == 1.0
+    assert red.mean() == 0.5
+    shown = np.asarray(stored_pictures(rows, "image")[0])
+    assert np.array_equal(shown[:, :, 0] / 255, red.numpy())
+
+
+def test_a_damaged_exif_block_costs_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (16, 16), (255, 0, 0)).save(
+        path, exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x09\x01\x12broken"
+    )
+    assert picture({"bytes": None, "path": str(path)}, 0).size == (16, 16)

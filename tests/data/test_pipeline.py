@@ -153,6 +153,9 @@ def test_large_images_are_the_same_with_and_without_workers(augment: str) -> Non
     plain = torch.cat([b["pixel_values"] for b in DataLoader(dataset, 4, collate_fn=collate_images)])
     loader = DataLoader(dataset, 6, num_workers=2, collate_fn=collate_images)
     assert torch.equal(plain, torch.cat([batch["pixel_values"] for batch in loader]))
+    raw = DataLoader(dataset.finished_on_the_device(), 6, num_workers=2, collate_fn=collate_images)
+    assert {batch["pixels"].dtype for batch in raw} == {torch.uint8}
+    assert torch.equal(plain, torch.cat([dataset.finished(batch)["pixel_values"] for batch in raw]))
     dataset.set_epoch(1)
     later = torch.cat([b["pixel_values"] for b in DataLoader(dataset, 4, collate_fn=collate_images)])
     assert not torch.equal(plain, later)

@@ -32,9 +32,10 @@ TRAIN = (
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_configuration_is_read_by_accelerate_and_listed_in_the_readme(path: Path) -> None:
+def test_configuration_is_read_by_accelerate_and_listed_in_the_documentation(path: Path) -> None:
     assert load_config_from_file(str(path)).num_processes >= 1
-    assert f"`{path.name}`" in (path.parent / "README.md").read_text()
+    page = path.parent.parent / "docs" / "tutorials" / "many_gpus.md"
+    assert f"`{path.name}`" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.timeout(600)

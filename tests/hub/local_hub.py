@@ -98,6 +98,7 @@ class LocalHub:
         self.lfs: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.requests: list[str] = []
+        self.verified: set[tuple[str, str]] = set()  # (model, result file) that the board calls so
         self.injected = 0
         self.lock = threading.RLock()
         hub = self
@@ -200,6 +201,23 @@ def check_card(content: str) -> list[str]:
     return errors
 
 
+def check_space(content: str) -> list[str]:
+    """What the Hub refuses in a Space's header: it decides how the Space is built."""
+    errors = check_card(content)
+    found = re.match(r"^---\n([\S\s]*?)\n---", content)
+    data = yaml.safe_load(found[1]) if found and not errors else {}
+    if data.get("sdk") not in ("gradio", "docker", "static"):
+        errors.append('"sdk" must be one of gradio, docker, static')
+    if not re.fullmatch(r"\d+\.\d+\.\d+", str(data.get("sdk_version", "0.0.0"))):
+        errors.append('"sdk_version" must be a version')
+    for key in ("colorFrom", "colorTo"):
+        if data.get(key, "red") not in ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"):
+            errors.append(f'"{key}" must be one of the Hub\'s colours')
+    if str(data.get("emoji", "x")).isalnum():
+        errors.append('"emoji" must be an emoji')
+    return errors
+
+
 class _Handler(BaseHTTPRequestHandler):
     state: LocalHub
     protocol_version = "HTTP/1.1"
@@ -269,8 +287,12 @@ class _Handler(BaseHTTPRequestHandler):
                 "", 401
             )
         elif self.route == "/api/validate-yaml":
-            errors = [{"message": text} for text in check_card(json.loads(self.body)["content"])]
+            asked = json.loads(self.body)
+            check = check_space if asked.get("repoType") == "space" else check_card
+            errors = [{"message": text} for text in check(asked["content"])]
             self._json({"errors": errors, "warnings": []}, 400 if errors else 200)
+        elif self.route == "/api/models":
+            self._list_models()
         elif self.route == "/api/repos/create":
             self._create()
         elif found := re.fullmatch(r"/lfs/([0-9a-f]{64})", self.route):
@@ -299,6 +321,9 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"{owner}/{asked['name']}"
         if owner != USER:
             self._missing("", 403)
+            return
+        if kind == "spaces" and asked.get("sdk") not in ("gradio", "docker", "static"):
+            self._json({"error": "a Space needs an sdk: gradio, docker or static"}, 400)
             return
         url = f"{self.state.url}/{'' if kind == 'models' else kind + '/'}{name}"
         if (kind, name) in self.state.repositories:
@@ -403,31 +428,71 @@ class _Handler(BaseHTTPRequestHandler):
                 }
             )
         elif verb in (None, "revision"):
-            self._info(repository, commit)
+            self._json(self._info(repository, commit))
+        elif verb == "leaderboard" and kind == "datasets":
+            self._board(name)
         else:
             self._missing("EntryNotFound")
 
-    def _info(self, repository: Repository, commit: Commit) -> None:
+    def _list_models(self) -> None:
+        """The models whose tags hold every filter, as the Hub's list gives them."""
+        found = [
+            self._info(repository, repository.commits[-1])
+            for (kind, _), repository in self.state.repositories.items()
+            if kind == "models" and (self._authorised or not repository.private)
+        ]
+        asked, shown = self.query.get("filter", []), self.query.get("expand")
+        found = [info for info in found if all(tag in info["tags"] for tag in asked)]
+        self._json([{key: info[key] for key in ("id", *(shown or info)) if key in info} for info in found])
+
+    def _board(self, dataset: str) -> None:
+        """The results that models' files give for a dataset, as far as the Hub would take the files."""
+        rows = []
+        for (kind, model), repository in self.state.repositories.items():
+            for path, blob in repository.commits[-1].files.items():
+                if kind == "models" and re.fullmatch(r"\.eval_results/[^/]+\.ya?ml", path):
+                    rows += self._board_rows(dataset, model, path, blob)
+        rows.sort(key=lambda row: -row["value"])
+        self._json([{"rank": place, **row} for place, row in enumerate(rows, 1)])
+
+    def _board_rows(self, dataset: str, model: str, path: str, blob: Blob) -> list[dict[str, Any]]:
+        try:
+            entries = yaml.safe_load(blob.content) if len(blob.content) < 10_000 else []
+            return [
+                {
+                    "modelId": model,
+                    "value": entry["value"],
+                    "filename": path.rpartition("/")[2],
+                    "verified": (model, path) in self.state.verified,
+                    "author": {"name": model.split("/")[0], "type": "user", "fullname": "", "avatarUrl": ""},
+                    **{key: entry[key] for key in ("source", "notes") if key in entry},
+                }
+                for entry in entries
+                if entry["dataset"]["id"] == dataset and isinstance(entry["value"], int | float)
+            ]
+        except (yaml.YAMLError, TypeError, KeyError, ValueError, RecursionError):
+            return []
+
+    def _info(self, repository: Repository, commit: Commit) -> dict[str, Any]:
         card = commit.files.get("README.md")
         found = re.match(r"^---\n([\S\s]*?)\n---", card.content.decode()) if card else None
         data = yaml.safe_load(found.group(1)) if found else {}
-        self._json(
-            {
-                "id": repository.name,
-                "modelId": repository.name,
-                "sha": commit.oid,
-                "private": repository.private,
-                "gated": False,
-                "disabled": False,
-                "downloads": 0,
-                "likes": 0,
-                "tags": data.get("tags", []) if isinstance(data, dict) else [],
-                "cardData": data,
-                "lastModified": commit.date,
-                "createdAt": repository.commits[0].date,
-                "siblings": [{"rfilename": path} for path in sorted(commit.files)],
-            }
-        )
+        data = data if isinstance(data, dict) else {}
+        return {
+            "id": repository.name,
+            "modelId": repository.name,
+            "sha": commit.oid,
+            "private": repository.private,
+            "gated": False,
+            "disabled": False,
+            "downloads": 0,
+            "likes": 0,
+            "tags": [*data.get("tags", []), *(f"dataset:{name}" for name in data.get("datasets", []))],
+            "cardData": data,
+            "lastModified": commit.date,
+            "createdAt": repository.commits[0].date,
+            "siblings": [{"rfilename": path} for path in sorted(commit.files)],
+        }
 
     def _preupload(self, commit: Commit) -> None:
         answer = []

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
 from jal_hf.hub import render_model_card, repository_name, validate_card, validate_hub_settings, write_card
 from jal_hf.hub.text import clean, code, plain
 from jal_hf.losses import list_losses, loss_info
+from jal_hf.training.progress_record import model_section
 from tests.hub.local_hub import check_card
 from tests.hub.records import example_record, write_example_record
 
@@ -52,6 +55,31 @@ def test_card_metadata_is_read_back_by_the_hub_client() -> None:
     assert card.data.library_name == "timm"
     assert {"jal-hf", "noisy-labels", "robust-loss", "jal-ce"} <= set(card.data.tags)
     assert check_card(str(card)) == []
+
+
+def beyond_images() -> list[tuple[torch.nn.Module, str | None]]:
+    """Models that are no networks of images, and the Hub's name of what each does."""
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    config = BertConfig(vocab_size=16, max_position_embeddings=8, **sizes)
+
+    class Sorter(BertForSequenceClassification):
+        """A user's own class."""
+
+    return [
+        (BertForSequenceClassification(config), "text-classification"),
+        (Sorter(config), "text-classification"),
+        (BertForTokenClassification(config), "token-classification"),
+        (torch.nn.Linear(3, 2), None),
+    ]
+
+
+def test_card_of_a_model_beyond_images_names_its_own_task() -> None:
+    for model, task in beyond_images():
+        text = render_model_card({**example_record(), "model": dict(model_section(model))})
+        assert validate_card(text).get("pipeline_tag") == task
+        assert "image-classification" not in text
+        assert ("pipeline(" in text) is (task is not None)
+        assert "An image classifier" not in text
 
 
 def test_card_names_a_hub_dataset_and_hides_a_local_path() -> None:

@@ -16,6 +16,7 @@ from jal_hf.training.methods.elr import lambda_for
 from jal_hf.training.methods.method import for_the_loss
 from jal_hf.training.methods.mixing import Mixing
 from jal_hf.training.methods.strong_view import COLOURS, DRAWS, MOVEMENTS, strong_view
+from jal_hf.training.methods.twin import consistency_for
 from tests.methods.helpers import view
 
 ROWS, CLASSES = 6, 4
@@ -71,8 +72,36 @@ def test_elr_gradient_is_that_of_the_lemma() -> None:
 
 def test_elr_lambda_follows_the_loss() -> None:
     assert lambda_for(create_loss("ce"), 10) == 3.0
-    assert lambda_for(create_loss("jal-ce", alpha=1.0, beta=1.0, a=30.0), 10) == pytest.approx(0.3)
+    assert lambda_for(create_loss("jal-ce", preset="cifar10"), 10) == pytest.approx(0.264)
+    assert lambda_for(create_loss("jal-ce", preset="mnist"), 10) < 0.03
     assert 0.3 < lambda_for(create_loss("gce", q=0.2), 10) < 3.0
+
+
+def test_twin_weights_follow_the_loss_unless_they_are_given() -> None:
+    def weights(loss: str, **asked: Any) -> tuple[float, float]:
+        params = begun("twin", loss, **asked).config()["params"]
+        return params["consistency"], params["balance"]
+
+    assert consistency_for(create_loss("jal-ce", preset="cifar10"), 10) == 1.0
+    mnist = create_loss("jal-ce", preset="mnist")
+    steepest = max(slope_at_right_label(mnist, 0.1 * tenths) for tenths in range(1, 10))
+    assert consistency_for(mnist, 10) == 0.0827 == pytest.approx(steepest, rel=0.01)
+    consistency, balance = weights("mae")
+    assert 0 < consistency < 1
+    assert balance == pytest.approx(consistency / 10)
+    assert weights("mae", consistency=2.0) == (2.0, balance)
+    assert weights("mae", balance=0.0) == (consistency, 0.0)
+
+
+def slope_at_right_label(loss: nn.Module, confidence: float) -> float:
+    """The gradient's norm by finite differences, 10 classes."""
+    logits = torch.zeros(10, dtype=torch.float64)
+    logits[0] = math.log(9 * confidence / (1 - confidence))
+    shifts = 1e-5 * torch.eye(10, dtype=torch.float64)
+    rows = torch.cat([logits + shifts, logits - shifts])
+    label = torch.zeros(1, dtype=torch.int64)
+    up, down = torch.stack([loss(row[None], label) for row in rows]).chunk(2)
+    return float(((up - down) / 2e-5).norm())
 
 
 def test_twin_terms_are_divergence_and_the_slope_of_the_balance() -> None:
@@ -133,19 +162,34 @@ def test_gate_keeps_rows_whose_debiased_prediction_is_the_label_after_the_warmup
     assert method.row_weights(view(logits, labels, progress=0.3)) is None
 
 
+def test_gate_keeps_the_length_of_a_step_by_the_share_of_earlier_steps() -> None:
+    method, (logits, labels) = begun("gate", warmup=0.0, momentum=0.0), batch()
+    labels[:2] = logits[:2].argmax(1)
+    first = method.row_weights(view(logits, labels))
+    assert set(first.tolist()) <= {0.0, 1.0}  # nothing is known yet, and the batch's own share must not count
+    method.after_step(nn.Identity(), step=1)
+    agrees = logits.detach().argmax(1) == labels
+    share = float(agrees.sum() / (labels != -100).sum())
+    assert 0 < share < 1
+    method.marginal.running = torch.full((2, 4), 0.25)
+    torch.testing.assert_close(method.row_weights(view(logits, labels)), agrees / share)
+
+
 def test_refurbished_targets_start_at_the_label_and_move_to_the_prediction() -> None:
     method, (logits, labels) = begun("refurbish", alpha=0.9, start=0.2), batch()
     assert method.targets(view(logits, labels, progress=0.1)) is labels
     p = logits.detach().softmax(1)
-    targets = torch.eye(4, dtype=torch.float64)[labels.clamp(min=0)]
-    for _ in range(2):
+    targets, mean = torch.eye(4, dtype=torch.float64)[labels.clamp(min=0)], 1.0
+    for visit in range(2):
         targets = 0.9 * targets + 0.1 * p
         seen, weights = for_the_loss(method, view(logits, labels))
         counted = labels != -100
         torch.testing.assert_close(seen.targets[counted], targets[counted], rtol=0, atol=1e-3)
-        torch.testing.assert_close(weights.double()[counted], targets.amax(1)[counted], rtol=0, atol=1e-3)
+        sure = targets.amax(1)[counted]
+        torch.testing.assert_close(weights.double()[counted], sure / mean, rtol=0, atol=1e-3)
         assert weights[4] == 0
         method.after_step(nn.Identity(), step=1)
+        mean += 9 / (10 + visit) * (float(sure.mean()) - mean)
 
 
 def test_warmup_crosses_from_cross_entropy_to_the_loss() -> None:

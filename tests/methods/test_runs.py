@@ -17,7 +17,7 @@ from jal_hf.hub.comparison import comparison_rows
 from jal_hf.models import create_model
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import cell_config, check_grid, plan_cells
-from jal_hf.training.methods import create_method, list_methods
+from jal_hf.training.methods import create_method, list_methods, method_info
 from jal_hf.training.methods.checkpointing import STATE_FILE
 from tests.training.test_captured import both
 
@@ -86,6 +86,9 @@ def test_methods_command_lists_and_explains(capsys: pytest.CaptureFixture[str]) 
         shown = capsys.readouterr().out
         assert "formula" in shown
         assert "defaults" in shown
+        caution = method_info(name).caution
+        assert ("plain,NAME" in shown) == bool(caution)
+        assert " ".join(caution.split()) in " ".join(shown.split())
     assert main(["methods", "elrr"]) == 2
 
 

@@ -49,7 +49,7 @@ def draw(
 
 def test_draws_are_tested_for_every_registered_kind(tmp_path: Path) -> None:
     tested = {spec.partition(":")[0] for spec, _ in all_specs(tmp_path)}
-    assert tested | {"none", "labels", "human"} == set(list_noises())
+    assert tested | {"none", "labels", "human", "benchmark"} == set(list_noises())
 
 
 @pytest.mark.parametrize("spec", [*RATES, "matrix"])

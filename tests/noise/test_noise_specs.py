@@ -51,7 +51,7 @@ def test_any_rate_reads_back_bit_equal(rate: float, kind: str) -> None:
     ("spec", "sentence"),
     [
         ("symetric:0.4", "Did you mean 'symmetric'"),
-        ("gauss:0.4", "asymmetric, human, idn, labels, matrix, none, pairflip, pdn, symmetric"),
+        ("gauss:0.4", "asymmetric, benchmark, human, idn, labels, matrix, none, pairflip, pdn, symmetric"),
         ("symmetric:1", "at least 0 and below 1"),
         ("symmetric:-0.1", "at least 0 and below 1"),
         ("symmetric:nan", "at least 0 and below 1"),

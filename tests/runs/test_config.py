@@ -9,7 +9,9 @@ import pytest
 
 from jal_hf import RunConfig, create_loss, create_noise
 from jal_hf.cli.flags import config_of_words
-from jal_hf.runs.recipes import list_recipes
+from jal_hf.cli.train import recommendation
+from jal_hf.runs.recipes import list_recipes, load_recipe
+from jal_hf.training.methods import create_method
 
 
 @pytest.mark.parametrize("recipe", list_recipes())
@@ -153,3 +155,25 @@ def test_what_a_record_holds_is_checked_like_a_recipe() -> None:
         RunConfig.from_dict({**content, "training": {**content["training"], "evil": 1}})
     with pytest.raises(ValueError, match="seed"):
         RunConfig.from_dict({**content, "training": {**content["training"], "seed": "x"}})
+
+
+def test_best_takes_what_is_recommended_unless_something_else_is_asked_for() -> None:
+    best = config_of_words(["cifar10", "--best", "--seed", "1"])
+    found = load_recipe("cifar10").recommended()
+    assert best == RunConfig.from_recipe("cifar10", seed=1, **found)
+    assert (best.loss, best.method) == (found["loss"], found["method"])
+    assert config_of_words(["cifar10", "--best", "--method", "elr"]).method == "elr"
+    assert config_of_words(best.to_argv()) == best
+    said = recommendation(best)
+    assert "ema 1.0 to 1.05, twin 2.0 to 2.1" in said
+    assert "probe" in said
+    with pytest.raises(ValueError, match="No loss and method are recommended for recipe 'clothing1m'"):
+        config_of_words(["clothing1m", "--best"])
+
+
+@pytest.mark.parametrize("recipe", [name for name in list_recipes() if load_recipe(name).best])
+def test_what_is_recommended_says_why_and_exists(recipe: str) -> None:
+    content = load_recipe(recipe)
+    assert content.best["why"]
+    assert set(content.recommended()) <= {"loss", "method", "method_args"}
+    assert create_method(*(content.recommended().get(key) for key in ("method", "method_args"))) is not None

@@ -16,7 +16,7 @@ from jal_hf.cli.main import main
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.finetune import features as feature_cache
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose
-from jal_hf.runs.finetune.probe import FOLDS, fit_probe, fold_numbers, out_of_fold
+from jal_hf.runs.finetune.probe import FOLDS, fit_probe, fold_numbers, out_of_fold, row_weights
 from tests.runs.helpers import class_folders
 
 SMALL = [
@@ -175,6 +175,18 @@ def test_the_probe_finds_wrong_labels_that_it_never_saw() -> None:
     probe = fit_probe(features, noisy, rows, 4)
     held = np.arange(500, 600)
     assert (probe.probabilities(features, held).argmax(1) == truth[held]).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("agreement", "noise_rate", "expected"),
+    [(0.457, 0.383, [0.0, 0.3, 1.0]), (0.793, 0.0, [1.0, 1.0, 1.0]), (0.5, None, [1.0, 1.0, 1.0]),
+     (0.6, 0.1, [0.5, 0.65, 1.0]), (1.0, 0.0, [1.0, 1.0, 1.0])],
+)  # fmt: skip
+def test_rows_are_weighted_as_far_as_their_labels_deserve_it(
+    agreement: float, noise_rate: float | None, expected: list[float]
+) -> None:
+    own = np.array([0.0, 0.3, 1.0], dtype=np.float32)
+    assert row_weights(own, agreement, noise_rate).tolist() == pytest.approx(expected)
 
 
 def test_folds_spread_classes_and_keep_equal_images_together() -> None:

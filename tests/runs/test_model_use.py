@@ -5,10 +5,15 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from transformers import ViTConfig, ViTForImageClassification, pipeline
 
+import jal_hf
 from jal_hf.cli.main import main
+from jal_hf.models import export_model
 from tests.runs.helpers import class_folders
 
 FLAGS = [
@@ -98,3 +103,39 @@ def test_commands_refuse_what_is_not_there(
     places = {"RUN": run[1], "EMPTY": tmp_path / "EMPTY", "BAD": tmp_path / "bad.png"}
     assert main([str(places.get(word, word)) for word in words]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("network", ["tf_efficientnet_lite0", "vit"])
+@pytest.mark.parametrize("augment", ["crop-flip", "randomresizedcrop"])
+def test_pipeline_gives_the_predictions_of_the_runs_own_evaluation(
+    network: str, augment: str, tmp_path: Path
+) -> None:
+    side = 112  # from 96 on, networks of timm have a crop and an interpolation of their own
+    draw = np.random.default_rng(0)
+    for number, size in enumerate([(150, 113), (97, 140), (112, 112), (31, 40), (201, 112), (32, 32)]):
+        path = tmp_path / "pictures" / "train" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
+    name = network
+    if network == "vit":
+        small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        name = str(tmp_path / "vit")
+        ViTForImageClassification(ViTConfig(image_size=side, patch_size=16, **small)).save_pretrained(name)
+    config = jal_hf.RunConfig.from_recipe(
+        dataset=str(tmp_path / "pictures"), model=name, image_size=side, augment=augment, precision="fp32",
+        dataloader_num_workers=0, output_dir=str(tmp_path / "run"), eval_strategy="no",
+    )  # fmt: skip
+    data = jal_hf.load_noisy_dataset(str(tmp_path / "pictures"))
+    trainer = jal_hf.JALTrainer.from_config(config, data=data)
+    own = torch.softmax(torch.as_tensor(trainer.predict(data["train"]).predictions), dim=1)
+    export_model(trainer.model, tmp_path / "saved")
+    classify = pipeline("image-classification", model=str(tmp_path / "saved"))
+    for row, image in enumerate(data["train"]["image"]):
+        scores = {answer["label"]: answer["score"] for answer in classify(image)}
+        assert [scores[label] for label in "ab"] == pytest.approx(own[row].tolist(), abs=2e-3)
+    processor = classify.image_processor
+    seen = trainer.raw_images.ready(data["train"], train=False).__getitems__(range(len(own)))["pixel_values"]
+    for row, image in enumerate(data["train"]["image"]):
+        theirs = processor(image, return_tensors="pt")["pixel_values"][0]
+        # a rounding of one in 255, over the smallest deviation that pixels are divided by
+        assert torch.allclose(theirs, seen[row], atol=1.01 / 255 / 0.224)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import numpy as np
@@ -84,22 +86,17 @@ reveal_type(jal_hf.__version__)
 
 
 def test_types_of_the_top_level_names_are_found(tmp_path: Path) -> None:
+    """As in a user's environment, where the package is installed and mypy speaks of the user's file alone."""
     (tmp_path / "mine.py").write_text(USERS_FILE)
+    venv.create(tmp_path / "environment", symlinks=True)
+    python = tmp_path / "environment" / "bin" / "python"
+    packages = next((tmp_path / "environment" / "lib").glob("python*")) / "site-packages"
+    (packages / "installed.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--follow-imports=silent",
-            "--config-file",
-            str(ROOT / "pyproject.toml"),
-            "mine.py",
-        ],
+        [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), "mine.py"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env={"MYPYPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
     )
     revealed = [line for line in done.stdout.splitlines() if "Revealed type" in line]
     assert len(revealed) == 11, done.stdout[-3000:]

@@ -12,8 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from jal_hf.cli.main import main
+from jal_hf.data import load_noisy_dataset
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.fitting import fitted_to_images, pretrained_size
+from jal_hf.runs.parts import load_data
 from jal_hf.runs.recipes import load_recipe
-from tests.runs.helpers import class_folders
+from tests.runs.helpers import COLOURS, class_folders, save_colour
 
 SMALL = [
     "--image_size",
@@ -154,3 +158,50 @@ def test_a_last_batch_of_one_row_stops_no_training_and_every_row_is_evaluated(tm
 def test_folder_in_the_place_of_a_recipe_is_told_the_flag(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is a folder, not a recipe.*--dataset"):
         load_recipe(str(tmp_path))
+
+
+def test_a_validation_split_beside_a_test_split_scores_the_run(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "pictures", rows=12, test=3)
+    for seed, colour in enumerate(COLOURS):
+        for row in range(2):
+            save_colour(folder / "valid" / colour / f"held-{row}.png", colour, 90_000 + 10 * seed + row)
+    run = tmp_path / "run"
+    dataset = trained(folder, run, "--model", "resnet10t")["dataset"]
+    assert (dataset["rows"], dataset["eval_rows"], dataset["validation_rows"]) == (36, 9, 6)
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert sum("validation_accuracy" in line for line in lines) == 2
+    assert (
+        main(["audit", str(run), "--export", str(tmp_path / "clean"), "--drop", "--threshold", "0.001"]) == 0
+    )
+    assert len(list((tmp_path / "clean" / "train").rglob("*.png"))) == 42
+    asked = load_data(RunConfig.from_recipe(dataset=str(folder), val_fraction=0.25))
+    assert (len(asked["train"]), len(asked["validation"])) == (27, 9)
+
+
+def test_small_images_are_not_scaled_to_the_size_of_photographs(tmp_path: Path) -> None:
+    found = {}
+    for side in (24, 110, 400):
+        folder = tmp_path / str(side)
+        for colour in COLOURS:
+            save_colour(folder / "train" / colour / "one.png", colour, 0, side=side)
+        data = load_noisy_dataset(str(folder))
+        for name, changes in (
+            ("fresh", {}),
+            ("pretrained", {"pretrained": True}),
+            ("asked", {"image_size": 48}),
+        ):
+            config = fitted_to_images(RunConfig.from_recipe(dataset=str(folder), **changes), data)
+            found[side, name] = (config.data.image_size, config.data.augment)
+    crops = "randomresizedcrop"
+    assert found[24, "fresh"] == (64, "crop-flip")
+    assert found[24, "pretrained"] == (96, crops)
+    assert found[110, "fresh"] == (128, crops)
+    assert found[110, "pretrained"] == (112, crops)
+    assert found[400, "fresh"] == found[400, "pretrained"] == (224, crops)
+    assert {found[side, "asked"] for side in (24, 110, 400)} == {(48, crops)}
+
+
+def test_a_network_made_for_one_size_keeps_it(tmp_path: Path) -> None:
+    data = load_noisy_dataset(str(class_folders(tmp_path / "pictures", rows=1)))
+    assert pretrained_size("vit_tiny_patch16_224", data) is None
+    assert pretrained_size("tf_efficientnet_lite0", data) == 96

@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from jal_hf import JALTrainer
 from jal_hf.training.failures import NonFiniteLossError
-from jal_hf.training.methods import Method
+from jal_hf.training.methods import Method, create_method, list_methods
 
 # 36 micro-batches of 8 and one of 4: with four of them a step, the last step of an epoch is short in both ways.
 ROWS, BATCH = 292, 8
@@ -98,8 +98,10 @@ def test_captured_path_gives_the_bits_and_the_log_of_the_eager_one(
     assert captured.state.total_flos == eager.state.total_flos
 
 
-def test_captured_path_averages_weights_as_the_eager_one_does(tmp_path: Path) -> None:
-    captured, eager = both(tmp_path, method="ema", method_args='{"decay": 0.9}')
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_captured_path_averages_weights_as_the_eager_one_does(accumulation: int, tmp_path: Path) -> None:
+    changes = {"method": "ema", "method_args": '{"decay": 0.9}', "gradient_accumulation_steps": accumulation}
+    captured, eager = both(tmp_path, **changes)
     assert_equal(state_of(captured), state_of(eager))
     assert_equal(captured.method.state_dict(), eager.method.state_dict())
     assert logged(captured) == logged(eager)
@@ -110,20 +112,35 @@ def test_captured_path_steps_with_adamw_as_the_eager_one_does(tmp_path: Path) ->
     assert_equal(state_of(captured), state_of(eager))
 
 
-def test_captured_path_resumes_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["plain", "ema"])
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_captured_path_resumes_in_the_middle_of_an_epoch(
+    accumulation: int, method: str, tmp_path: Path
+) -> None:
     """A run that goes on from a checkpoint, either way, ends with the bits of one that was never cut."""
-    changes = {"gradient_accumulation_steps": 2, "eval_strategy": "no", "num_train_epochs": 2}
-    whole = trainer_of(tmp_path / "whole", "off", **changes)
-    whole.train()
+    # 9 or 3 steps an epoch, the last of them short; the checkpoint is within the second of three epochs.
+    cut_at = {1: 12, 4: 4}[accumulation]
+    changes = {
+        "max_train_samples": 68,
+        "num_train_epochs": 3,
+        "gradient_accumulation_steps": accumulation,
+        "eval_strategy": "no",
+        "method": method,
+        "save_strategy": "steps",
+        "save_steps": cut_at,
+        "save_total_limit": 9,
+    }
+    whole = {mode: trainer_of(tmp_path / mode, mode, **changes) for mode in ("on", "off")}
+    for trainer in whole.values():
+        trainer.train()
+    assert_equal(state_of(whole["on"]), state_of(whole["off"]))
     for first, second in (("on", "on"), ("on", "off"), ("off", "on")):
-        folder = tmp_path / f"{first}-{second}"
-        saving = {**changes, "save_strategy": "steps", "save_steps": 12}
-        cut = trainer_of(folder, first, **saving, callbacks=[_Stop(12)])
-        cut.train()
-        resumed = trainer_of(folder, second, **saving, overwrite=True)
-        resumed.train(resume_from_checkpoint=str(folder / "checkpoint-12"))
-        assert resumed.state.global_step == whole.state.global_step
-        assert_equal(state_of(resumed), state_of(whole))
+        resumed = trainer_of(tmp_path / first, second, **changes, overwrite=True)
+        resumed.train(resume_from_checkpoint=str(tmp_path / first / f"checkpoint-{cut_at}"))
+        assert resumed.state.global_step == whole["off"].state.global_step
+        assert_equal(state_of(resumed), state_of(whole["off"]))
+        assert_equal(resumed.method.state_dict(), whole["off"].method.state_dict())
+        assert (resumed.captured is not None and resumed.captured.replayed > 0) == (second == "on")
 
 
 class _Stop(TrainerCallback):
@@ -235,6 +252,13 @@ def test_only_methods_that_say_so_are_captured(tmp_path: Path) -> None:
     trainer.train()
     assert trainer.captured is not None
     assert trainer.captured.replayed == 3
+
+
+@pytest.mark.parametrize("name", [name for name in list_methods() if not create_method(name).capturable])
+def test_method_whose_step_cannot_be_captured_is_named(name: str, tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, "on", method=name, max_steps=1, eval_strategy="no")
+    with pytest.raises(ValueError, match=f"method '{name}' does not say that it can be captured"):
+        trainer.train()
 
 
 def test_captured_step_is_left_off_on_a_cpu_unless_asked_for(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf import ImageClassificationMetric
-from jal_hf.ground.record import RunRecord, evaluation_figures
+from jal_hf.ground.record import RunRecord, evaluation_figures, read_log
 from jal_hf.runs.folder import check_place, clear_the_way, find_start
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import mark_complete
@@ -189,6 +189,24 @@ def test_log_file_drops_steps_after_the_checkpoint_and_cut_lines(tmp_path: Path)
     read = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in read] == [1, 2, 3]
     assert read[-1]["loss"] is None
+
+
+def test_log_file_tells_the_seconds_and_a_resumed_run_counts_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 100.0, 107.0, 1000.0, 5000.0, 5002.5])
+    monkeypatch.setattr("jal_hf.training.callbacks.time.perf_counter", lambda: next(clock))
+    args = TrainingArguments(output_dir=str(tmp_path), report_to="none", use_cpu=True)
+    state = TrainerState(global_step=0, is_world_process_zero=True)
+    first = LogFileCallback()  # 0
+    first.on_train_begin(args, state, TrainerControl())  # 100
+    state.global_step = 1
+    first.on_log(args, state, TrainerControl(), {"loss": 1.0})  # 107
+    resumed = LogFileCallback()  # 1000
+    resumed.on_train_begin(args, state, TrainerControl())  # 5000
+    state.global_step = 2
+    resumed.on_log(args, state, TrainerControl(), {"loss": 0.5})  # 5002.5
+    assert [line["seconds"] for line in read_log(tmp_path)] == [7.0, 9.5]
 
 
 def test_throughput_leaves_out_evaluation_and_warmup(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 
 from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss, create_model
 from jal_hf.training.criterion import classes_second, decide_loss
+from tests.training.helpers import Examples, timm_model
 
 CLASSES = ["ant", "bee", "cat"]
 
@@ -269,3 +270,27 @@ def test_a_step_keeps_no_logits_of_its_micro_batches(tmp_path: Path) -> None:
     trainer.train()
     assert len(seen) == 4
     assert most_alive <= 2
+
+
+def test_a_second_dataset_is_evaluated_itself_where_workers_persist(tmp_path: Path) -> None:
+    first, second = Examples(rows=6, seed=0), Examples(rows=10, seed=1)
+    args = JALTrainingArguments(
+        output_dir=str(tmp_path), dataloader_num_workers=1, dataloader_persistent_workers=True, report_to="none",
+        precision="fp32",
+    )  # fmt: skip
+    trainer = JALTrainer(timm_model(), args, eval_dataset=first)
+    lengths = [len(trainer.get_eval_dataloader(data).dataset) for data in (None, second, None, first)]
+    assert lengths == [6, 10, 6, 6]
+
+
+def test_large_images_finished_on_the_device_train_as_those_that_the_workers_finish(tmp_path: Path) -> None:
+    weights = []
+    for is_later in (False, True):
+        changes = {"gradient_accumulation_steps": 2, "dataloader_num_workers": 1}
+        torch.manual_seed(0)
+        trainer = trainer_on(tmp_path / str(is_later), changes, augment="randomresizedcrop")
+        if is_later:  # as the trainer does by itself on a GPU
+            trainer.train_dataset = trainer.train_dataset.finished_on_the_device()
+        trainer.train()
+        weights.append([parameter.detach().clone() for parameter in trainer.model.parameters()])
+    assert all(map(torch.equal, *weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 
@@ -68,9 +69,12 @@ class LabelledImages(torch.utils.data.Dataset[Batch]):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         chosen = np.asarray(positions, dtype=np.int64)
         chosen = np.where(chosen < 0, chosen + len(self), chosen)
-        images = self.transform(self.pixels(chosen), self.rows[chosen], self.epoch)
-        where = torch.from_numpy(chosen).to(images.device)
-        return {"pixel_values": images, **{name: column[where] for name, column in self.columns.items()}}
+        images = self._images(chosen)
+        where = torch.from_numpy(chosen).to(next(iter(images.values())).device)
+        return {**images, **{name: column[where] for name, column in self.columns.items()}}
+
+    def _images(self, positions: npt.NDArray[np.int64]) -> Batch:
+        return {"pixel_values": self.transform(self.pixels(positions), self.rows[positions], self.epoch)}
 
     def __getitem__(self, position: int) -> Batch:
         if not -len(self) <= position < len(self):
@@ -124,6 +128,25 @@ class DecodedImages(LabelledImages):
         self.image_column = image_column
         self.crop = crop
         self._owner = os.getpid()
+        self.is_finished_later = False
+        """Whether batches come as uint8 `pixels` and `draws`, of which `finished` makes `pixel_values`."""
+
+    def finished_on_the_device(self) -> DecodedImages:
+        """The same images, of which the workers only cut the squares: a quarter of the bytes to hand over."""
+        result = copy.copy(self)
+        result.is_finished_later = True
+        return result
+
+    def finished(self, batch: Batch) -> Batch:
+        """The batch with `pixel_values`, made where its `pixels` lie."""
+        rest = {name: value for name, value in batch.items() if name not in ("pixels", "draws")}
+        return {"pixel_values": self.transform.transformed(batch["pixels"], batch["draws"]), **rest}
+
+    def _images(self, positions: npt.NDArray[np.int64]) -> Batch:
+        if not self.is_finished_later:
+            return super()._images(positions)
+        draws = self.transform.draws(self.rows[positions], self.epoch)
+        return {"pixels": self.pixels(positions), "draws": draws}
 
     def pixels(self, positions: npt.NDArray[np.int64]) -> Tensor:
         if os.getpid() != self._owner:

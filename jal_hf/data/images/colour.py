@@ -25,12 +25,28 @@ def colour_jitter(images: Tensor, draws: Tensor, strength: tuple[float, float, f
     spread = torch.tensor(strength, device=images.device, dtype=images.dtype)
     shift = (2.0 * draws[:, :4].to(images.dtype) - 1.0) * spread
     orders = _ORDERS.to(images.device)[(draws[:, 4] * len(_ORDERS)).long()]
+    jitter = _jittered_everywhere if images.is_cuda else _jittered_where_due
     for step in range(4):
-        for number, operation in enumerate(_OPERATIONS):
-            chosen = (orders[:, step] == number).nonzero().squeeze(1)
-            if len(chosen) > 0:
-                images = images.index_copy(0, chosen, operation(images[chosen], shift[chosen, number]))
+        images = jitter(images, shift, orders[:, step])
     return images
+
+
+def _jittered_where_due(images: Tensor, shift: Tensor, due: Tensor) -> Tensor:
+    """One operation for each image: number `due` (B,)."""
+    for number, operation in enumerate(_OPERATIONS):
+        chosen = (due == number).nonzero().squeeze(1)
+        if len(chosen) > 0:
+            images = images.index_copy(0, chosen, operation(images[chosen], shift[chosen, number]))
+    return images
+
+
+def _jittered_everywhere(images: Tensor, shift: Tensor, due: Tensor) -> Tensor:
+    """The same without reading on the host which images are due, for which a GPU would be waited for."""
+    result = images
+    for number, operation in enumerate(_OPERATIONS):
+        is_due = (due == number).view(-1, 1, 1, 1)
+        result = torch.where(is_due, operation(images, shift[:, number]), result)
+    return result
 
 
 def _grey(images: Tensor) -> Tensor:

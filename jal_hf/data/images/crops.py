@@ -14,10 +14,16 @@ from jal_hf.data.images.augmentation import BATCH_DRAWS
 from jal_hf.data.images.decoding import centre_crop, open_image, resize_shorter_side, to_array
 from jal_hf.ground.image_files import Encoded
 
+_PHOTOGRAPHS = ("randomresizedcrop", "resize-crop-flip")
 _ATTEMPTS = 10
 _SCALE = (0.08, 1.0)
 _LOG_RATIO = (math.log(3 / 4), math.log(4 / 3))
 CROP_DRAWS = 4 * _ATTEMPTS
+
+
+def evaluation_crop(augment: str) -> float:
+    """Share of the scaled image's side that evaluation shows: the papers scale to 256 and cut 224, or show it all."""
+    return 0.875 if augment in _PHOTOGRAPHS else 1.0
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,10 @@ class ImageCrop:
 
     def __call__(self, encoded: Encoded | None, row: int, epoch: int) -> npt.NDArray[np.uint8]:
         """Shape: (side, side, C) uint8. Raises `UnreadableImageError` naming `row`."""
-        if self.augment not in ("randomresizedcrop", "resize-crop-flip"):
+        if self.augment not in _PHOTOGRAPHS:
             image = open_image(encoded, self.channels, row, draft=self.side)
             return to_array(centre_crop(resize_shorter_side(image, self.side), self.side))
-        # The papers scale 224-pixel protocols to 256 before cutting.
-        scaled = round(self.side * 256 / 224)
+        scaled = math.floor(self.side / evaluation_crop(self.augment))
         if not self.train:
             image = open_image(encoded, self.channels, row, draft=scaled)
             return to_array(centre_crop(resize_shorter_side(image, scaled), self.side))

@@ -10,15 +10,14 @@ from pathlib import Path
 import datasets
 import numpy as np
 import numpy.typing as npt
-from datasets.utils import tqdm
 
 from jal_hf.data.cache import cache_folder
 from jal_hf.data.column_values import row_numbers
 from jal_hf.data.images.decoding import centre_crop, open_image, resize_shorter_side, to_array
 from jal_hf.data.images.encoded import content_key, iterate_encoded
+from jal_hf.data.progress import progress_line
 from jal_hf.ground.image_files import Encoded
 
-_PROGRESS_FROM = 20_000
 # One job a thread for this many images: a small image takes less time than handing it over.
 _CHUNK = 125
 
@@ -45,7 +44,7 @@ def decoded_array(
     """
     folder = cache or cache_folder() / "decoded"
     shape = (len(split), side, side, channels)
-    target = folder / f"{content_key(split, image_column)}-{side}x{channels}.npy"
+    target = folder / f"{content_key(split, image_column)}-{side}x{channels}-upright.npy"
     if (existing := _open_if_whole(target, shape)) is not None:
         return existing
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +84,7 @@ def _decode_into(
             pixels[position] = to_array(centre_crop(resize_shorter_side(image, side), side))
 
     position = 0
-    progress = tqdm(total=len(split), desc="Decoding images", disable=len(split) < _PROGRESS_FROM, unit="img")
+    progress = progress_line(len(split), "decoding images", "image")
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool, progress:
         for block in iterate_encoded(split, image_column):
             starts = range(0, len(block), _CHUNK)

@@ -6,7 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from jal_hf.ground.image_files import DECODE_ERRORS, Encoded, UnreadableImageError, open_encoded, unreadable
+from jal_hf.ground.image_files import (
+    DECODE_ERRORS,
+    Encoded,
+    UnreadableImageError,
+    open_encoded,
+    unreadable,
+    upright,
+)
 
 
 def open_image(encoded: Encoded | None, channels: int, row: int, draft: int | None = None) -> Image.Image:
@@ -25,7 +32,7 @@ def open_image(encoded: Encoded | None, channels: int, row: int, draft: int | No
         with open_encoded(encoded, row) as image:
             if draft is not None:
                 image.draft("L" if channels == 1 else "RGB", (draft, draft))
-            return _as_mode(image, channels)
+            return _as_mode(upright(image), channels)
     except UnreadableImageError:
         raise
     except DECODE_ERRORS as error:
@@ -43,20 +50,23 @@ def _as_mode(image: Image.Image, channels: int) -> Image.Image:
 
 
 def resize_shorter_side(image: Image.Image, side: int) -> Image.Image:
-    """Scale so that the shorter side is `side` pixels, antialiased bilinear, keeping the aspect ratio."""
+    """Scale so that the shorter side is `side` pixels, antialiased bilinear, keeping the aspect ratio.
+
+    The longer side is rounded down, as torchvision does, so that exported models see the same pixels.
+    """
     width, height = image.size
     if min(width, height) == side:
         return image
     if width <= height:
-        size = (side, max(side, round(height * side / width)))
+        size = (side, max(side, int(side * height / width)))
     else:
-        size = (max(side, round(width * side / height)), side)
+        size = (max(side, int(side * width / height)), side)
     return image.resize(size, Image.Resampling.BILINEAR)
 
 
 def centre_crop(image: Image.Image, side: int) -> Image.Image:
-    """Cut the middle `side` x `side` pixels."""
-    left, top = (image.width - side) // 2, (image.height - side) // 2
+    """Cut the middle `side` x `side` pixels, halves of a pixel rounded as torchvision does."""
+    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
     if (left, top) == (0, 0) and image.size == (side, side):
         return image
     return image.crop((left, top, left + side, top + side))

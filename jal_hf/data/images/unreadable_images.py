@@ -10,15 +10,13 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-from datasets.utils import tqdm
 
 from jal_hf.data.cache import cache_folder
 from jal_hf.data.images.decoding import open_image
 from jal_hf.data.images.encoded import content_key, iterate_encoded
 from jal_hf.data.labels import rows_text
+from jal_hf.data.progress import progress_line
 from jal_hf.ground.image_files import MOST_UNREADABLE, Encoded, UnreadableImageError
-
-_PROGRESS_FROM = 20_000
 
 
 def without_unreadable(split: datasets.Dataset, image_column: str, name: str) -> tuple[datasets.Dataset, int]:
@@ -59,7 +57,7 @@ def _unreadable(split: datasets.Dataset, image_column: str) -> list[int]:
 
     bad: list[int] = []
     position = 0
-    progress = tqdm(total=len(split), desc="Checking images", disable=len(split) < _PROGRESS_FROM, unit="img")
+    progress = progress_line(len(split), "checking images", "image")
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool, progress:
         for block in iterate_encoded(split, image_column):
             bad += [position + offset for offset, wrong in enumerate(pool.map(is_bad, block)) if wrong]

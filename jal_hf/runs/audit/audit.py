@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from jal_hf.analysis.folds import check_folds, cross_validated_probabilities
 from jal_hf.analysis.judgement import LEAST_AGREEMENT, Judgement, find_suspects, judge_labels
 from jal_hf.analysis.label_issues import FloatArray, LabelIssues, find_label_issues
 from jal_hf.analysis.predictions import example_losses, predict_logits, softmax
+from jal_hf.analysis.reporting import check_services, report_audit
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.images.encoded import file_names
 from jal_hf.ground.files import refuse_links, write_json
@@ -98,6 +99,7 @@ def audit_run(
     folds: int = 0,
     top: int = 10_000,
     trust: bool = False,
+    report_to: Sequence[str] = (),
     config: RunConfig | None = None,
 ) -> Audit:
     """Rank the run's training labels and write `RUN/audit/`: label_issues.parquet, report.html, summary.json.
@@ -110,6 +112,7 @@ def audit_run(
             without the rows it then judges.
         top: Rows listed on the page; the table holds all.
         trust: Data and weights that the record of a run made elsewhere names may be loaded.
+        report_to: Where the plots and the worst labels' images go too: `tensorboard`, `wandb`, or both.
         config: The run's settings, for records that keep none.
 
     Raises:
@@ -122,9 +125,14 @@ def audit_run(
         )
     if top < 1:
         raise ValueError(f"top is {top}; list at least one row on the page.")
+    check_services(report_to)
     folder = Path(run)
     record = RunRecord.read(folder)
     refuse_links(folder, ["audit"])
+    if record.model.get("task") == "text-classification":
+        raise ValueError(
+            f"{folder} is a run on text: its suspects are in {folder / 'suspects.csv'}, row by row."
+        )
     target = folder / "audit"
     given = None if dataset is None or isinstance(dataset, str | Path) else dataset
     config = _settings(folder, record, config, dataset if given is None else None, noise, given is not None)
@@ -134,7 +142,7 @@ def audit_run(
     )
     if folds:
         check_folds(loaded.given, folds)
-    logits = predict_logits(loaded.model, loaded.images)
+    logits = predict_logits(loaded.model, loaded.images, what="judging labels")
     probabilities = softmax(logits)
     probed = None if folds else probe_probabilities(folder, loaded.index, given_labels=loaded.given)
     criterion = create_loss(str(record.loss["name"]), **{**record.loss["params"], "reduction": "none"})
@@ -172,8 +180,9 @@ def audit_run(
 
     issues.write(target / "label_issues.parquet", extra)
     write_page(target, record, loaded, issues, summary, top, extra.get("file"))
-    write_plots(target, record, loaded, issues)
+    pictures = write_plots(target, record, loaded, issues)
     write_json(target / "summary.json", summary)
+    report_audit(folder, pictures, report_to, title=record.title, step=int(record.training.get("steps") or 0))
     return Audit(target, issues, summary, judgement, judged, loaded)
 
 

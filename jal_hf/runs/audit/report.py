@@ -19,6 +19,7 @@ from jal_hf.analysis.histograms import plot_confidence_histogram
 from jal_hf.analysis.judgement import Judgement
 from jal_hf.analysis.label_issues import FloatArray, LabelIssues
 from jal_hf.analysis.matrices import transition_matrix_figure
+from jal_hf.analysis.picture_grid import picture_grid_figure
 from jal_hf.analysis.report_page import render_report, write_report
 from jal_hf.analysis.style import save_figure
 from jal_hf.analysis.thumbnails import thumbnail_uris
@@ -29,6 +30,7 @@ from jal_hf.training.diagnostics import confidence_histogram
 Summary = dict[str, Any]
 
 THUMBNAIL_CHARACTERS = 12_000_000
+WORST = 40
 
 
 def audit_summary(
@@ -119,7 +121,8 @@ def write_page(
     write_report(target / "report.html", page)
 
 
-def write_plots(target: Path, record: RunRecord, loaded: RunData, issues: LabelIssues) -> None:
+def write_plots(target: Path, record: RunRecord, loaded: RunData, issues: LabelIssues) -> list[Path]:
+    """Draw the matrix, the histogram and the worst labels under `target/plots`; returns the files."""
     plots = target / "plots"
     estimated = issues.estimate.transition_matrix
     realised = None
@@ -130,7 +133,21 @@ def write_plots(target: Path, record: RunRecord, loaded: RunData, issues: LabelI
     figure = transition_matrix_figure(
         estimated, realised, loaded.class_names, ("estimated by the suggested labels", "realised")
     )
-    save_figure(figure, plots / "transition_matrix")
+    written = save_figure(figure, plots / "transition_matrix")
     wrong = None if issues.clean_label is None else issues.given_label != issues.clean_label
     histogram = confidence_histogram(issues.self_confidence, wrong)
-    plot_confidence_histogram(histogram, plots / "confidence_histogram", record.title)
+    written += plot_confidence_histogram(histogram, plots / "confidence_histogram", record.title)
+    worst = np.flatnonzero(issues.given_label != issues.suggested_label)[:WORST]
+    if worst.size:
+        position = {int(number): place for place, number in enumerate(loaded.index)}
+        names = loaded.class_names
+        figure = picture_grid_figure(
+            [loaded.picture(position[int(issues.index[place])]) for place in worst],
+            [
+                f"{names[issues.given_label[place]]} → {names[issues.suggested_label[place]]}"
+                for place in worst
+            ],
+            f"given → suggested label: {record.title}",
+        )
+        written += save_figure(figure, plots / "worst_labels")
+    return written

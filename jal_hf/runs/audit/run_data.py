@@ -62,7 +62,11 @@ class RunData:
         index = np.asarray(rows["index"][:], dtype=np.int64)
         given = np.asarray(rows[self.data.label_column][:], dtype=np.int64)
         probed = None if self.run is None else probe_probabilities(self.run, index, given_labels=given)
-        return softmax(predict_logits(self.model, self.held_back)) if probed is None else probed
+        return (
+            softmax(predict_logits(self.model, self.held_back, what="judging held-back labels"))
+            if probed is None
+            else probed
+        )
 
     def picture(self, position: int) -> Image.Image:
         """The image of the row at this position, as the dataset stores it."""

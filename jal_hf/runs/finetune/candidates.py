@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +54,14 @@ def candidate(name: str, config: RunConfig, data: Any, probe: Probe | None = Non
         probe: the classifier that is put on the backbone and not trained further; None trains.
     """
     folder = config.output_dir
-    record = _finished(config)
+    record = finished_candidate(config)
     if record is None and probe is None:
         is_other = (folder / RECORD).is_file()
         steered = config.replace(**({"overwrite": True} if is_other else {"resume_from_checkpoint": "auto"}))
         record = run_training(steered, data=data).record
     elif record is None and probe is not None:
         record = _write_probe(config, data, probe)
+    gc.collect()  # trainers refer to themselves: their loaders' processes would live beside the next one's
     assert record is not None
     model = create_model(str(folder), num_labels=data.num_classes)
     return Candidate(name, folder, record, _agreement(model, config, data))
@@ -87,7 +89,8 @@ def choose(candidates: Mapping[str, Candidate]) -> tuple[Candidate, str]:
     return best, reason
 
 
-def _finished(config: RunConfig) -> RunRecord | None:
+def finished_candidate(config: RunConfig) -> RunRecord | None:
+    """The record of a candidate that was finished with the same config, or None."""
     if not (config.output_dir / RECORD).is_file():
         return None
     record = RunRecord.read(config.output_dir)

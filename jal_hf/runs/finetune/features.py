@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
-from tqdm.auto import tqdm
 
+from jal_hf.data.progress import progress_line
 from jal_hf.ground.files import read_object, write_json
 from jal_hf.models import extract_features
+from jal_hf.models.channels import channels_last, with_channels_last
 
 CHUNK, BATCH = 2048, 64
 
@@ -22,6 +24,8 @@ def cached_features(
     model: nn.Module, images: Any, folder: Path, key: str, *, quiet: bool = False
 ) -> HalfArray:
     """Features (N, d) of all images, memory-mapped; what a former call with the same key computed is taken up.
+
+    The model goes to the accelerator where there is one, in the layout in which convolutions are fastest.
 
     Args:
         images: torch dataset that gives whole batches.
@@ -37,9 +41,12 @@ def cached_features(
     folder.mkdir(parents=True, exist_ok=True)
     if done == rows and width is not None:
         return np.memmap(table, dtype=np.float16, mode="r", shape=(rows, width))
+    with_channels_last(model)
+    if torch.cuda.is_available():
+        model.to("cuda")
     with (
         table.open("r+b" if done else "wb") as file,
-        tqdm(total=rows, initial=done, desc="features", unit="image", disable=quiet) as bar,
+        progress_line(rows, "features", "image", initial=done, disable=quiet) as bar,
     ):
         if width is not None:
             file.truncate(done * width * np.dtype(np.float16).itemsize)
@@ -57,5 +64,5 @@ def cached_features(
 def _batches(images: Any, chosen: range, bar: Any) -> Any:
     for start in range(chosen.start, chosen.stop, BATCH):
         batch = list(range(start, min(start + BATCH, chosen.stop)))
-        yield {"pixel_values": images.__getitems__(batch)["pixel_values"]}
+        yield {"pixel_values": channels_last(images.__getitems__(batch)["pixel_values"])}
         bar.update(len(batch))

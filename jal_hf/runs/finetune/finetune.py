@@ -28,41 +28,46 @@ from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candidate, candidate, choose
 from jal_hf.runs.finetune.features import cached_features
-from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold
-from jal_hf.runs.finetune.settings import finetune_config, fitted_to_data
+from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold, row_weights
+from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data
+from jal_hf.runs.finetune.text import LEARNING_RATE, text_data, text_stages
 from jal_hf.runs.folder import check_place
-from jal_hf.runs.lock import held
-from jal_hf.runs.marker import mark_folder, marked_paths
+from jal_hf.runs.lock import LOCK, held
+from jal_hf.runs.marker import MARKER, mark_folder, marked_paths
 from jal_hf.runs.parts import build_model, image_dataset, load_data
 from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS
 from jal_hf.runs.run import RunResult
 
 logger = logging.getLogger(__name__)
 
-STAGES = "finetune"
+STAGES, TASKS = "finetune", ("image", "text")
 KEY = "key.json"
 
 
 def finetune(
     data: Any,
     *,
+    task: str = "image",
     model: str | None = None,
+    text_column: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     output_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = logger.info,
     **changes: Any,
 ) -> RunResult:
-    """Fine-tune a pretrained network on images of unknown label noise; nothing is added to the labels.
+    """Fine-tune a pretrained network on images or text of unknown label noise; nothing is added to the labels.
 
     In stages, each taken up where a former call with the same settings was cut off: load and check; hold noisy
     validation rows back, equal images together; features of the frozen backbone; an out-of-fold linear probe with a
-    bounded loss, which says who is suspect and how noisy the labels are; fine-tuning with a robust loss, each row
-    weighted by the probe's p of its given label, and beside it cross entropy, and the probe alone. The best by noisy
+    bounded loss, which says who is suspect and how noisy the labels are; fine-tuning with a robust loss, rows
+    weighted by `row_weights`, and beside it cross entropy, and the probe alone. The best by noisy
     validation becomes the folder's model; a test split is looked at only at the end, and chooses nothing.
 
     Args:
         data: Folder of class folders, table of paths and labels, `save_to_disk` folder, Hub id, or dataset object.
+        task: `image` or `text`: a table, Hub id or dataset with a column of text, and a transformers encoder.
+        text_column: Default: found by type and usual names.
         model: timm name, `hf-hub:OWNER/REPO`, or a folder; the published weights of a timm name are loaded unless
             `weights` are given.
         weights: A .safetensors or .pth file.
@@ -83,30 +88,51 @@ def finetune(
     place = str(data) if is_name else None
     named = place_name(place).replace("/", "-") if place else "data"
     folder = Path(output_dir or f"runs/finetune-{named}")
+    if task not in TASKS:
+        raise ValueError(f"task is {task!r}; choose one of {', '.join(TASKS)}.")
+    is_text = task == "text"
+    if is_text and model is None:
+        raise ValueError(
+            "Name a transformers encoder with --model: a folder, or a Hub id such as OWNER/NAME."
+        )
     config = finetune_config(place or data, model, None if weights is None else str(weights), **changes)
     config = config.replace(output_dir=str(folder))
     check_place(folder)
-    loaded = load_data(config, None if is_name else data)
-    config = fitted_to_data(config, loaded)
+    given = None if is_name else data
+    if is_text:
+        loaded = text_data(config, given, text_column)
+        config = config.fitted(learning_rate=LEARNING_RATE, augment="none")
+    else:
+        check_network(config)
+        loaded = load_data(config, given)
+        config = fitted_to_data(config, loaded)
     say(_loaded(loaded))
-    network = build_model(config, loaded)
+    if not is_text:
+        size = config.data.image_size
+        say(f"images are shown at {size} pixels" if size else "images are shown at the network's own size")
+    network: Any = None if is_text else build_model(config, loaded)
     with held(folder):
         stages = folder / STAGES
         key = _key(config, loaded)
         _take_up(folder, key, overwrite)
         mark_folder(folder)
-        probe, judgement, own, suspects = _probe_stage(config, loaded, network, stages, key)
-        say(judgement.reason)
-        found = {
-            name: candidate(
-                name,
-                _config_of(name, config, stages),
-                _weighted(loaded, own) if name == ROBUST else loaded,
-                probe if name == PROBE else None,
-            )
-            for name in (PROBE, PLAIN, ROBUST)
-        }
-        best, reason = choose(found)
+        if is_text:
+            made = text_stages(config, loaded, stages, lambda name: _config_of(name, config, stages), say)
+            found, best, reason = made.found, made.best, made.reason
+            judgement, suspects = made.judgement, made.suspects
+        else:
+            probe, judgement, own, suspects = _probe_stage(config, loaded, network, stages, key)
+            say(judgement.reason)
+            found = {
+                name: candidate(
+                    name,
+                    _config_of(name, config, stages),
+                    _weighted(loaded, own) if name == ROBUST else loaded,
+                    probe if name == PROBE else None,
+                )
+                for name in (PROBE, PLAIN, ROBUST)
+            }
+            best, reason = choose(found)
         section = _section(loaded, judgement, suspects, found, best, reason)
         record = _export(folder, best, config, section)
     for line in lines_of(section):
@@ -121,8 +147,8 @@ def _loaded(data: NoisyDatasetDict) -> str:
         f"{len(data['validation']):,} held back" if "validation" in data else "none held back",
         f"{facts.skipped_images:,} unreadable",
         f"{facts.unlabelled_rows:,} without label",
-        f"{facts.shared_rows:,} test rows that are training images too",
-        f"{facts.contradicting_rows:,} equal images under several labels",
+        f"{facts.shared_rows:,} test rows that are training rows too",
+        f"{facts.contradicting_rows:,} equal rows under several labels",
     ]
     return "; ".join(part for number, part in enumerate(parts) if number < 2 or not part.startswith("0 "))
 
@@ -165,7 +191,7 @@ def _take_up(folder: Path, key: str, overwrite: bool) -> None:
 def _probe_stage(
     config: RunConfig, data: NoisyDatasetDict, network: nn.Module, stages: Path, key: str
 ) -> tuple[Probe, Judgement, np.ndarray[Any, Any], int | None]:
-    """Probe of all training rows, judgement, p of each given label, and how many labels are suspect."""
+    """Probe of all training rows, judgement, weight of each row, and how many labels are suspect."""
     splits = [data[name] for name in ("train", "validation") if name in data]
     both = datasets.concatenate_datasets(splits)
     images = image_dataset(config, _with(data, "train", both), "train", network)
@@ -190,7 +216,8 @@ def _probe_stage(
     suspects = None
     if judgement.noise_rate is not None:
         suspects = int(find_suspects(probabilities[rows].astype(np.float64), labels[rows], judgement).sum())
-    return probe, judgement, probabilities[rows, labels[rows]], suspects
+    own = row_weights(probabilities[rows, labels[rows]], judgement.agreement, judgement.noise_rate)
+    return probe, judgement, own, suspects
 
 
 def _with(data: NoisyDatasetDict, split: str, rows: datasets.Dataset) -> NoisyDatasetDict:
@@ -198,7 +225,7 @@ def _with(data: NoisyDatasetDict, split: str, rows: datasets.Dataset) -> NoisyDa
 
 
 def _weighted(data: NoisyDatasetDict, own: np.ndarray[Any, Any]) -> NoisyDatasetDict:
-    """Training rows weighted by p of their given label: softer than leaving suspects out, which costs rare classes."""
+    """Training rows with their weights: softer than leaving suspects out, which costs rare classes."""
     train = data["train"]
     if "sample_weight" in train.column_names:
         own = own * np.asarray(train["sample_weight"][:], dtype=np.float32)
@@ -209,7 +236,8 @@ def _weighted(data: NoisyDatasetDict, own: np.ndarray[Any, Any]) -> NoisyDataset
 def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
     place = {"output_dir": str(stages / FOLDERS[name])}
     if name == PLAIN:
-        return config.replace(loss="ce", loss_scale="none", **place)
+        decay = config.training.get("weight_decay")  # which another loss would lose
+        return config.replace(loss="ce", loss_scale="none", weight_decay=decay, **place)
     return config.replace(freeze="backbone", **place) if name == PROBE else config.replace(**place)
 
 
@@ -274,12 +302,11 @@ def _export(folder: Path, best: Candidate, config: RunConfig, section: Mapping[s
             shutil.rmtree(folder / name)
         elif name != RECORD:
             (folder / name).unlink(missing_ok=True)
-    for name in (*OWN_FILES, "plots"):
-        source = best.folder / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name)
-        elif source.is_file() and name not in (RECORD, "README.md"):
-            shutil.copy2(source, folder / name)
+    if (best.folder / "plots").is_dir():
+        shutil.copytree(best.folder / "plots", folder / "plots")
+    for source in best.folder.iterdir():  # a tokenizer's files too
+        if source.is_file() and source.name not in (RECORD, "README.md", MARKER, LOCK):
+            shutil.copy2(source, folder / source.name)
     mark_folder(folder, marked_paths(best.folder))
     record = best.record.replace(recipe="finetune", command=_command(config), finetune=section)
     record.write(folder)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from jal_hf.data.progress import progress_line
 from jal_hf.losses import create_loss
 
 FloatArray = npt.NDArray[np.float32]
@@ -90,12 +90,31 @@ def out_of_fold(
     """Probabilities (M, K) of each row by a probe that never saw it, nor an image equal to it."""
     folds = fold_numbers(labels[rows], None if groups is None else groups[rows], seed)
     found = np.empty((len(rows), num_classes), dtype=np.float32)
-    for fold in tqdm(range(FOLDS), desc="probe", unit="fold", disable=quiet):
-        held = folds == fold
-        if held.any():
-            probe = fit_probe(features, labels, rows[~held], num_classes, seed + fold)
-            found[held] = probe.probabilities(features, rows[held])
+    with progress_line(FOLDS, "probe", "fold", disable=quiet) as line:
+        for fold in range(FOLDS):
+            held = folds == fold
+            if held.any():
+                probe = fit_probe(features, labels, rows[~held], num_classes, seed + fold)
+                found[held] = probe.probabilities(features, rows[held])
+            line.update()
     return found
+
+
+def row_weights(own: FloatArray, agreement: float, noise_rate: float | None) -> FloatArray:
+    """How much each training row counts, (N,) in [0, 1]: p of its given label, as far as the labels deserve it.
+
+    A judge contradicts wrong labels, and right ones of images that are hard for it. Where at least half of what it
+    contradicts is wrong by its own estimate, a row weighs p of its label; below that the weights fade towards one, and
+    labels without a sign of noise, or a judge too weak to tell, leave all rows alike.
+
+    Args:
+        own: (N,), out-of-fold p of each given label.
+        agreement: share of labels that the judge agrees with.
+        noise_rate: estimated share of wrong labels; None where it cannot be told.
+    """
+    contradicted = max(1.0 - agreement, 1e-6)
+    trust = min(1.0, 2.0 * (noise_rate or 0.0) / contradicted)
+    return np.asarray(1.0 - trust * (1.0 - own), dtype=np.float32)
 
 
 def fold_numbers(labels: IntArray, groups: IntArray | None, seed: int = 0) -> IntArray:

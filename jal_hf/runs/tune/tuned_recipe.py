@@ -13,7 +13,7 @@ from jal_hf.ground.files import write_text
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.recipes import load_recipe
 
-_NOT_IN_A_RECIPE = frozenset({"output_dir", "val_fraction", "overwrite", "resume", "fast", "preset"})
+_NOT_IN_A_RECIPE = frozenset({"output_dir", "val_fraction", "overwrite", "resume", "fast", "best", "preset"})
 
 
 def tuned_recipe(

@@ -21,6 +21,15 @@ def require_within(method: str, name: str, value: object, low: float, high: floa
     return float(value)  # type: ignore[arg-type]
 
 
+def optional_within(method: str, name: str, value: object, low: float, high: float) -> float | None:
+    """A number in [low, high], or None.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    return None if value is None else require_within(method, name, value, low, high)
+
+
 def require_choice(method: str, name: str, value: object, choices: tuple[str, ...]) -> str:
     """One of some words.
 

@@ -13,6 +13,7 @@ from jal_hf.training.methods.demands import (
     require_soft_targets,
     require_within,
 )
+from jal_hf.training.methods.mean_weight import NAMES, MeanWeight
 from jal_hf.training.methods.method import Method, Setting, StepView
 from jal_hf.training.methods.row_table import RowTable
 
@@ -23,14 +24,14 @@ class Refurbish(Method):
     Args:
         alpha: Share of the old target that stays.
         start: Share of the training with the given labels.
-        weighted: Each row counts max_c t_i(c), so that rows between two classes count less.
+        weighted: Each row counts max_c t_i(c) over its running mean, so that rows between two classes count less.
 
     Reference:
         Huang et al. (2020), "Self-Adaptive Training: beyond Empirical Risk Minimization".
 
     Provenance:
-        The paper divides the weights by their mean over the batch; without it a row's weight does not depend on who
-        stands beside it.
+        The paper divides the weights by their mean over the batch; by the mean of earlier steps a row's weight does
+        not depend on who stands beside it.
     """
 
     name = "refurbish"
@@ -49,6 +50,7 @@ class Refurbish(Method):
             self.name, setting, "Train without --streaming on a part of the data, or without it."
         )
         self.table = RowTable(self.name, setting, rows)
+        self.sureness = MeanWeight(setting)
 
     def targets(self, view: StepView) -> Tensor:
         if view.progress < self.start:
@@ -67,14 +69,18 @@ class Refurbish(Method):
         if not self.weighted or view.progress < self.start:
             return view.sample_weight
         sure = view.targets.amax(dim=1)
+        self.sureness.watch(sure, view)
+        sure = self.sureness.scaled(sure)
         return sure if view.sample_weight is None else view.sample_weight * sure
 
     def after_step(self, model: nn.Module, *, step: int) -> None:
         self.table.flush()
+        self.sureness.flush()
 
     def state_dict(self) -> dict[str, Tensor]:
-        return self.table.state_dict()
+        return {**self.table.state_dict(), **self.sureness.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.table.load_state_dict(state)
-        self.refuse_others(state, "rows")
+        self.sureness.load_state_dict(state)
+        self.refuse_others(state, "rows", *NAMES)

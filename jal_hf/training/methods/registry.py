@@ -28,6 +28,7 @@ class MethodInfo:
         state: What it keeps between steps.
         source: The paper.
         excludes: Methods it cannot be combined with, and why.
+        caution: Where it was measured to cost accuracy, and why.
     """
 
     name: str
@@ -37,6 +38,7 @@ class MethodInfo:
     state: str = "none"
     source: str = "-"
     excludes: Mapping[str, str] | None = None
+    caution: str = ""
 
 
 _METHODS: dict[str, MethodInfo] = {}
@@ -169,6 +171,13 @@ def _created(name: str, parameters: Mapping[str, Any]) -> Method:
     return method(**{known[key]: value for key, value in parameters.items()})
 
 
+def _short_training(accuracy: float, why: str) -> str:
+    return (
+        f"In short trainings of a small loss it costs accuracy: 6,000 images of MNIST, symmetric 0.8, 12 epochs, one "
+        f"seed, {accuracy} % for 59.0 % without. Probably {why}."
+    )
+
+
 _ONE_ROW = (
     "a mixed image shows two rows, and it works on what the network says of one. Leave one of the two out."
 )
@@ -192,22 +201,25 @@ for _info in (
         "1.0 to 1.05; 1.3 with the teacher",
         "rows x K in half precision, or a second copy of the weights",
         "Liu et al. 2020",
+        caution=_short_training(56.7, "there is little yet to be kept"),
     ),
     MethodInfo(
         "refurbish",
         Refurbish,
-        "max(t_i) L(z_i, t_i), t_i <- alpha t_i + (1 - alpha) p_i",
+        "max(t_i) / w L(z_i, t_i), t_i <- alpha t_i + (1 - alpha) p_i, w the mean of max(t)",
         "1.0 to 1.05",
         "rows x K in half precision",
         "Huang et al. 2020",
+        caution=_short_training(0.0, "the labels move towards predictions that are not yet right"),
     ),
     MethodInfo(
         "gate",
         Gate,
-        "[argmax p_i / pi = y_i] L(z_i, y_i) after a warm-up, pi the mean prediction",
+        "[argmax p_i / pi = y_i] / w L(z_i, y_i) after a warm-up, pi the mean prediction, w the share kept",
         "1.0",
         "2 x K numbers",
         "DSS, CVPR 2026",
+        caution=_short_training(53.6, "the network contradicts most labels that it could still learn from"),
     ),
     MethodInfo(
         "mixup",
@@ -216,6 +228,7 @@ for _info in (
         "1.0 to 1.05",
         source="Zhang et al. 2018",
         excludes={**_MIXED, "cutmix": "both mix the images. Leave one of the two out."},
+        caution=_short_training(51.5, "mixed images take longer to learn"),
     ),
     MethodInfo(
         "cutmix",
@@ -224,6 +237,7 @@ for _info in (
         "1.0 to 1.05",
         source="Yun et al. 2019",
         excludes=_MIXED,
+        caution=_short_training(46.4, "mixed images take longer to learn"),
     ),
     MethodInfo(
         "twin",
@@ -232,6 +246,10 @@ for _info in (
         "2.0 to 2.1",
         "2 x K numbers",
         "SOP+, Liu et al. 2022; DSS, CVPR 2026",
+        caution=_short_training(
+            54.9,
+            "the network agrees with itself before it knows the labels",
+        ),
     ),
 ):
     register_method(_info)

@@ -1,4 +1,4 @@
-"""The table of training methods, for the README."""
+"""The table of training methods, for the documentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from jal_hf.training.methods.registry import default_parameters, list_methods, m
 
 
 def markdown_table() -> str:
-    """The README's table, between its `methods:start` and `methods:end` markers; ends without a newline."""
+    """The documentation's table of methods in Markdown; ends without a newline."""
     lines = ["| name | training loss | cost | state | defaults | source |", "|---|---|---|---|---|---|"]
     for name in list_methods():
         info = method_info(name)

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from jal_hf.data.draws import keyed_uniforms
+from jal_hf.losses import RobustLoss
 from jal_hf.losses.inputs import in_full_precision
-from jal_hf.training.methods.demands import require_choice, require_within
+from jal_hf.training.methods.demands import optional_within, require_choice, require_within
 from jal_hf.training.methods.marginal import PRIORS, ClassMarginal
-from jal_hf.training.methods.method import Batch, Method, Setting, StepView
+from jal_hf.training.methods.method import Batch, Method, Parameters, Setting, StepView
 from jal_hf.training.methods.mixing import row_keys
+from jal_hf.training.methods.pull import strongest_pull
 from jal_hf.training.methods.strong_view import DRAWS, strong_view
 
 # Keeps these draws apart from those of the augmentation under the same seed.
@@ -33,9 +35,9 @@ class Twin(Method):
     of dropout.
 
     Args:
-        consistency: c. It has to be small where the loss is: with the MNIST preset of `jal-ce`, 16 times smaller at the
-            start than that of CIFAR-10, 1 drowns the loss (measured: 39.3 % for 59.8 % without the method).
-        balance: b.
+        consistency: c. None follows the loss: the strongest pull by which it draws a row to its label, at most 1
+            (`jal-ce`: 1 with the CIFAR-10 preset, 0.08 with that of MNIST, which 1 would drown).
+        balance: b. None is a tenth of what None gives c.
         momentum: Of pi, a step's share being 1 - momentum.
         ramp: Share of the training over which c rises from 0.
         prior: Which mean prediction is wanted: `uniform`, or as the given `labels` are distributed.
@@ -52,16 +54,18 @@ class Twin(Method):
     def __init__(
         self,
         *,
-        consistency: float = 1.0,
-        balance: float = 0.1,
+        consistency: float | None = None,
+        balance: float | None = None,
         momentum: float = 0.99,
         ramp: float = 0.1,
         prior: str = "uniform",
         cut: float = 0.5,
         hidden: float = 0.15,
     ) -> None:
-        self.consistency = require_within(self.name, "consistency", consistency, 0.0, 1e3)
-        self.balance = require_within(self.name, "balance", balance, 0.0, 1e3)
+        self.consistency = optional_within(self.name, "consistency", consistency, 0.0, 1e3)
+        self.balance = optional_within(self.name, "balance", balance, 0.0, 1e3)
+        self.weights: tuple[float, float] | None = None
+        """c and b of the training that has begun."""
         self.momentum = require_within(self.name, "momentum", momentum, 0.0, 1.0)
         self.ramp = require_within(self.name, "ramp", ramp, 0.0, 1.0)
         self.prior = require_choice(self.name, "prior", prior, PRIORS)
@@ -71,6 +75,15 @@ class Twin(Method):
     def begin(self, setting: Setting) -> None:
         super().begin(setting)
         self.marginal = ClassMarginal(setting, self.momentum, self.prior)
+        own = consistency_for(setting.criterion, setting.num_classes or 10)
+        self.weights = (
+            own if self.consistency is None else self.consistency,
+            own / 10 if self.balance is None else self.balance,
+        )
+
+    def parameters(self) -> Parameters:
+        consistency, balance = self.weights or (self.consistency, self.balance)
+        return {**super().parameters(), "consistency": consistency, "balance": balance}
 
     def change_batch(self, batch: Batch, *, step: int, epoch: float) -> Batch:
         labels = batch["labels"]
@@ -125,9 +138,11 @@ class Twin(Method):
             dim=1
         )
         self.marginal.watch(weak, view)
+        assert self.weights is not None
+        consistency, balance = self.weights
         return {
-            "consistency": self.consistency * share * (divergence * counted).sum(),
-            "balance": self.balance * (tangent * counted).sum(),
+            "consistency": consistency * share * (divergence * counted).sum(),
+            "balance": balance * (tangent * counted).sum(),
         }
 
     def after_step(self, model: nn.Module, *, step: int) -> None:
@@ -139,3 +154,12 @@ class Twin(Method):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.marginal.load_state_dict(state)
         self.refuse_others(state, "marginal", "steps")
+
+
+def consistency_for(criterion: RobustLoss, classes: int) -> float:
+    """The strongest pull by which the loss draws a row to its label, at most 1; three digits.
+
+    The term itself pulls by up to about 1 on rows whose views differ, which are half-learned ones: there most losses
+    are at their strongest, and where that is far below 1, views that agree on nothing win over labels.
+    """
+    return float(f"{min(strongest_pull(criterion, classes), 1.0):.3g}")

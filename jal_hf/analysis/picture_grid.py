@@ -1,0 +1,38 @@
+"""Pictures with a line below each, as one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, shown
+from jal_hf.analysis.thumbnails import as_picture
+
+COLUMNS = 8
+LONGEST = 20
+
+
+def picture_grid_figure(
+    pictures: Sequence[Image.Image | npt.NDArray[np.uint8]], captions: Sequence[str], title: str = ""
+) -> Figure:
+    """Pictures from left to right and down, eight a line, each with its caption above it.
+
+    ValueError without a picture, or when there are not as many captions.
+    """
+    if not pictures or len(pictures) != len(captions):
+        raise ValueError(
+            f"{len(pictures)} pictures with {len(captions)} captions; give at least one, and as many."
+        )
+    lines = -(-len(pictures) // COLUMNS)
+    figure = new_figure(1.25 * COLUMNS, 1.5 * lines + 0.5)
+    for panel in figure.subplots(lines, COLUMNS, squeeze=False).flat:
+        panel.axis("off")
+    for panel, image, caption in zip(figure.axes, pictures, captions, strict=False):
+        panel.imshow(np.asarray(as_picture(image).convert("RGB")), interpolation="nearest")
+        panel.set_title(shown(caption, LONGEST), fontsize=FONT_SIZE - 2, color=INK)
+    figure.suptitle(shown(title, 90), fontsize=FONT_SIZE + 1, color=INK)
+    return figure

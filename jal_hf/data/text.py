@@ -1,0 +1,139 @@
+"""Labelled text: a table, a Hub id or a dataset object as checked splits, with the facts that images have too."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+
+from jal_hf.data.column_values import integer_column
+from jal_hf.data.columns import choose_splits, find_label_column
+from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict
+from jal_hf.data.labels import read_labels
+from jal_hf.data.noisy_labels import put_noise
+from jal_hf.data.readers.dataset_forms import read_source
+from jal_hf.data.readers.source import ReadOptions
+from jal_hf.data.subsets import cut_validation, take_subset
+from jal_hf.ground.sentences import listed
+
+TEXT_NAMES = (
+    "text",
+    "sentence",
+    "content",
+    "review",
+    "tweet",
+    "message",
+    "comment",
+    "document",
+    "body",
+    "question",
+)
+
+
+def load_text_dataset(
+    dataset: str | Path | Any,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    dataset_config: str | None = None,
+    max_train_samples: int | None = None,
+    max_eval_samples: int | None = None,
+    val_fraction: float = 0.0,
+    seed: int = 0,
+) -> NoisyDatasetDict:
+    """Load labelled text; labels are taken as they are, rows without text are left out and counted.
+
+    Args:
+        dataset: CSV, TSV, JSON lines or parquet file, a folder of such named after splits, a Hub id, or a dataset.
+        text_column: default: the only column of text beside the labels, or one of a usual name.
+        label_column: default: found by type and usual names.
+        dataset_config: configuration of a Hub dataset.
+        max_train_samples: number of training rows, drawn by `seed`.
+        max_eval_samples: number of test rows, drawn by `seed`.
+        val_fraction: share of the training rows for `validation`; equal texts stay on one side.
+        seed: of the draws.
+
+    Returns:
+        `train`, `validation` and `test` as far as there are such, with `text`, `label` and `index`.
+
+    Raises:
+        ValueError: columns that are unclear, or labels that cannot be trained on.
+        FileNotFoundError: no such dataset.
+    """
+    source = read_source(dataset, ReadOptions(dataset_config, image_column=text_column))
+    train_name, eval_name = choose_splits(list(source.splits), source.train_split, source.eval_split)
+    warnings = list(source.warnings)
+    label = find_label_column(source.splits[train_name].features, label_column)
+    text = _text_column(source.splits[train_name].features, text_column, label)
+    splits: dict[str, datasets.Dataset] = {}
+    names: list[str] | None = None
+    empty = 0
+    for split, kept, most in (
+        ("train", train_name, max_train_samples),
+        ("test", eval_name, max_eval_samples),
+    ):
+        if kept is None:
+            continue
+        rows = source.splits[kept]
+        labels, names = read_labels(rows, label, kept, names)
+        texts = [str(value or "").strip() for value in rows[text]]
+        full = np.array([bool(value) for value in texts])
+        empty += int((~full).sum())
+        made = datasets.Dataset.from_dict({"text": texts, "label": labels, "index": np.arange(len(texts))})
+        made = made.cast_column("label", datasets.ClassLabel(names=names))
+        splits[split] = take_subset(made.select(np.flatnonzero(full)), most, seed, split)
+    train, report = put_noise(splits["train"], "label", names or [], None, seed, None, warnings)
+    groups, contradicting = equal_texts(train)
+    seen = set(train["text"])
+    shared = sum(value in seen for value in splits["test"]["text"]) if "test" in splits else 0
+    digest = hashlib.sha256("\n".join([*(names or ()), *train["text"]]).encode())
+    digest.update(integer_column(train, "label").tobytes())
+    splits["train"], held = cut_validation(train, "label", val_fraction, seed, groups)
+    if held is not None:
+        splits["validation"] = held
+    facts = DatasetFacts(
+        name=source.name,
+        image_column="text",
+        label_column="label",
+        class_names=tuple(names or ()),
+        noise_report=report,
+        fingerprint=digest.hexdigest()[:32],
+        skipped_images=empty,
+        warnings=tuple(warnings),
+        shared_rows=shared,
+        contradicting_rows=contradicting,
+    )
+    return NoisyDatasetDict(splits, facts)
+
+
+def equal_texts(split: datasets.Dataset) -> tuple[npt.NDArray[np.int64], int]:
+    """A number for each row (N,) that its equals share, -1 where a text stands once, and rows under several labels."""
+    _, member, counts = np.unique(np.asarray(split["text"]), return_inverse=True, return_counts=True)
+    labels = integer_column(split, "label")
+    kinds = np.zeros(len(counts), dtype=np.int64)
+    pairs = np.unique(np.stack([member, labels]), axis=1)
+    np.add.at(kinds, pairs[0], 1)
+    return np.where(counts[member] > 1, member, -1), int((kinds[member] > 1).sum())
+
+
+def _text_column(features: datasets.Features, asked: str | None, label_column: str) -> str:
+    found = [
+        name
+        for name, feature in features.items()
+        if name != label_column
+        and isinstance(feature, datasets.Value)
+        and feature.dtype in ("string", "large_string")
+    ]
+    if asked is not None and asked in found:
+        return asked
+    named = [name for name in TEXT_NAMES if name in found]
+    if asked is None and (len(found) == 1 or named):
+        return (named or found)[0]
+    reason = f"there is no column of text {asked!r}" if asked else f"it may be one of {listed(found)}"
+    raise ValueError(
+        f"The text column is unclear: {reason}. Columns: {listed(features)}. Name it with text_column."
+    )

@@ -1,0 +1,226 @@
+"""Fine-tuning for text: the same stages and the same comparison, with a transformers encoder and its tokenizer."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, set_seed
+
+from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
+from jal_hf.data.column_values import integer_column
+from jal_hf.data.text import equal_texts, load_text_dataset
+from jal_hf.ground.files import whole_file, write_text
+from jal_hf.ground.record import RunRecord
+from jal_hf.models import freeze, start_head
+from jal_hf.runs.audit.run_data import PROBE_FILE
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose, finished_candidate
+from jal_hf.runs.finetune.probe import LOSS, fit_probe, out_of_fold, row_weights
+from jal_hf.runs.recording import facts_of_config
+from jal_hf.runs.trainer import JALTrainer
+
+LEARNING_RATE, LONGEST, BATCH = 5e-5, 128, 64
+"""Of a pretrained encoder; tokens of a text that are read; texts at a time where features are computed."""
+SUSPECTS = "suspects.csv"
+
+
+@dataclass(frozen=True)
+class TextStages:
+    """The models compared, which of them is the best and why, the judgement, and how many labels are suspect."""
+
+    found: dict[str, Candidate]
+    best: Candidate
+    reason: str
+    judgement: Judgement
+    suspects: int | None
+
+
+def text_stages(
+    config: RunConfig,
+    data: Any,
+    stages: Path,
+    config_of: Callable[[str], RunConfig],
+    say: Callable[[str], None],
+) -> TextStages:
+    """Judge the labels by a probe, train the robust model and cross entropy, and compare all three.
+
+    The probe sees the mean of all tokens, which no classifier of transformers does, so it is compared and not exported.
+
+    Args:
+        stages: folder of what is kept between the stages, and of `suspects.csv`.
+        config_of: the config of a candidate, by its name.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(config.model.model)
+    quiet = bool(config.training.get("disable_tqdm"))
+    order = [name for name in ("train", "validation", "test") if name in data]
+    stored = stages / "features.npy"
+    if not stored.is_file():
+        rows = datasets.concatenate_datasets([data[name] for name in order])
+        features = text_features(config, Texts(rows, tokenizer), tokenizer, data.num_classes, quiet)
+        with whole_file(stored) as temporary, temporary.open("wb") as file:
+            np.save(file, features)
+    features = np.load(stored, mmap_mode="r")
+    labels = np.concatenate([integer_column(data[name], "label") for name in order])
+    ends = np.cumsum([0, *(len(data[name]) for name in order)])
+    parts = {name: np.arange(first, last) for name, first, last in zip(order, ends, ends[1:], strict=False)}
+    train, given = parts["train"], labels[parts["train"]]
+    groups, _ = equal_texts(data["train"])
+    judged = out_of_fold(
+        features, labels, train, data.num_classes, groups=groups, seed=config.seed, quiet=quiet
+    )
+    probabilities = judged.astype(np.float64)
+    with whole_file(stages / Path(PROBE_FILE).name) as temporary, temporary.open("wb") as file:
+        np.savez(file, index=integer_column(data["train"], "index"), labels=given, probabilities=judged)
+    judgement = judge_labels(probabilities, given, is_out_of_sample=True)
+    say(judgement.reason)
+    suspects = None
+    if judgement.noise_rate is not None:
+        marked = find_suspects(probabilities, given, judgement)
+        suspects = int(marked.sum())
+        _write_suspects(stages.parent / SUSPECTS, data, probabilities, marked)
+    probe = fit_probe(features, labels, train, data.num_classes, config.seed)
+    right = {
+        name: probe.probabilities(features, rows).argmax(1) == labels[rows] for name, rows in parts.items()
+    }
+    own = row_weights(judged[np.arange(len(train)), given], judgement.agreement, judgement.noise_rate)
+    models = {
+        PLAIN: text_candidate(PLAIN, config_of(PLAIN), data, tokenizer, None),
+        ROBUST: text_candidate(ROBUST, config_of(ROBUST), data, tokenizer, own),
+    }
+    best, reason = choose(models)
+    record = RunRecord(
+        loss={"name": LOSS},
+        metrics={"last": {"accuracy": float(right["test"].mean())} if "test" in right else {}},
+    )
+    judge = Candidate(PROBE, stages, record, right.get("validation", np.zeros(0, dtype=bool)))
+    if judge.agrees.size and judge.accuracy > best.accuracy:
+        ahead = 100 * (judge.accuracy - best.accuracy)
+        reason += (
+            f"; the probe is ahead by {ahead:.1f} points of noisy validation, and is no model of this form"
+        )
+    return TextStages({PROBE: judge, **models}, best, reason, judgement, suspects)
+
+
+def _write_suspects(path: Path, data: Any, probabilities: Any, marked: Any) -> None:
+    """The suspect rows, the surest first: row, text, given and suggested label, p of either."""
+    given, names = integer_column(data["train"], "label"), data.class_names
+    index, texts = integer_column(data["train"], "index"), data["train"]["text"]
+    own = probabilities[np.arange(len(given)), given]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "given", "suggested", "p_given", "p_suggested", "text"])
+    for row in sorted(np.flatnonzero(marked).tolist(), key=lambda row: float(own[row])):
+        best = int(probabilities[row].argmax())
+        figures = [f"{own[row]:.4f}", f"{probabilities[row, best]:.4f}"]
+        writer.writerow([int(index[row]), names[given[row]], names[best], *figures, texts[row]])
+    write_text(path, text.getvalue())
+
+
+def text_data(config: RunConfig, given: Any, text_column: str | None) -> Any:
+    """Checked splits of a config's dataset, rows held back for validation among them."""
+    data = config.data
+    return load_text_dataset(
+        data.dataset if given is None else given,
+        text_column=text_column,
+        label_column=data.label_column,
+        dataset_config=data.dataset_config,
+        max_train_samples=data.max_train_samples,
+        max_eval_samples=data.max_eval_samples,
+        val_fraction=data.val_fraction,
+        seed=config.seed,
+    )
+
+
+class Texts(Dataset[dict[str, Any]]):
+    """Rows as token ids, to be padded batch by batch."""
+
+    def __init__(self, rows: Any, tokenizer: Any, weights: Sequence[float] | None = None) -> None:
+        self.tokens = tokenizer(list(rows["text"]), truncation=True, max_length=LONGEST)
+        self.labels, self.index = integer_column(rows, "label"), integer_column(rows, "index")
+        self.weights = weights
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        found = {name: values[row] for name, values in self.tokens.items()}
+        found |= {"labels": int(self.labels[row]), "index": int(self.index[row])}
+        return found if self.weights is None else {**found, "sample_weight": float(self.weights[row])}
+
+
+def text_features(config: RunConfig, texts: Texts, tokenizer: Any, num_classes: int, quiet: bool) -> Any:
+    """Mean of the encoder's last states over the tokens, (N, d) float16: features that any encoder has."""
+    model = _model(config, num_classes, None).eval()
+    collate, parts = DataCollatorWithPadding(tokenizer), []
+    with torch.inference_mode():
+        for start in tqdm(range(0, len(texts), BATCH), desc="features", unit="batch", disable=quiet):
+            rows = [texts[row] for row in range(start, min(start + BATCH, len(texts)))]
+            batch = collate(
+                [{k: v for k, v in row.items() if k in tokenizer.model_input_names} for row in rows]
+            )
+            states = model.base_model(**batch).last_hidden_state
+            mask = batch["attention_mask"][..., None].to(states.dtype)
+            parts.append(((states * mask).sum(1) / mask.sum(1)).numpy().astype(np.float16))
+    return np.concatenate(parts)
+
+
+def _model(config: RunConfig, num_classes: int, names: Sequence[str] | None) -> Any:
+    set_seed(config.seed)
+    kinds = {} if names is None else {
+        "id2label": dict(enumerate(names)), "label2id": {name: label for label, name in enumerate(names)}
+    }  # fmt: skip
+    model = AutoModelForSequenceClassification.from_pretrained(
+        config.model.model, num_labels=num_classes, **kinds
+    )
+    start_head(model, config.model.head_start)
+    return model
+
+
+def text_candidate(
+    name: str, config: RunConfig, data: Any, tokenizer: Any, own: npt.NDArray[np.floating] | None
+) -> Candidate:
+    """One trained model in its own folder; `own` (N,) weighs the training rows."""
+    folder, record = config.output_dir, finished_candidate(config)
+    if record is None:
+        shutil.rmtree(folder, ignore_errors=True)  # what a cut-off training left
+        splits = {split: Texts(data[split], tokenizer) for split in data}
+        splits["train"] = Texts(data["train"], tokenizer, None if own is None else own.tolist())
+        model = freeze(_model(config, data.num_classes, data.class_names), config.model.freeze)
+        trainer = JALTrainer(
+            model=model, args=config.arguments(), train_dataset=splits["train"], eval_dataset=splits.get("test"),
+            validation_dataset=splits.get("validation"), processing_class=tokenizer,
+            data_collator=DataCollatorWithPadding(tokenizer),
+        )  # fmt: skip
+        trainer.known_facts = facts_of_config(config, data, trainer.args.precision_name, trainer.local_paths)
+        trainer.config = config
+        trainer.train()
+        assert trainer.record is not None
+        record = trainer.record
+    if "validation" not in data:
+        return Candidate(name, folder, record, np.zeros(0, dtype=bool))
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    given = integer_column(data["validation"], "label")
+    return Candidate(name, folder, record, predicted(model, data["validation"], tokenizer) == given)
+
+
+def predicted(model: Any, rows: Any, tokenizer: Any) -> npt.NDArray[np.int64]:
+    """The model's class of each text, (N,)."""
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), BATCH):
+            texts = rows[start : start + BATCH]["text"]
+            batch = tokenizer(texts, truncation=True, max_length=LONGEST, padding=True, return_tensors="pt")
+            found.append(model(**batch).logits.argmax(dim=1))
+    return np.asarray(torch.cat(found).numpy(), dtype=np.int64)

@@ -1,0 +1,129 @@
+"""`jal-hf finetune --task text`: labelled sentences, a transformers encoder, the same three models compared."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer, pipeline
+
+from jal_hf.cli.main import main
+from jal_hf.data.text import load_text_dataset
+from jal_hf.ground.record import RunRecord
+from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
+
+GOOD, BAD = ["fine", "great", "lovely", "superb"], ["awful", "dull", "poor", "stale"]
+REST = ["the", "film", "was", "and", "very", "plot", "music"]
+
+
+def write_table(path: Path, rows: int, seed: int, wrong: int = 0) -> None:
+    draw = np.random.default_rng(seed)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["review", "stars", "label"])
+        for row in range(rows):
+            kind = row % 2
+            words = [*draw.choice(REST, 4), *draw.choice([GOOD, BAD][kind], 2)]
+            label = ["good", "bad"][kind ^ (row < wrong)]
+            writer.writerow([" ".join(words) + f" {row}", row % 5, label])
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("text")
+    (root / "reviews").mkdir()
+    write_table(root / "reviews" / "train.csv", 80, 0, wrong=12)
+    write_table(root / "reviews" / "test.csv", 20, 1)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *REST]
+    model = root / "encoder"
+    model.mkdir()
+    (model / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizer(str(model / "vocab.txt")).save_pretrained(model)
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    BertForSequenceClassification(
+        BertConfig(vocab_size=len(vocabulary), max_position_embeddings=32, **small)
+    ).save_pretrained(model)
+    words = [
+        "finetune",
+        str(root / "reviews"),
+        "--task",
+        "text",
+        "--model",
+        str(model),
+        "--precision",
+        "fp32",
+    ]
+    words += ["--num_train_epochs", "2", "--learning_rate", "1e-3", "--dataloader_num_workers", "0"]
+    assert main([*words, "--disable_tqdm", "true", "--output_dir", str(root / "run")]) == 0
+    return root, root / "run"
+
+
+def test_three_models_are_compared_on_sentences(tuned: tuple[Path, Path]) -> None:
+    record = RunRecord.read(tuned[1])
+    found = {row["name"]: row for row in record.finetune["candidates"]}
+    assert set(found) == {ROBUST, PLAIN, PROBE}
+    assert all(row["test_accuracy"] is not None for row in found.values())
+    assert record.finetune["judgement"]["noise_rate"] == pytest.approx(0.15, abs=0.1)
+    assert record.noise["spec"] == "unknown"
+    assert record.model["task"] == "text-classification"
+    card = (tuned[1] / "README.md").read_text()
+    assert "pipeline_tag: text-classification" in card
+    assert "A classifier of text for 2 classes" in card
+    assert 'pipeline("text-classification"' in card
+    assert str(tuned[0]) not in card
+
+
+def test_suspect_sentences_are_listed_the_surest_first(tuned: tuple[Path, Path]) -> None:
+    with (tuned[1] / "suspects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert np.mean([int(row["row"]) < 12 for row in rows]) > 0.7
+    assert [float(row["p_given"]) for row in rows] == sorted(float(row["p_given"]) for row in rows)
+    assert all(row["given"] != row["suggested"] for row in rows)
+
+
+def test_the_folder_is_a_pipeline(tuned: tuple[Path, Path]) -> None:
+    answer: Any = pipeline("text-classification", model=str(tuned[1]))("the film was superb and lovely")
+    assert answer[0]["label"] in ("good", "bad")
+
+
+def test_an_audit_of_text_says_where_its_suspects_are(
+    tuned: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", str(tuned[1])]) == 2
+    assert "suspects.csv" in capsys.readouterr().err
+
+
+def test_empty_and_equal_sentences_are_counted_and_kept_on_one_side(tmp_path: Path) -> None:
+    lines = (
+        ["text,label"]
+        + [f"{word},{label}" for word in [*GOOD, *REST] for label in ("a", "b")]
+        + [",a", "  ,b"]
+    )
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    data = load_text_dataset(str(tmp_path / "rows.csv"), val_fraction=0.3)
+    assert data.skipped_images == 2
+    assert data.facts.contradicting_rows == 22
+    assert len(data["train"]) + len(data["validation"]) == 22
+    assert not set(data["train"]["text"]) & set(data["validation"]["text"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [(["--task", "sound"], "choose one of image, text"), (["--task", "text"], "Name a transformers encoder"),
+     (["--task", "text", "--model", "x", "--text_column", "stars"], "no column of text 'stars'")],
+)  # fmt: skip
+def test_what_text_needs_is_said(
+    tuned: tuple[Path, Path],
+    words: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    where = ["--output_dir", str(tmp_path / "run")]
+    assert main(["finetune", str(tuned[0] / "reviews" / "train.csv"), *words, *where]) == 2
+    assert sentence in capsys.readouterr().err
