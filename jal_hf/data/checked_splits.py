@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import datasets
 import numpy as np
@@ -141,3 +141,18 @@ def with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) ->
         )
         split = split.remove_columns(["index"])
     return split.add_column("index", np.arange(len(split), dtype=np.int64))
+
+
+def numbered_rows(splits: Mapping[str, datasets.Dataset], name: str) -> int | None:
+    """How many rows the numbers of a split count, which is how many labels a file for it must hold.
+
+    Those of the split as it is given, rows that are dropped later included; where a column `index` numbers the rows of
+    all splits together, as in the digits, those of all; None where it counts rows that are not here.
+    """
+    if "index" not in splits[name].column_names:
+        return len(splits[name])
+    for together in ([splits[name]], [split for split in splits.values() if "index" in split.column_names]):
+        numbers = np.concatenate([split.with_format("numpy")["index"][:] for split in together])
+        if np.array_equal(np.sort(numbers), np.arange(len(numbers))):
+            return len(numbers)
+    return None

@@ -7,7 +7,7 @@ from typing import Any
 
 import datasets
 
-from jal_hf.data.checked_splits import checked_split, labelled_rows, with_index_from
+from jal_hf.data.checked_splits import checked_split, labelled_rows, numbered_rows, with_index_from
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
@@ -117,8 +117,9 @@ def load_noisy_dataset(
     if on_bad_image == "skip":
         train, count = without_unreadable(train, image_column, train_name)
         skipped += count
-    if isinstance(noise, str) and len(train) == 1 + int(integer_column(train, "index").max(initial=-1)):
-        resolved_noise(noise, names).check_rows(len(train))
+    rows = numbered_rows(source.splits, train_name) if isinstance(noise, str) else None
+    if rows is not None:
+        resolved_noise(noise, names).check_rows(rows)
     train = take_subset(train, max_train_samples, seed, "training")
     given = train
     train, report = put_noise(train, label_column, names, noise, noise_seed, source.manifest, warnings)

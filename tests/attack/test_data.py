@@ -12,7 +12,7 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 
 from jal_hf.training.hardware import launched_alone
-from tests.attack.helpers import refused, train
+from tests.attack.helpers import attack, refused, train
 
 ROWS = 24
 
@@ -60,6 +60,33 @@ def test_label_file_of_another_length_is_refused(
 ) -> None:
     np.savez(tmp_path / "labels.npz", x=np.zeros(rows, dtype=int))
     assert "labels.npz" in refuse(table, tmp_path, "--noise", f"labels:{tmp_path / 'labels.npz'}#x", *subset)
+
+
+@pytest.mark.parametrize(("rows", "is_right"), [(1796, False), (1797, True), (1798, False), (5000, False)])
+def test_label_file_fits_all_rows_that_its_numbers_count(rows: int, is_right: bool, tmp_path: Path) -> None:
+    # The digits number the rows of both splits together.
+    np.savez(tmp_path / "labels.npz", x=np.zeros(rows, dtype=int))
+    words = ["--max_train_samples", 64, "--max_eval_samples", 16, "--max_steps", 1, "--save_strategy", "no"]
+    words += ["--disable_tqdm", "true", "--noise", f"labels:{tmp_path / 'labels.npz'}#x"]
+    code = attack("train", "digits", *words, "--output_dir", tmp_path / "out").code
+    assert (code == 0) == is_right
+
+
+@pytest.mark.parametrize("rows", [ROWS - 1, ROWS, ROWS + 1])
+def test_label_file_fits_the_rows_before_unreadable_images_are_left_out(rows: int, tmp_path: Path) -> None:
+    from jal_hf import load_noisy_dataset
+    from tests.runs.helpers import class_folders
+
+    folder = class_folders(tmp_path / "pictures", rows=ROWS // 3, test=2)
+    images = sorted((folder / "train").rglob("*.png"))
+    images[5].write_bytes(b"no picture")
+    np.savez(tmp_path / "labels.npz", x=np.zeros(rows, dtype=int))
+    noise = f"labels:{tmp_path / 'labels.npz'}#x"
+    if rows != ROWS:
+        with pytest.raises(ValueError, match="labels"):
+            load_noisy_dataset(str(folder), noise=noise, on_bad_image="skip")
+    else:
+        assert len(load_noisy_dataset(str(folder), noise=noise, on_bad_image="skip")["train"]) == ROWS - 1
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candidate, candidate, choose
 from jal_hf.runs.finetune.features import cached_features
 from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold, row_weights
-from jal_hf.runs.finetune.settings import finetune_config, fitted_to_data
+from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data
 from jal_hf.runs.finetune.text import LEARNING_RATE, text_data, text_stages
 from jal_hf.runs.folder import check_place
 from jal_hf.runs.lock import LOCK, held
@@ -103,6 +103,7 @@ def finetune(
         loaded = text_data(config, given, text_column)
         config = config.fitted(learning_rate=LEARNING_RATE, augment="none")
     else:
+        check_network(config)
         loaded = load_data(config, given)
         config = fitted_to_data(config, loaded)
     say(_loaded(loaded))
