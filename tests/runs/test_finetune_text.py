@@ -99,7 +99,11 @@ def test_an_audit_of_text_says_where_its_suspects_are(
 
 
 def test_empty_and_equal_sentences_are_counted_and_kept_on_one_side(tmp_path: Path) -> None:
-    lines = ["text,label"] + [f"{word},{label}" for word in [*GOOD, *REST] for label in ("a", "b")] + [",a", "  ,b"]
+    lines = (
+        ["text,label"]
+        + [f"{word},{label}" for word in [*GOOD, *REST] for label in ("a", "b")]
+        + [",a", "  ,b"]
+    )
     (tmp_path / "rows.csv").write_text("\n".join(lines))
     data = load_text_dataset(str(tmp_path / "rows.csv"), val_fraction=0.3)
     assert data.skipped_images == 2
