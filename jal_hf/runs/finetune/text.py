@@ -86,6 +86,7 @@ def text_stages(
     judgement = judge_labels(probabilities, given, is_out_of_sample=True)
     say(judgement.reason)
     suspects = None
+    (stages.parent / SUSPECTS).unlink(missing_ok=True)
     if judgement.noise_rate is not None:
         marked = find_suspects(probabilities, given, judgement)
         suspects = int(marked.sum())
