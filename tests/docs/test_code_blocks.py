@@ -23,6 +23,9 @@ NAMES = [page.relative_to(ROOT if page.parent == ROOT else DOCS).as_posix() for 
 NOT_RUN = {
     "README.md": Counter({"installs the package": 2}),
     "how-to/advise.md": Counter({"needs a label file of your own": 1}),
+    "how-to/leaderboard.md": Counter(
+        {"needs a namespace on the Hub": 2, "needs a benchmark on the Hub": 1, "downloads the dataset": 1},
+    ),
     "how-to/share.md": Counter(
         {"pushes to the Hub": 1, "reads a repository of yours from the Hub": 1},
     ),
