@@ -25,10 +25,7 @@ FOREIGN = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs draw nothing here: it takes most of their time and touches nothing that is tested."""
-    monkeypatch.setattr("jal_hf.runs.completion.plot_run", lambda folder: [])
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.mark.parametrize("ways", WAYS, ids=str)
