@@ -172,7 +172,7 @@ def _judged(run: Path, folder: Path, truth: dict[str, str]) -> dict[str, Any]:
     rows = int(RunRecord.read(run).finetune["rows"])
     index, given, probabilities = index[:rows], given[:rows], probabilities[:rows].astype(np.float64)
     is_wrong = np.array(
-        [truth[names[row]] != data.class_names[label] for row, label in zip(index, given, strict=True)]
+        [truth.get(names[row], data.class_names[label]) != data.class_names[label] for row, label in zip(index, given, strict=True)]
     )
     judgement = judge_labels(probabilities, given, is_out_of_sample=True)
     found: dict[str, Any] = {"judgement": judgement.to_dict()}
