@@ -49,7 +49,7 @@ def make_folder(
     """Write FOLDER/train/CLASS/ROW.png and FOLDER/test/CLASS/ROW.png; `truth.json` holds the clean labels.
 
     Args:
-        data: Hub id or a folder in the Hub's layout, with `train` and `test`.
+        data: Hub id, a folder in the Hub's layout or of `save_to_disk`, with `train` and `test`.
         folder: Taken as it is where it holds `truth.json`, which is written last.
         rows: Training images, drawn by `seed` as the noise is.
         test_rows: The first test images.
@@ -59,8 +59,10 @@ def make_folder(
     """
     if (folder / TRUTH).is_file():
         return folder
-    splits = datasets.load_dataset(data) if isinstance(data, str) else data
-    train, test = splits["train"], splits["test"]
+    if isinstance(data, str):
+        is_saved = (Path(data) / "dataset_dict.json").is_file()
+        data = datasets.load_from_disk(data) if is_saved else datasets.load_dataset(data)
+    train, test = data["train"], data["test"]
     image_column = find_image_column(train.features, None)
     label_column = find_label_column(train.features, label_column)
     names = train.features[label_column].names
@@ -170,7 +172,7 @@ def _judged(run: Path, folder: Path, truth: dict[str, str]) -> dict[str, Any]:
     rows = int(RunRecord.read(run).finetune["rows"])
     index, given, probabilities = index[:rows], given[:rows], probabilities[:rows].astype(np.float64)
     is_wrong = np.array(
-        [truth[names[row]] != data.class_names[label] for row, label in zip(index, given, strict=True)]
+        [truth.get(names[row], data.class_names[label]) != data.class_names[label] for row, label in zip(index, given, strict=True)]
     )
     judgement = judge_labels(probabilities, given, is_out_of_sample=True)
     found: dict[str, Any] = {"judgement": judgement.to_dict()}
@@ -201,7 +203,9 @@ def publish(out: Path, folder: Path) -> None:
 def table(out: Path) -> str:
     """The finished cells, seeds averaged, as a table of test accuracies and of suspects; all in per cent."""
     cells: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
-    for figures in sorted(out.glob(f"*/{FIGURES}")):
+    for figures in sorted(
+        out.glob(f"*/{FIGURES}"), key=lambda path: path.parent.name.rpartition("-seed")[::2]
+    ):
         name = figures.parent.name.rpartition("-seed")[0]
         cells.setdefault(name, []).append((RunRecord.read(figures.parent), read_object(figures)))
     lines = [

@@ -74,7 +74,6 @@ def test_a_study_trains_its_cells_once_and_on_the_cleaned_folder_too(
 ) -> None:
     pytest.importorskip("cleanlab")
     coloured().save_to_disk(str(tmp_path / "data"))
-    monkeypatch.setattr(study.datasets, "load_dataset", datasets.load_from_disk)
     words = ["--data", str(tmp_path / "data"), "--rows", "60", "--seeds", "0", "--noise", "symmetric:0.2"]
     words += [
         "--out",
