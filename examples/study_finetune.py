@@ -171,9 +171,8 @@ def _judged(run: Path, folder: Path, truth: dict[str, str]) -> dict[str, Any]:
         index, given, probabilities = (stored[name] for name in ("index", "labels", "probabilities"))
     rows = int(RunRecord.read(run).finetune["rows"])
     index, given, probabilities = index[:rows], given[:rows], probabilities[:rows].astype(np.float64)
-    is_wrong = np.array(
-        [truth.get(names[row], data.class_names[label]) != data.class_names[label] for row, label in zip(index, given, strict=True)]
-    )
+    labels = [data.class_names[label] for label in given]
+    is_wrong = np.array([truth[names[row]] != label for row, label in zip(index, labels, strict=True)])
     judgement = judge_labels(probabilities, given, is_out_of_sample=True)
     found: dict[str, Any] = {"judgement": judgement.to_dict()}
     if 0 < is_wrong.mean() < 1:

@@ -269,3 +269,14 @@ def test_a_damaged_exif_block_costs_no_image(tmp_path: Path) -> None:
         path, exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x09\x01\x12broken"
     )
     assert picture({"bytes": None, "path": str(path)}, 0).size == (16, 16)
+
+
+def test_notes_beside_class_folders_change_nothing_even_for_a_class_called_train(tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("test", 2)):
+        for number, name in enumerate(("boat", "train")):
+            for row in range(count):
+                save_picture(tmp_path / split / name / f"{row}.png", 10 * number + row)
+    (tmp_path / "notes.json").write_text("{}")
+    data = load_noisy_dataset(str(tmp_path))
+    assert (len(data["train"]), len(data["test"])) == (6, 4)
+    assert all(name.startswith("train/") for name in data.file_names("train") or ["none"])

@@ -13,6 +13,7 @@ import datasets
 import pyarrow as pa
 from datasets.exceptions import DatasetsError
 
+from jal_hf.data.columns import SPLIT_NAMES
 from jal_hf.data.noisy_labels import read_manifest
 from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
 from jal_hf.data.readers.digits import load_digits
@@ -137,9 +138,14 @@ def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
 
 
 def _has_data_files(path: Path) -> bool:
-    """Whether tables or metadata describe the folder, so that its class folders are not all there is to it."""
+    """Whether tables or metadata describe the folder, so that its class folders are not all there is to it.
+
+    JSON files beside class folders are mostly notes; as data they are named metadata, or after a split.
+    """
     found = (entry for level in ("*", "*/*") for entry in path.glob(level))
-    return any(entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES for entry in found)
+    tables = [entry for entry in found if entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES]
+    named = {"metadata", *SPLIT_NAMES}
+    return any(entry.suffix.lower() != ".json" or entry.stem.lower() in named for entry in tables)
 
 
 def _saved_to_disk(name: str, path: Path) -> dict[str, datasets.Dataset]:
