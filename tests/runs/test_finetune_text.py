@@ -73,7 +73,7 @@ def test_three_models_are_compared_on_sentences(tuned: tuple[Path, Path]) -> Non
     assert record.model["task"] == "text-classification"
     card = (tuned[1] / "README.md").read_text()
     assert "pipeline_tag: text-classification" in card
-    assert "A classifier of text for 2 classes" in card
+    assert "A text classifier for 2 classes" in card
     assert 'pipeline("text-classification"' in card
     assert str(tuned[0]) not in card
 
@@ -96,6 +96,17 @@ def test_an_audit_of_text_says_where_its_suspects_are(
 ) -> None:
     assert main(["audit", str(tuned[1])]) == 2
     assert "suspects.csv" in capsys.readouterr().err
+
+
+def test_a_wrong_encoder_costs_no_earlier_run(
+    tuned: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in tuned[1].rglob("*") if path.is_file()}
+    (tmp_path / "empty").mkdir()
+    words = ["finetune", str(tuned[0] / "reviews"), "--task", "text", "--model", str(tmp_path / "empty")]
+    assert main([*words, "--overwrite", "--output_dir", str(tuned[1])]) == 2
+    assert "no tokenizer and encoder" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tuned[1].rglob("*") if path.is_file()} == before
 
 
 def test_empty_and_equal_sentences_are_counted_and_kept_on_one_side(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded
 from jal_hf.runs.finetune.features import cached_features
 from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data
-from jal_hf.runs.finetune.text import LEARNING_RATE, text_data, text_stages
+from jal_hf.runs.finetune.text import LEARNING_RATE, check_encoder, text_data, text_stages
 from jal_hf.runs.folder import check_place
 from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER, mark_folder, marked_paths
@@ -103,6 +103,7 @@ def finetune(
     if is_text:
         loaded = text_data(config, given, text_column)
         config = config.fitted(learning_rate=LEARNING_RATE, augment="none")
+        check_encoder(config, loaded.num_classes)
     else:
         check_network(config)
         loaded = load_data(config, given)

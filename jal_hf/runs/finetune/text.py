@@ -23,6 +23,7 @@ from jal_hf.data.column_values import integer_column
 from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.files import whole_file, write_text
 from jal_hf.ground.record import RunRecord
+from jal_hf.ground.sentences import shortened
 from jal_hf.models import freeze, start_head
 from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.config import RunConfig
@@ -142,6 +143,21 @@ def text_data(config: RunConfig, given: Any, text_column: str | None) -> Any:
         val_fraction=data.val_fraction,
         seed=config.seed,
     )
+
+
+def check_encoder(config: RunConfig, num_classes: int) -> None:
+    """Load the tokenizer and the encoder once, before anything of an earlier run is removed.
+
+    Raises:
+        ValueError: The model that is named has none.
+    """
+    name = config.model.model
+    try:
+        AutoTokenizer.from_pretrained(name)
+        _model(config, num_classes, None)
+    except (OSError, ValueError) as error:
+        reason = shortened(str(error).strip().partition("\n")[0], 200)
+        raise ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}") from error
 
 
 class Texts(Dataset[dict[str, Any]]):
