@@ -22,6 +22,7 @@ NAMES = [page.relative_to(ROOT if page.parent == ROOT else DOCS).as_posix() for 
 # What is shown and never run, and why; a new one needs its reason here as well as on its page.
 NOT_RUN = {
     "README.md": Counter({"installs the package": 2}),
+    "finetuning.md": Counter({"needs published weights": 2}),
     "how-to/advise.md": Counter({"needs a label file of your own": 1}),
     "how-to/leaderboard.md": Counter(
         {"needs a namespace on the Hub": 2, "needs a benchmark on the Hub": 1, "downloads the dataset": 1},

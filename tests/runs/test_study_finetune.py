@@ -97,9 +97,9 @@ def test_a_study_trains_its_cells_once_and_on_the_cleaned_folder_too(
 
 
 def test_the_published_table_is_that_of_the_published_records(study: ModuleType) -> None:
-    if not (EXAMPLES / "finetune").is_dir():
-        pytest.skip("examples/finetune is not part of this installation")
-    text = (EXAMPLES / "finetune.md").read_text(encoding="utf-8")
+    if not (EXAMPLES / "docs" / "finetuning_records").is_dir():
+        pytest.skip("examples/docs is not part of this installation")
+    text = (EXAMPLES / "docs" / "finetuning.md").read_text(encoding="utf-8")
     shown = text.partition("<!-- table -->\n")[2].partition("<!-- /table -->")[0]
-    assert shown == study.table(EXAMPLES / "finetune")
+    assert shown == study.table(EXAMPLES / "docs" / "finetuning_records")
     assert shown.count("\n") > 3
