@@ -84,7 +84,7 @@ def test_advise_answers_bad_input_with_a_sentence(
 
 def test_advise_counts_instance_dependent_noise_on_the_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["advise", "digits", "--noise", "idn:0.2"]) == 0
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert "counted against the clean labels" in printed
     assert "instance-dependent 0.2" in printed
 
@@ -112,7 +112,8 @@ def test_estimate_names_classes_without_examples() -> None:
 def test_advise_estimates_by_command(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("cleanlab")
     assert main(["advise", "digits", "--estimate", "--folds", "2"]) == 0
-    assert "estimated by a simple model on 1,438 rows, 2 folds" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "estimated by a simple model on 1,438 rows, 2 folds" in printed
 
 
 def test_blocked_classes_count_a_tie_as_blocked() -> None:

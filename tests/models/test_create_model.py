@@ -83,7 +83,7 @@ def test_weights_that_are_not_to_be_had_are_named() -> None:
         create_model("resnet18", num_labels=3, pretrained=True)
     with pytest.raises(FileNotFoundError, match="is not in the cache and the Hub cannot be reached"):
         create_model("hf-hub:tester/nothing", num_labels=3)
-    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"there is no config\.json"):
         create_model("local-dir:/nowhere", num_labels=3)
 
 
