@@ -10,6 +10,7 @@ from typing import Any
 
 from jal_hf.cli.output import Output, add_output_flags
 from jal_hf.cli.text import facts_text, filled
+from jal_hf.ground.files import JsonObject
 
 NAME = "audit"
 HELP = "rank the training examples whose labels look wrong, and write the corrected dataset"
@@ -130,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _exported(arguments: argparse.Namespace, audit: Any, how: str | None) -> dict[str, Any]:
+def _exported(arguments: argparse.Namespace, audit: Any, how: str | None) -> JsonObject:
     cleaning, form = audit.export(
         arguments.export, how, threshold=arguments.threshold, decisions=arguments.decisions
     )
@@ -143,7 +144,7 @@ def _exported(arguments: argparse.Namespace, audit: Any, how: str | None) -> dic
     }
 
 
-def _text(summary: dict[str, Any], folder: Path) -> str:
+def _text(summary: JsonObject, folder: Path) -> str:
     judgement = summary["judgement"]
     rows = [("given and suggested label differ", f"{summary['differing']:,}")]
     if judgement["noise_rate"] is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from typing import Any
 
 from jal_hf.cli.output import Output, add_output_flags
 from jal_hf.cli.text import WIDE, facts_text, filled, reflowed, screen_width, table_text
+from jal_hf.ground.files import JsonObject
 
 NAME = "methods"
 HELP = "list the training methods, or explain one"
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def method_facts(name: str) -> dict[str, Any]:
+def method_facts(name: str) -> JsonObject:
     """What is known of a method, ready for JSON.
 
     Raises:
@@ -65,7 +65,7 @@ def method_facts(name: str) -> dict[str, Any]:
     }
 
 
-def _described(facts: dict[str, Any]) -> str:
+def _described(facts: JsonObject) -> str:
     from jal_hf.training.methods import method_info
 
     defaults = ", ".join(f"{name} {_shown(value)}" for name, value in facts["defaults"].items())

@@ -10,6 +10,7 @@ import numpy as np
 from jal_hf.analysis.judgement import Judgement, implied_accuracy
 from jal_hf.data import NoisyDatasetDict
 from jal_hf.data.column_values import integer_column
+from jal_hf.ground.files import JsonObject
 from jal_hf.runs.finetune.candidates import Candidate
 
 
@@ -39,11 +40,11 @@ def comparison_section(
     found: Mapping[str, Candidate],
     best: Candidate,
     reason: str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """What the record keeps of the fine-tuning, accuracies and rates as fractions."""
     rate = judgement.noise_rate
 
-    def row(one: Candidate) -> dict[str, Any]:
+    def row(one: Candidate) -> JsonObject:
         noisy = one.accuracy if one.agrees.size else None
         return {
             "name": one.name,
