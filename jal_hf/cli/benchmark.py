@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 import tempfile
 from pathlib import Path
 
 from jal_hf.cli.lists import split_noises, split_seeds
-from jal_hf.cli.noise import EXIT_NOT_PUSHED, add_data_arguments, clean_data, given_data_flags
+from jal_hf.cli.noise import add_data_arguments, clean_data, given_data_flags, push_folder
 
 NAME = "benchmark"
 HELP = "make a benchmark of noisy labels for the Hub, without images"
@@ -74,19 +73,10 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
     )
     if arguments.out is not None:
         print(f"Wrote {shlex.quote(str(arguments.out))}.")
-    return 0 if repository is None else _push(arguments, folder, repository)
-
-
-def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> int:
-    from jal_hf.hub.push import push_dataset
-    from jal_hf.hub.transfer import PushError
-
+    if repository is None:
+        return 0
     message = "Add the benchmark: labels, manifest, eval.yaml and card"
-    try:
-        address = push_dataset(folder, repository, message=message, private=arguments.private or None)
-    except PushError as error:
-        kept = f" The benchmark is complete in {arguments.out}." if arguments.out is not None else ""
-        print(f"jal-hf: error: {error}{kept}", file=sys.stderr)
-        return EXIT_NOT_PUSHED
-    print(f"Pushed: {address}\nIts table: jal-hf leaderboard {repository}")
-    return 0
+    code = push_folder(arguments, folder, repository, "benchmark", message)
+    if code == 0:
+        print(f"Its table: jal-hf leaderboard {repository}")
+    return code

@@ -110,7 +110,11 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.out is not None:
         where = shlex.quote(str(arguments.out))
         print(f"Wrote {where}. Train on it with: jal-hf train --dataset {where}")
-    return 0 if repository is None else _push(arguments, folder, repository)
+    if repository is None:
+        return 0
+    return push_folder(
+        arguments, folder, repository, "copy", "Add the dataset with noisy labels and its card"
+    )
 
 
 def clean_data(arguments: argparse.Namespace) -> Any:
@@ -160,15 +164,19 @@ def given_data_flags(arguments: argparse.Namespace) -> list[str]:
     return words
 
 
-def _push(arguments: argparse.Namespace, folder: Path, repository: str) -> int:
+def push_folder(arguments: argparse.Namespace, folder: Path, repository: str, what: str, message: str) -> int:
+    """Push a dataset's folder, which is kept where --out was given; the exit code.
+
+    Args:
+        what: What the folder holds, such as `copy`.
+    """
     from jal_hf.hub.push import push_dataset
     from jal_hf.hub.transfer import PushError
 
-    message = "Add the dataset with noisy labels and its card"
     try:
         address = push_dataset(folder, repository, message=message, private=arguments.private or None)
     except PushError as error:
-        kept = f" The copy is complete in {arguments.out}." if arguments.out is not None else ""
+        kept = f" The {what} is complete in {arguments.out}." if arguments.out is not None else ""
         print(f"jal-hf: error: {error}{kept}", file=sys.stderr)
         return EXIT_NOT_PUSHED
     print(f"Pushed: {address}")

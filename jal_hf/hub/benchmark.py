@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 from huggingface_hub import DatasetCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jal_hf.ground.sentences import shortened
 from jal_hf.hub.noisy_dataset import replacing, size_category, source_license
 from jal_hf.hub.strange_yaml import read_strange_yaml
+from jal_hf.hub.templates import card_template
 from jal_hf.hub.text import block, clean, code, percent, plain
 from jal_hf.hub.validation import validate_card
 from jal_hf.noise.benchmark import MANIFEST, TASK_NAME, label_file
@@ -122,14 +122,6 @@ def render_benchmark_card(
         ValueError: The Hub would refuse the metadata.
     """
     source, licence = manifest["source"], source_license(dict(source_metadata))
-    environment = Environment(
-        loader=PackageLoader("jal_hf.hub", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
     tasks = [
         {
             "name": code(name),
@@ -144,7 +136,7 @@ def render_benchmark_card(
         for name, task in manifest["tasks"].items()
     ]
     drawn = [task for task in tasks if not task["reference"]]
-    content = environment.get_template("benchmark_card.md.jinja").render(
+    content = card_template("benchmark_card.md.jinja").render(
         metadata=_metadata(manifest, licence).to_yaml(),
         title=plain(manifest["title"]),
         source=plain(source["name"]),

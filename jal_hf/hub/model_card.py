@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from jal_hf.ground.files import write_text
 from jal_hf.ground.record import RunRecord
 from jal_hf.ground.secrets import redacted
 from jal_hf.hub.card_facts import card_facts
 from jal_hf.hub.metadata import card_metadata
+from jal_hf.hub.templates import card_template
 from jal_hf.hub.validation import validate_card
 
 
@@ -36,22 +34,9 @@ def render_model_card(record: RunRecord | Mapping[str, Any] | str | os.PathLike[
     facts = card_facts(record)
     metadata = card_metadata(record, facts["title_text"]).to_yaml()
     # A token that somebody gave in the place of a name stays out too.
-    content = redacted(_template().render(metadata=metadata, **facts))
+    content = redacted(card_template("model_card.md.jinja").render(metadata=metadata, **facts))
     validate_card(content)
     return content
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("jal_hf.hub", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown, not HTML; every value went through jal_hf.hub.text
-    )
-    return environment.get_template("model_card.md.jinja")
 
 
 def write_card(folder: str | os.PathLike[str]) -> Path:

@@ -16,9 +16,9 @@ from typing import Any
 
 import datasets
 from huggingface_hub import DatasetCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jal_hf.ground.files import JsonObject
+from jal_hf.hub.templates import card_template
 from jal_hf.hub.text import block, clean, code, percent, plain
 from jal_hf.hub.validation import LICENSES, validate_card
 from jal_hf.noise import NoiseReport, noise_info
@@ -168,15 +168,7 @@ def render_dataset_card(
     licence = source_license(inherited)
     license_name = licence.get("license_name") or licence.get("license")
     info = noise_info(manifest["kind"])
-    environment = Environment(
-        loader=PackageLoader("jal_hf.hub", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    content = environment.get_template("dataset_card.md.jinja").render(
+    content = card_template("dataset_card.md.jinja").render(
         metadata=_metadata(manifest, inherited).to_yaml(),
         title=f"{plain(source['name'])}, labels with {plain(_short_spec(manifest['spec']))} noise",
         source=plain(source["name"]),

@@ -182,22 +182,25 @@ def test_odd_content_that_was_marked_is_a_sentence(name: str, finished: Path, tm
     train(folder, "--resume", "auto", allowed=(1, 2))
 
 
-def find_damage(number: int, finished: Path, folder: Path) -> None:
+def damaged(number: int, finished: Path, folder: Path) -> tuple[bool, str | None]:
+    """Whether harm at random changed a file of a checkpoint, and the damage that is found."""
     draw = random.Random(number)
     checkpoint = unfinished(finished, folder) / "checkpoint-2"
     name = draw.choice([path.name for path in sorted(checkpoint.iterdir()) if path.name != MARKER])
     before = (checkpoint / name).read_bytes()
     harm(checkpoint / name, draw.choice(["flip", "zero", "tail", "swap"]), number)
     changed = (checkpoint / name).read_bytes() != before
-    assert (damage(checkpoint) is not None) == changed
+    return changed, damage(checkpoint)
 
 
 @pytest.mark.parametrize("number", range(15))
 def test_any_changed_byte_is_found(number: int, finished: Path, tmp_path: Path) -> None:
-    find_damage(number, finished, tmp_path / "run")
+    changed, found = damaged(number, finished, tmp_path / "run")
+    assert (found is not None) == changed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(100, 300))
 def test_any_changed_byte_is_found_in_many_files(number: int, finished: Path, tmp_path: Path) -> None:
-    find_damage(number, finished, tmp_path / "run")
+    changed, found = damaged(number, finished, tmp_path / "run")
+    assert (found is not None) == changed

@@ -63,7 +63,9 @@ def test_any_names_can_be_drawn(draw: int, tmp_path: Path) -> None:
     @settings(deadline=None, max_examples=draw)
     @given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
     def drawn(names: list[str]) -> None:
-        save_figure(figure_of(names), tmp_path / "picture")
+        written = save_figure(figure_of(names), tmp_path / "picture")
+        assert all(path.stat().st_size > 0 for path in written)
+        assert {path.suffix for path in written} == {".png", ".svg"}
 
     drawn()
 

@@ -64,7 +64,8 @@ def test_token_is_in_no_message(wrong: list[str], spelling: list[str], tmp_path:
     ids=lambda words: words[0][:16],
 )
 def test_token_in_the_wrong_place_is_not_repeated(words: list[str], tmp_path: Path) -> None:
-    refused("train", *words, "--output_dir", tmp_path / "run")
+    assert TOKEN not in refused("train", *words, "--output_dir", tmp_path / "run")
+    assert not holding(tmp_path, TOKEN)
 
 
 def test_token_from_python_is_in_no_text_of_config_and_arguments() -> None:

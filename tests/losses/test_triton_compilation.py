@@ -57,7 +57,8 @@ def test_kernel_compiles_with_every_kind_of_term(
     summed = kind in SUMMED
     constants = {**LENGTHS[kernel], "FIRST": kind, "SUM_FIRST": summed, "SECOND": "none", "SUM_SECOND": False}
     constants |= {"TOP": kind in PULLED, "ROOT": False, "SWEEP": summed and kind not in SUMMED_AT_ONCE}
-    _compiled(kernel, constants, monkeypatch, tmp_path)
+    compiled = _compiled(kernel, constants, monkeypatch, tmp_path)
+    assert f".entry {kernel}" in compiled.asm["ptx"]
 
 
 def _compiled(kernel: str, constants: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
