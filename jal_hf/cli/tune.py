@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     arguments, rest = parser().parse_known_args(list(argv))
     output = Output(arguments)
     from jal_hf.cli.flags import config_of_words
-    from jal_hf.runs.config import PLACES
+    from jal_hf.runs.publishing import PLACES
     from jal_hf.runs.tune.tune import tune
 
     config = config_of_words(rest)
@@ -73,6 +73,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _flag(name: str, value: Any) -> list[str]:
-    from jal_hf.runs.config import published_value
+    from jal_hf.runs.publishing import published_value
 
     return [] if published_value(name, value) == value else [f"--{name}", str(value)]

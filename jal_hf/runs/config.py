@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from jal_hf.data import DataArguments
-from jal_hf.ground.places import place_name, published_spec
+from jal_hf.ground.places import place_name
 from jal_hf.ground.secrets import SECRET_FIELDS, without_secrets
-from jal_hf.runs.recipes import Recipe, load_recipe
+from jal_hf.runs.protocol import PROTOCOL_FIELDS, deviation, deviations, shown_value
+from jal_hf.runs.publishing import PLACES, published_value
+from jal_hf.runs.recipes import load_recipe
 from jal_hf.runs.resolution import PRESET_VALUES, available_cores, default_folder, plain_changes, with_preset
 from jal_hf.runs.values import (
     ModelArguments,
@@ -25,15 +27,6 @@ from jal_hf.training.arguments import JALTrainingArguments
 
 DEFAULT_RECIPE, OWN_DATA_RECIPE = "digits", "imagefolder"
 
-# What a paper's protocol fixes; anything else (folders, logging, seeds) is no deviation from it.
-_PROTOCOL_FIELDS = frozenset(
-    """
-    model pretrained image_size image_mean image_std augment num_train_epochs max_steps
-    per_device_train_batch_size gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs
-    optim optim_args weight_decay l1_weight_decay decay_all_parameters max_grad_norm loss_args preset method
-    max_train_samples val_fraction max_eval_samples freeze head_start layer_decay head_learning_rate loss_scale
-    """.split()  # noqa: SIM905 - a list of words reads better than a column of quotes
-)
 # What decides a run's result, and so is all that a run made after a record takes from it.
 _REPEATED_FIELDS = frozenset(
     """
@@ -46,8 +39,6 @@ _REPEATED_FIELDS = frozenset(
     save_total_limit logging_strategy logging_steps sync_batchnorm torch_compile
     """.split()  # noqa: SIM905
 )
-PLACES = ("dataset", "model", "weights", "noise")
-"""Fields that may hold the way to a file."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +105,7 @@ class RunConfig:
         return replace_fields(
             config,
             paper=None if paper is None else str(paper),
-            deviations=_deviations(content, config, fast),
+            deviations=deviations(content, config.values, config.asked, fast),
         )
 
     def replace(self, **changes: Any) -> RunConfig:
@@ -139,8 +130,8 @@ class RunConfig:
                 values.pop(name, None)
         config = _resolved(self.recipe, values, asked, self.fast)
         changed = [
-            _deviation(name, config.values.get(name), before.get(name))
-            for name in sorted(_PROTOCOL_FIELDS & set(changes))
+            deviation(name, config.values.get(name), before.get(name))
+            for name in sorted(PROTOCOL_FIELDS & set(changes))
             if config.values.get(name) != before.get(name)
         ]
         return replace_fields(config, paper=self.paper, deviations=(*self.deviations, *changed))
@@ -286,15 +277,8 @@ class RunConfig:
             elif isinstance(value, list):
                 words += [str(item) for item in value]
             else:
-                words.append(json.dumps(value) if isinstance(value, dict) else _plain(value))
+                words.append(json.dumps(value) if isinstance(value, dict) else shown_value(value))
         return words
-
-
-def published_value(name: str, value: Any) -> Any:
-    """A value of one of `PLACES` as it may be published."""
-    if value is None:
-        return None
-    return published_spec(str(value)) if name == "noise" else place_name(str(value))
 
 
 def _resolved(recipe: str, values: Values, asked: Values, fast: bool) -> RunConfig:
@@ -315,26 +299,3 @@ def _resolved(recipe: str, values: Values, asked: Values, fast: bool) -> RunConf
         fast=fast,
         secrets={name: value for name, value in training.items() if name in SECRET_FIELDS},
     )
-
-
-def _deviations(recipe: Recipe, config: RunConfig, fast: bool) -> tuple[str, ...]:
-    """Sentences on each value that differs from what the recipe's protocol fixes."""
-    sentences = [str(item) for item in recipe.protocol.get("deviations") or []]
-    changed = {*config.asked, *(recipe.fast if fast else ())} & _PROTOCOL_FIELDS
-    values = config.values
-    for name in sorted(changed):
-        before = recipe.settings.get(name)
-        if before != values.get(name):
-            sentences.append(_deviation(name, values.get(name), before))
-    return tuple(sentences)
-
-
-def _deviation(name: str, value: Any, before: Any) -> str:
-    if name in PLACES:
-        value, before = published_value(name, value), published_value(name, before)
-    return f"{name} {_plain(value)}" + (f" instead of {_plain(before)}" if before is not None else "")
-
-
-def _plain(value: Any) -> str:
-    """3.0 as 3: a flag's float and a recipe's integer read the same."""
-    return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,8 @@ from torch.utils.data import Subset
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.places import is_hub_id, place_name, published_spec, without_paths
 from jal_hf.ground.record import RunRecord, Section, evaluation_figures, read_log
-from jal_hf.runs.config import PLACES, RunConfig, published_value
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.publishing import PLACES, published_value
 from jal_hf.training.diagnostics import training_set_figures
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.trainer import RobustTrainer

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import has_length
@@ -16,20 +14,12 @@ from jal_hf.data.images.batch_datasets import DecodedImages
 from jal_hf.hub.callback import HubCallback
 from jal_hf.losses import RobustLoss
 from jal_hf.models import as_run_model, savable_weights
-from jal_hf.models.channels import channels_last, with_channels_last
+from jal_hf.models.channels import with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.captured.step import CapturedStep
 from jal_hf.training.checkpoints import CheckpointCallback, begin_checkpoint, is_checkpoint_of
-from jal_hf.training.criterion import (
-    at_least_one,
-    classes_second,
-    decide_loss,
-    gives_classes_last,
-    label_count,
-    logits_of,
-)
-from jal_hf.training.data_wait import fetch_on
+from jal_hf.training.criterion import decide_loss
 from jal_hf.training.epochs import EpochCallback, place_in_stream
 from jal_hf.training.exact_evaluation import ExactEvaluation
 from jal_hf.training.failures import explained, resuming
@@ -44,22 +34,20 @@ from jal_hf.training.inputs import (
     leaves_one_row,
     on_accelerator,
 )
-from jal_hf.training.methods import Method, StepView, create_method
+from jal_hf.training.methods import Method, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
-from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
 from jal_hf.training.metrics import fitting_metrics
-from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
+from jal_hf.training.nonfinite import NonFiniteGuard
 from jal_hf.training.optimisation import PapersOptimisation
-from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.pushing import OneCommitPush
-from jal_hf.training.repeated_rows import batches_without_padding
+from jal_hf.training.step import RobustStep
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
 
 
-class RobustTrainer(OneCommitPush, ExactEvaluation, PapersOptimisation):
+class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisation):
     """`transformers.Trainer` with a robust loss; `jal_hf.JALTrainer` adds the run's folder to it.
 
     The gradient of a step is that of the mean loss over the *global* batch, however it is split over accumulation
@@ -90,9 +78,6 @@ class RobustTrainer(OneCommitPush, ExactEvaluation, PapersOptimisation):
     Example:
         trainer = JALTrainer(model=model, args=args, train_dataset=noisy["train"], loss="jal-ce", augment="crop-flip")
     """
-
-    # The loss is normalised over the whole accumulated batch here, so training_step must not divide it again.
-    loss_is_scaled_for_ga = True
 
     args: JALTrainingArguments
     model: nn.Module
@@ -268,141 +253,6 @@ class RobustTrainer(OneCommitPush, ExactEvaluation, PapersOptimisation):
         passes, batches = place_in_stream(Path(resume_from_checkpoint), self.args.gradient_accumulation_steps)
         return passes, 0 if self.args.ignore_data_skip else batches
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: Batch,
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """The robust loss of one micro-batch, scaled so that a step's micro-batches add up to the global mean.
-
-        In evaluation it is the plain mean over the batch, without the L1 penalty.
-        """
-        labels = inputs.get("labels")
-        if labels is None:
-            raise ValueError(
-                f"The batch has no 'labels', only: {', '.join(inputs)}. Check the data collator."
-            )
-        if model.training:
-            inputs = self.method.change_batch(
-                inputs, step=self.state.global_step, epoch=float(self.state.epoch or 0.0)
-            )
-            labels = inputs["labels"]
-        outputs = model_outputs(model, inputs, self.args.channels_last)
-        self._classes_last = gives_classes_last(outputs)
-        logits = classes_second(logits_of(outputs), labels, self._classes_last)
-        if model.training:
-            loss = self._training_loss(model, inputs, logits, labels, num_items_in_batch)
-        else:
-            total, normaliser = self.criterion.sum_and_weight(logits, labels, inputs.get("sample_weight"))
-            loss = total / at_least_one(normaliser)
-        if not return_outputs:
-            return loss
-        return loss, outputs if isinstance(outputs, dict) else {"logits": logits}
-
-    def _training_loss(
-        self,
-        model: nn.Module,
-        inputs: Batch,
-        logits: Tensor,
-        labels: Tensor,
-        num_items_in_batch: Tensor | int | None,
-    ) -> Tensor:
-        view = StepView(
-            logits=logits,
-            labels=labels,
-            index=inputs.get("index"),
-            sample_weight=inputs.get("sample_weight"),
-            model=model,
-            batch=inputs,
-            step=self.state.global_step,
-            progress=self.state.global_step / max(1, self.state.max_steps),
-            targets=labels,
-            ignore_index=self.criterion.ignore_index,
-        )
-        view, weights = for_the_loss(self.method, view)
-        # Losses that draw do so by step and row: the same after a resume, another on each process.
-        with self.criterion.drawing(self.state.global_step, view.index):
-            total, normaliser = self.criterion.sum_and_weight(view.logits, view.targets, weights)
-        for term in self.method.terms(view).values():
-            total = total + term
-        self.last_step = (view.logits.detach(), view.targets)
-        share = normaliser if num_items_in_batch is None else num_items_in_batch
-        loss: Tensor = (
-            total / at_least_one(share) * self._gradient_averaging(num_items_in_batch) / self.loss_scale
-        )
-        if self.args.l1_weight_decay and self.accelerator.sync_gradients:
-            # Elsewhere than under DeepSpeed it is the value alone; training_step adds the gradient.
-            penalty = differentiable_l1_penalty if self.is_deepspeed_enabled else l1_penalty
-            loss = loss + self.args.l1_weight_decay * penalty(model)
-        self.guard.watch(loss, view.logits, view.targets, view.index)
-        return loss
-
-    def _gradient_averaging(self, num_items_in_batch: Tensor | int | None) -> int:
-        """DDP and FSDP average gradients over processes; a share of a global sum must be added instead."""
-        return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
-
-    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
-        """The step of one micro-batch, captured or eager."""
-        if self.captured is not None and "positions" in inputs:
-            return self.captured.run(model, inputs, num_items_in_batch)
-        return self.eager_step(model, inputs, num_items_in_batch)
-
-    @property
-    def has_its_own_step(self) -> bool:
-        """Whether a subclass left loss and step as they are here."""
-        return all(
-            getattr(type(self), name) is getattr(RobustTrainer, name)
-            for name in ("compute_loss", "training_step")
-        )
-
-    def eager_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
-        """As the parent's `training_step`; the last micro-batch brings the L1 decay's gradient, before clipping.
-
-        The loss of a step that will be left out must not spoil the logged mean.
-        """
-        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        if self.args.l1_weight_decay and self.accelerator.sync_gradients and not self.is_deepspeed_enabled:
-            # Processes have averaged their gradients by now, and a scaler of fp16 has scaled them.
-            decay = self.args.l1_weight_decay
-            scaler = self.accelerator.scaler
-            if scaler is not None:
-                scaled = scaler.scale(torch.full((), decay, device=loss.device))
-            add_l1_gradient(model.parameters(), decay if scaler is None else scaled)
-        return finite_or_zero(loss) if self.args.on_nonfinite == "skip" else loss
-
-    def get_batch_samples(
-        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-    ) -> tuple[list[Any], Tensor | None]:
-        """As the parent's, but labels are counted as the loss counts them: its ignore_index and its weights.
-
-        Rows that were repeated to fill the last batch on several processes are not counted at all.
-        """
-        if self.control.should_training_stop:  # resumed after the last step
-            return [], None
-        fetch = fetch_on(self.args.device)
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self.throughput.add(fetch.end())
-        if self.captured is not None:
-            return self.captured.begin(batches)
-        given: Any = self.train_dataset
-        if getattr(given, "is_finished_later", False):
-            batches = [given.finished(batch) for batch in batches]
-        if not batches or "labels" not in batches[0]:
-            return batches, None
-        rows = len(self.train_dataset) if has_length(self.train_dataset) else None
-        batches = batches_without_padding(batches, self.accelerator, rows, self.criterion.ignore_index)
-        parts = [
-            label_count(self.criterion, batch["labels"], batch.get("sample_weight")) for batch in batches
-        ]
-        count = sum((part.to(device) for part in parts[1:]), parts[0].to(device))
-        if self.args.world_size > 1:
-            counts, wishes = self.accelerator.gather(self.stop_signals.beside(count)[None]).unbind(1)
-            self.stop_signals.hear(wishes)
-            count = counts.sum().to(count.dtype)
-        return batches, count
-
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """As the parent's; what `model_init` gives is taken as a model that is given."""
         model: nn.Module = as_run_model(super().call_model_init(trial))
@@ -422,41 +272,3 @@ class RobustTrainer(OneCommitPush, ExactEvaluation, PapersOptimisation):
         if not isinstance(self.accelerator.unwrap_model(self.model), PreTrainedModel):
             state_dict = savable_weights(self.model.state_dict() if state_dict is None else state_dict)
         super()._save(output_dir, state_dict)
-
-    def floating_point_ops(self, inputs: Batch) -> int:
-        """As the parent's, which walks over all parameters every step; here once for each shape of the inputs."""
-        if "positions" in inputs and self.captured is not None:
-            inputs = self.captured.stand_in
-        shapes = tuple((name, value.shape) for name, value in inputs.items() if isinstance(value, Tensor))
-        if shapes not in self._operations:
-            self._operations[shapes] = int(super().floating_point_ops(inputs))
-        return self._operations[shapes]
-
-    def _sum_over_processes(self, value: Tensor) -> Tensor:
-        return value if self.args.world_size == 1 else self.accelerator.reduce(value, "sum")
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the parent's, with the loss's components of the last micro-batch beside a training loss."""
-        if "loss" in logs and self.last_step is not None:
-            parts = self.criterion.components(*self.last_step)
-            logs |= {name: float(value) for name, value in parts.items() if name != "loss"}
-            if self.captured is not None and self.captured.norm is not None:
-                logs["grad_norm"] = float(self.captured.norm)
-            logs["data_wait_share"] = self.throughput.wait_share
-            if self.guard.skipped:
-                logs["skipped_steps"] = self.guard.skipped
-        super().log(logs, start_time)
-
-    @property
-    def log_file(self) -> Path:
-        """The run's `log.jsonl`."""
-        return Path(self.args.output_dir) / "log.jsonl"
-
-
-def model_outputs(model: nn.Module, inputs: Batch, with_layout: bool | None) -> Any:
-    """The model's output for a batch, without the fields that only the loss takes."""
-    features = {key: value for key, value in inputs.items() if key not in BATCH_EXTRAS}
-    if "pixel_values" not in features:
-        return model(**features)
-    pixels = features.pop("pixel_values")
-    return model(channels_last(pixels) if with_layout else pixels, **features)

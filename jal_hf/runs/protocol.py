@@ -1,0 +1,44 @@
+"""In what a run differs from the protocol of the paper that its recipe follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jal_hf.runs.publishing import PLACES, published_value
+from jal_hf.runs.recipes import Recipe
+from jal_hf.runs.values import Values
+
+# What a paper's protocol fixes; anything else (folders, logging, seeds) is no deviation from it.
+PROTOCOL_FIELDS = frozenset(
+    """
+    model pretrained image_size image_mean image_std augment num_train_epochs max_steps
+    per_device_train_batch_size gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs
+    optim optim_args weight_decay l1_weight_decay decay_all_parameters max_grad_norm loss_args preset method
+    max_train_samples val_fraction max_eval_samples freeze head_start layer_decay head_learning_rate loss_scale
+    """.split()  # noqa: SIM905 - a list of words reads better than a column of quotes
+)
+
+
+def deviations(recipe: Recipe, values: Values, asked: Values, fast: bool) -> tuple[str, ...]:
+    """Sentences on each value that differs from what the recipe's protocol fixes."""
+    sentences = [str(item) for item in recipe.protocol.get("deviations") or []]
+    changed = {*asked, *(recipe.fast if fast else ())} & PROTOCOL_FIELDS
+    for name in sorted(changed):
+        before = recipe.settings.get(name)
+        if before != values.get(name):
+            sentences.append(deviation(name, values.get(name), before))
+    return tuple(sentences)
+
+
+def deviation(name: str, value: Any, before: Any) -> str:
+    """One value that is another than the protocol's."""
+    if name in PLACES:
+        value, before = published_value(name, value), published_value(name, before)
+    return f"{name} {shown_value(value)}" + (
+        f" instead of {shown_value(before)}" if before is not None else ""
+    )
+
+
+def shown_value(value: Any) -> str:
+    """3.0 as 3: a flag's float and a recipe's integer read the same."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
