@@ -39,6 +39,7 @@ from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard
 from jal_hf.training.optimisation import PapersOptimisation
+from jal_hf.training.process_end import end_well
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.pushing import OneCommitPush
@@ -179,6 +180,8 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             self.add_callback(ProgressBarCallback())
         if args.channels_last and not self.is_fsdp_enabled:  # which shards contiguous parameters only
             with_channels_last(self.model)
+        if args.world_size > 1:
+            end_well()
         if args.sync_batchnorm:
             self.model = self.model_wrapped = with_synchronised_batchnorm(self.model, args)
         if self.is_deepspeed_enabled and args.on_nonfinite == "skip":
