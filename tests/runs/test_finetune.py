@@ -14,9 +14,12 @@ import torch
 import jal_hf
 from jal_hf.cli.main import main
 from jal_hf.ground.record import RunRecord
+from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune import features as feature_cache
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose
+from jal_hf.runs.finetune.finetune import _config_of
 from jal_hf.runs.finetune.probe import FOLDS, fit_probe, fold_numbers, out_of_fold, row_weights
+from jal_hf.runs.finetune.settings import warmed_up
 from tests.runs.helpers import class_folders
 
 SMALL = [
@@ -299,3 +302,22 @@ def test_real_photographs_with_wrong_labels_and_published_weights(shared: Path, 
     found = {row["name"]: row["test_accuracy"] for row in result.record.finetune["candidates"]}
     assert found[ROBUST] > found[PLAIN]
     assert abs(result.record.finetune["judgement"]["noise_rate"] - 0.4) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("loss", "classes", "expected"),
+    [("nce+agce", 10, "plain"), ("nce+agce", 100, "warmup"), ("jal-ce", 100, "warmup"), ("ce", 100, "plain")],
+)
+def test_bounded_loss_is_warmed_up_where_there_are_many_classes(
+    loss: str, classes: int, expected: str, tmp_path: Path
+) -> None:
+    asked = RunConfig.from_recipe("finetune", dataset="x", loss=loss, output_dir=str(tmp_path / "run"))
+    config = warmed_up(asked, classes)
+    assert config.training.get("method", "plain") == expected
+    assert _config_of(PLAIN, config, tmp_path).training["method"] == "plain"
+
+
+def test_method_that_was_asked_for_stays(tmp_path: Path) -> None:
+    asked = RunConfig.from_recipe("finetune", dataset="x", method="ema", output_dir=str(tmp_path / "run"))
+    assert warmed_up(asked, 1000).training["method"] == "ema"
+    assert warmed_up(asked.replace(preset="auto"), 1000).training["method"] == "ema"

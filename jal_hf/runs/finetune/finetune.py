@@ -30,7 +30,7 @@ from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candi
 from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded_line
 from jal_hf.runs.finetune.features import cached_features
 from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold, row_weights
-from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data
+from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data, warmed_up
 from jal_hf.runs.finetune.text import LEARNING_RATE, check_encoder, text_data, text_stages
 from jal_hf.runs.folder import check_place
 from jal_hf.runs.lock import LOCK, held
@@ -102,7 +102,7 @@ def finetune(
     given = None if is_name else data
     if is_text:
         loaded = text_data(config, given, text_column)
-        config = config.fitted(learning_rate=LEARNING_RATE, augment="none")
+        config = warmed_up(config.fitted(learning_rate=LEARNING_RATE, augment="none"), loaded.num_classes)
         check_encoder(config, loaded.num_classes)
     else:
         check_network(config)
@@ -221,7 +221,8 @@ def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
     place = {"output_dir": str(stages / FOLDERS[name])}
     if name == PLAIN:
         decay = config.training.get("weight_decay")  # which another loss would lose
-        return config.replace(loss="ce", loss_scale="none", weight_decay=decay, **place)
+        plain = {"loss": "ce", "loss_scale": "none", "method": "plain", "method_args": None}
+        return config.replace(**plain, weight_decay=decay, **place)
     return config.replace(freeze="backbone", **place) if name == PROBE else config.replace(**place)
 
 

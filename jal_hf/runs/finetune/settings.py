@@ -8,14 +8,18 @@ import timm
 import torch
 from torch import nn
 
+from jal_hf.losses import create_loss
 from jal_hf.models.sources import is_checkpoint_name, locate_checkpoint
 from jal_hf.models.timm_networks import check_timm_name
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.fitting import pretrained_size
+from jal_hf.training.arguments import parse_json_object
 
 RECIPE, DEFAULT_MODEL = "finetune", "resnet50.a1_in1k"
 SMALL, MEDIUM = 20_000, 200_000
 """Training rows below which only the last third of the layers is trained, and below which batch norm stays fixed."""
+SLOW, WARM = 0.5, 0.3
+"""A loss that starts with less of cross entropy's gradient is warmed up, for this share of the training."""
 
 
 def finetune_config(data: Any, model: str | None, weights: str | None, **changes: Any) -> RunConfig:
@@ -52,7 +56,23 @@ def fitted_to_data(config: RunConfig, data: Any) -> RunConfig:
         chosen["loss_scale"] = "gradient"
     if not torch.cuda.is_available() and is_depthwise(config.model.model):
         chosen["precision"] = "fp32"
-    return config.fitted(**chosen)
+    return warmed_up(config.fitted(**chosen), data.num_classes)
+
+
+def warmed_up(config: RunConfig, num_classes: int) -> RunConfig:
+    """The same run, cross entropy first where its loss would take most of the training to tell the classes apart.
+
+    The gradient of a bounded loss on a network that knows nothing falls with the number of classes: nce+agce has that
+    of cross entropy at 10 and a tenth of it at 100. The rows' weights hold during the warm-up too.
+    """
+    training = config.training
+    preset, known = training.get("preset"), parse_json_object("loss_args", training.get("loss_args"))
+    if preset == "auto":
+        known.setdefault("num_classes", num_classes)
+    loss = create_loss(str(training["loss"]), preset=preset, **known)
+    if "method" in config.asked or loss.gradient_scale(num_classes) >= SLOW:
+        return config
+    return config.fitted(method="warmup", method_args={"share": WARM})
 
 
 def is_depthwise(name: str) -> bool:
