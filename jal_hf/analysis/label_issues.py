@@ -50,18 +50,11 @@ class LabelIssues:
         """The table as a `datasets.Dataset`."""
         return Dataset.from_dict(self.columns())
 
-    def named(self, class_names: Sequence[str], files: Sequence[str] | None = None) -> dict[str, Any]:
-        """Further columns for people: `file` where images have files, `given_class` and `suggested_class`.
-
-        Args:
-            files: in order of rank.
-        """
+    def named(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Further columns for people: `given_class` and `suggested_class`."""
         names = np.asarray([str(name) for name in class_names], dtype=object)
         classes = {"given_class": self.given_label, "suggested_class": self.suggested_label}
-        return {
-            **({} if files is None else {"file": list(files)}),
-            **{name: names[labels].tolist() for name, labels in classes.items()},
-        }
+        return {name: names[labels].tolist() for name, labels in classes.items()}
 
     def write(self, path: str | Path, extra: Mapping[str, Any] | None = None) -> Path:
         """Write the table as one parquet file, which `load_dataset` reads back; returns the path.

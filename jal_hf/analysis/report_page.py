@@ -27,13 +27,15 @@ def render_report(
     facts: Mapping[str, str],
     thumbnails: Sequence[str] = (),
     files: Sequence[str] | None = None,
+    has_pictures: bool = True,
     note: str = "",
     top: int = 10_000,
 ) -> str:
     """The page: facts, a confusion heat map of all examples, and the `top` suspects with filter and sort.
 
     `thumbnails` are data URIs of the first suspects in order of rank; the rest are listed without a picture. `files`
-    are names of all in that order. A person's verdicts on the page are saved by it to a file of decisions.
+    are names of all in that order; without pictures they are the examples themselves, texts. A person's verdicts on
+    the page are saved by it to a file of decisions.
     Class names, title and facts may hold any text: nothing of it is read as HTML or script.
     """
     classes = issues.estimate.joint.shape[0]
@@ -48,6 +50,7 @@ def render_report(
         # The estimate counts (suggested, given); a reader looks up the given label first.
         "confusion": issues.estimate.joint.T.astype(int).tolist(),
         "thumbnails": list(thumbnails[:top]),
+        "has_pictures": has_pictures,
         "files": None if files is None else list(files[:top]),
     }
     total, listed = len(issues), len(columns["rank"])

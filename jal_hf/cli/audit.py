@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jal_hf.cli.old_records import config_of_command
     from jal_hf.ground.record import RunRecord
     from jal_hf.runs.audit.audit import audit_run
+    from jal_hf.runs.texts import TASK
 
     how = next((name for name in ("drop", "relabel", "weights") if getattr(arguments, name)), None)
     if arguments.export is None and (how or arguments.decisions):
@@ -127,7 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"  written as {written['form']}: {written['folder']} ({counts}; each is in changes.csv)"
         )
         again = "finetune" if record.finetune else "train --dataset"
-        output.remark(f"  train on it: jal-hf {again} {shlex.quote(str(written['folder']))}")
+        kind = " --task text" if record.model.get("task") == TASK else ""
+        output.remark(f"  train on it: jal-hf {again} {shlex.quote(str(written['folder']))}{kind}")
     return 0
 
 

@@ -78,11 +78,8 @@ def main(words: Sequence[str]) -> int:
         result = finetune(data, overwrite=overwrite, say=output.remark, **own, **changes)
     facts = {"folder": str(result.folder), **result.record.to_dict()}
     output.result(facts, f"  everything is in {result.folder}", brief=str(result.folder))
-    if own.get("task") == "text":
-        output.remark("  the suspect rows are in its suspects.csv")
-    else:
-        place = shlex.quote(str(result.folder))
-        output.remark(f"  next: jal-hf audit {place} --export CLEAN_FOLDER --drop")
+    place = shlex.quote(str(result.folder))
+    output.remark(f"  next: jal-hf audit {place} --export CLEAN_FOLDER --drop")
     return 0
 
 

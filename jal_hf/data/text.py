@@ -58,7 +58,8 @@ def load_text_dataset(
         seed: of the draws.
 
     Returns:
-        `train`, `validation` and `test` as far as there are such, with `text`, `label` and `index`.
+        `train`, `validation` and `test` as far as there are such, with `text`, `label`, `index`, and `sample_weight`
+        where the source has it.
 
     Raises:
         ValueError: columns that are unclear, or labels that cannot be trained on.
@@ -85,6 +86,9 @@ def load_text_dataset(
         empty += int((~full).sum())
         made = datasets.Dataset.from_dict({"text": texts, "label": labels, "index": np.arange(len(texts))})
         made = made.cast_column("label", datasets.ClassLabel(names=names))
+        if "sample_weight" in rows.column_names:
+            weights = np.asarray(rows["sample_weight"][:], dtype=np.float32)
+            made = made.add_column("sample_weight", weights)
         splits[split] = take_subset(made.select(np.flatnonzero(full)), most, seed, split)
     train, report = put_noise(splits["train"], "label", names or [], None, seed, None, warnings)
     groups, contradicting = equal_texts(train)

@@ -25,6 +25,7 @@ from jal_hf.runs.marker import MARKER
 from jal_hf.runs.parts import check_config, load_data
 from jal_hf.runs.prediction import Prediction, predict_images
 from jal_hf.runs.replacement import after_failure
+from jal_hf.runs.texts import TASK, load_text_classifier, predict_texts
 from jal_hf.runs.trainer import JALTrainer
 from jal_hf.training.failures import explained, interrupted
 from jal_hf.training.hardware import launched_alone
@@ -55,21 +56,28 @@ class RunResult:
     @property
     def model(self) -> nn.Module:
         """The trained network, in evaluation mode."""
+        if self.trainer is None and self._is_text:
+            network: nn.Module = load_text_classifier(self.folder)[0]
+            return network
         if self.trainer is None:
             loaded: nn.Module = create_model(
                 str(self.folder), num_labels=int(self.record.model["num_labels"])
             )
             return loaded.eval()
-        network: nn.Module = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        network = self.trainer.accelerator.unwrap_model(self.trainer.model)
         return network.eval()
 
-    def predict(self, images: Sequence[Any]) -> list[Prediction]:
-        """The class of each image, `label`, and how sure the model is of it, `score` in [0, 1].
+    @property
+    def _is_text(self) -> bool:
+        return self.record.model.get("task") == TASK
+
+    def predict(self, examples: Sequence[Any]) -> list[Prediction]:
+        """The class of each example, `label`, and how sure the model is of it, `score` in [0, 1].
 
         Args:
-            images: PIL images, paths, or arrays (H, W) or (H, W, 3) of uint8.
+            examples: PIL images, paths, or arrays (H, W) or (H, W, 3) of uint8; texts, of a run on text.
         """
-        return predict_images(self.folder, images)
+        return (predict_texts if self._is_text else predict_images)(self.folder, examples)
 
     def audit(self, **options: Any) -> Audit:
         """Rank the training labels; see `jal_hf.audit_run`."""

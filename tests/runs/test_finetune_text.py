@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer, pipeline
 
+from jal_hf.analysis.report_page import read_report
 from jal_hf.cli.main import main
 from jal_hf.data.text import load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
+from jal_hf.runs.finetune.text import _weights
 
 GOOD, BAD = ["fine", "great", "lovely", "superb"], ["awful", "dull", "poor", "stale"]
 REST = ["the", "film", "was", "and", "very", "plot", "music"]
@@ -91,11 +95,79 @@ def test_the_folder_is_a_pipeline(tuned: tuple[Path, Path]) -> None:
     assert answer[0]["label"] in ("good", "bad")
 
 
-def test_an_audit_of_text_says_where_its_suspects_are(
+def test_texts_are_audited_as_images_are(
     tuned: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["audit", str(tuned[1])]) == 2
-    assert "suspects.csv" in capsys.readouterr().err
+    assert main(["audit", str(tuned[1])]) == 0
+    assert "judged by a linear probe" in " ".join(capsys.readouterr().out.split())
+    table = pq.read_table(tuned[1] / "audit" / "label_issues.parquet").to_pylist()
+    assert len(table) == RunRecord.read(tuned[1]).finetune["rows"]
+    assert table[0]["given_class"] != table[0]["suggested_class"]
+    assert any(word in table[0]["text"] for word in GOOD + BAD)
+    page = read_report(tuned[1] / "audit" / "report.html")
+    assert page["files"][0] == table[0]["text"]
+    assert not page["thumbnails"]
+    assert not page["has_pictures"]
+
+
+@pytest.mark.parametrize("how", ["drop", "relabel", "weights"])
+def test_cleaned_texts_are_a_table_that_trains(tuned: tuple[Path, Path], how: str, tmp_path: Path) -> None:
+    assert main(["audit", str(tuned[1]), "--export", str(tmp_path / "clean"), f"--{how}"]) == 0
+    before = load_text_dataset(str(tuned[0] / "reviews"))
+    after = load_text_dataset(str(tmp_path / "clean"))
+    assert after["test"]["text"] == before["test"]["text"]
+    clean = {text: 1 - int(text.split()[-1]) % 2 for text in before["train"]["text"]}  # even rows are good
+    kept = dict(zip(after["train"]["text"], after["train"]["label"], strict=True))
+    names = after.class_names
+    wrong = [text for text, label in kept.items() if names[label] != ["bad", "good"][clean[text]]]
+    if how == "weights":
+        weights = dict(zip(after["train"]["text"], after["train"]["sample_weight"], strict=True))
+        assert len(kept) == 80
+        others = [weights[text] for text in kept if text not in wrong]
+        assert np.mean([weights[text] for text in wrong]) < 0.5 * np.mean(others)
+    else:
+        assert 60 <= len(kept) <= 80
+        assert len(wrong) <= 4
+    assert (tmp_path / "clean" / "changes.csv").is_file()
+
+
+def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:
+    lines = (tuned[0] / "reviews" / "train.csv").read_text().splitlines()
+    weighted = [lines[0] + ",sample_weight", *(f"{line},0.25" for line in lines[1:])]
+    (tmp_path / "rows.csv").write_text("\n".join(weighted))
+    rows = load_text_dataset(str(tmp_path / "rows.csv"))["train"]
+    assert _weights(rows, None) == [0.25] * 80
+    assert _weights(rows, np.full(80, 0.5)) == [0.125] * 80
+    assert _weights(rows.remove_columns("sample_weight"), None) is None
+
+
+def test_folds_of_a_text_run_are_refused(
+    tuned: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", str(tuned[1]), "--folds", "2"]) == 2
+    assert "leave folds out" in capsys.readouterr().err
+
+
+def test_texts_are_classified(
+    tuned: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "more.txt").write_text("the plot was dull\n\nthe music was great\n")
+    capsys.readouterr()
+    assert main(["predict", str(tuned[1]), "the film was superb", str(tmp_path / "more.txt"), "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["text"] for answer in answers] == [
+        "the film was superb", "the plot was dull", "the music was great",
+    ]  # fmt: skip
+    assert {answer["label"] for answer in answers} <= {"good", "bad"}
+    expected: Any = pipeline("text-classification", model=str(tuned[1]))("the film was superb")
+    assert answers[0]["label"] == expected[0]["label"]
+    assert answers[0]["score"] == pytest.approx(expected[0]["score"], abs=1e-5)
+    assert main(["predict", str(tuned[1]), "fine", "--out", str(tmp_path / "answers.csv")]) == 0
+    assert (tmp_path / "answers.csv").read_text().startswith("text,label,score\nfine,")
+
+
+def test_command_of_the_record_says_that_it_is_text(tuned: tuple[Path, Path]) -> None:
+    assert "reviews --task text --model encoder" in str(RunRecord.read(tuned[1]).command)
 
 
 def test_a_wrong_encoder_costs_no_earlier_run(

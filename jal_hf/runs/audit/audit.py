@@ -13,10 +13,9 @@ import numpy as np
 from jal_hf.analysis.folds import check_folds, cross_validated_probabilities
 from jal_hf.analysis.judgement import LEAST_AGREEMENT, Judgement, find_suspects, judge_labels
 from jal_hf.analysis.label_issues import FloatArray, LabelIssues, find_label_issues
-from jal_hf.analysis.predictions import example_losses, predict_logits, softmax
+from jal_hf.analysis.predictions import example_losses, softmax
 from jal_hf.analysis.reporting import check_services, report_audit
 from jal_hf.data.column_values import integer_column
-from jal_hf.data.images.encoded import file_names
 from jal_hf.ground.files import refuse_links, write_json
 from jal_hf.ground.record import RunRecord
 from jal_hf.losses import create_loss
@@ -25,8 +24,10 @@ from jal_hf.runs.audit.export import export_cleaned
 from jal_hf.runs.audit.fold_training import recipe_trainer
 from jal_hf.runs.audit.report import Summary, audit_summary, write_page, write_plots
 from jal_hf.runs.audit.run_data import PROBE, RunData, load_run_data, probe_probabilities
+from jal_hf.runs.audit.text_data import load_text_run
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.repeat import config_of_run, refuse_strange_sources
+from jal_hf.runs.texts import TASK
 
 
 @dataclass(frozen=True)
@@ -75,18 +76,20 @@ class Audit:
         if isinstance(decisions, str | Path):
             decisions = read_decisions(decisions, names)
         rows, given, index, judged = data["train"], self.data.given, self.data.index, self.probabilities
+        files = self.data.names("train")
         if "validation" in data:
             held = data["validation"]
             rows = datasets.concatenate_datasets([rows, held])
             given = np.concatenate([given, integer_column(held, data.label_column)])
             index = np.concatenate([index, integer_column(held, "index")])
             judged = np.concatenate([judged, self.data.held_back_probabilities()])
+            more = self.data.names("validation")
+            files = None if files is None or more is None else [*files, *more]
         suspects = np.zeros(len(given), dtype=bool)
         if how in ("drop", "relabel"):
             suspects = find_suspects(judged, given, self.judgement, threshold)
         cleaning = clean_labels(
-            judged, given, suspects, how=how, index=index, files=file_names(rows, data.image_column, data.facts.folder),
-            class_names=names, decisions=decisions,
+            judged, given, suspects, how=how, index=index, files=files, class_names=names, decisions=decisions
         )  # fmt: skip
         return cleaning, export_cleaned(data, rows, cleaning, Path(folder))
 
@@ -129,20 +132,20 @@ def audit_run(
     folder = Path(run)
     record = RunRecord.read(folder)
     refuse_links(folder, ["audit"])
-    if record.model.get("task") == "text-classification":
+    is_text = record.model.get("task") == TASK
+    if is_text and folds:
         raise ValueError(
-            f"{folder} is a run on text: its suspects are in {folder / 'suspects.csv'}, row by row."
+            "A run on text is judged by the probe of its fine-tuning, which went by folds; leave folds out."
         )
     target = folder / "audit"
     given = None if dataset is None or isinstance(dataset, str | Path) else dataset
     config = _settings(folder, record, config, dataset if given is None else None, noise, given is not None)
     refuse_strange_sources(folder, config, trust=trust or dataset is not None, with_model=folds > 0)
-    loaded = load_run_data(
-        folder, record, config, given=given, is_other_data=dataset is not None or noise is not None
-    )
+    load = load_text_run if is_text else load_run_data
+    loaded = load(folder, record, config, given=given, is_other_data=dataset is not None or noise is not None)
     if folds:
         check_folds(loaded.given, folds)
-    logits = predict_logits(loaded.model, loaded.images, what="judging labels")
+    logits = loaded.logits(loaded.images, "judging labels")
     probabilities = softmax(logits)
     probed = None if folds else probe_probabilities(folder, loaded.index, given_labels=loaded.given)
     criterion = create_loss(str(record.loss["name"]), **{**record.loss["params"], "reduction": "none"})
@@ -171,15 +174,17 @@ def audit_run(
     except ValueError:
         is_suspect = None
     summary["suspects"] = None if is_suspect is None else int(is_suspect.sum())
-    files = loaded.data.file_names("train")
+    known_as = loaded.names("train")
     position = {int(number): place for place, number in enumerate(loaded.index)}
     order = np.array([position[int(number)] for number in issues.index])
-    extra = issues.named(loaded.class_names, None if files is None else [files[place] for place in order])
+    column = "file" if loaded.has_pictures else "text"
+    extra: dict[str, Any] = {} if known_as is None else {column: [known_as[place] for place in order]}
+    extra |= issues.named(loaded.class_names)
     if is_suspect is not None:
         extra["suspect"] = is_suspect[order]
 
     issues.write(target / "label_issues.parquet", extra)
-    write_page(target, record, loaded, issues, summary, top, extra.get("file"))
+    write_page(target, record, loaded, issues, summary, top, extra.get(column))
     pictures = write_plots(target, record, loaded, issues)
     write_json(target / "summary.json", summary)
     report_audit(folder, pictures, report_to, title=record.title, step=int(record.training.get("steps") or 0))

@@ -47,7 +47,14 @@ def export_cleaned(data: Any, train: datasets.Dataset, cleaning: Cleaning, folde
     weights = None if cleaning.weights is None else cleaning.weights[kept]
     test = data.get("test")
     tested = [] if test is None else [data.class_names[label] for label in test[data.label_column]]
-    if data.facts.folder is None:
+    if isinstance(train.features[data.image_column], datasets.Value):
+        form = "table"
+        folder.mkdir(parents=True, exist_ok=True)
+        ones = None if weights is None or test is None else np.ones(len(test))
+        _write_table(folder / "train.csv", train.select(kept)[data.image_column], labels, weights, "text")
+        if test is not None:
+            _write_table(folder / "test.csv", test[data.image_column], tested, ones, "text")
+    elif data.facts.folder is None:
         form = "save_to_disk"
         _write_datasets(data, train.select(kept), cleaning.labels[kept], weights, folder)
     elif weights is None and not _is_table(data.name):
@@ -106,10 +113,12 @@ def _link(files: Sequence[str], places: Sequence[tuple[str, ...]], data: Any, fo
     return taken
 
 
-def _write_table(path: Path, files: Sequence[str], labels: Sequence[str], weights: Any) -> None:
+def _write_table(
+    path: Path, files: Sequence[str], labels: Sequence[str], weights: Any, column: str = "file"
+) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "label", *([] if weights is None else ["sample_weight"])])
+    writer.writerow([column, "label", *([] if weights is None else ["sample_weight"])])
     for row, (file, label) in enumerate(zip(files, labels, strict=True)):
         writer.writerow([file, label, *([] if weights is None else [f"{weights[row]:.6f}"])])
     write_text(path, text.getvalue())

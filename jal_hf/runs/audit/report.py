@@ -107,7 +107,8 @@ def write_page(
     files: Sequence[str] | None,
 ) -> None:
     position = {int(number): place for place, number in enumerate(loaded.index)}
-    first = (loaded.picture(position[int(number)]) for number in issues.index[:top])
+    shown = top if loaded.has_pictures else 0
+    first = (loaded.picture(position[int(number)]) for number in issues.index[:shown])
     page = render_report(
         issues,
         loaded.class_names,
@@ -115,6 +116,7 @@ def write_page(
         facts=_facts(summary),
         note=summary["judgement"]["reason"],
         files=files,
+        has_pictures=loaded.has_pictures,
         thumbnails=thumbnail_uris(first, THUMBNAIL_CHARACTERS),
         top=top,
     )
@@ -138,7 +140,7 @@ def write_plots(target: Path, record: RunRecord, loaded: RunData, issues: LabelI
     histogram = confidence_histogram(issues.self_confidence, wrong)
     written += plot_confidence_histogram(histogram, plots / "confidence_histogram", record.title)
     worst = np.flatnonzero(issues.given_label != issues.suggested_label)[:WORST]
-    if worst.size:
+    if worst.size and loaded.has_pictures:
         position = {int(number): place for place, number in enumerate(loaded.index)}
         names = loaded.class_names
         figure = picture_grid_figure(

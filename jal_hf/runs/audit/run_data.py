@@ -62,11 +62,21 @@ class RunData:
         index = np.asarray(rows["index"][:], dtype=np.int64)
         given = np.asarray(rows[self.data.label_column][:], dtype=np.int64)
         probed = None if self.run is None else probe_probabilities(self.run, index, given_labels=given)
-        return (
-            softmax(predict_logits(self.model, self.held_back, what="judging held-back labels"))
-            if probed is None
-            else probed
-        )
+        return softmax(self.logits(self.held_back, "judging held-back labels")) if probed is None else probed
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether `picture` gives any."""
+        return True
+
+    def names(self, split: str) -> list[str] | None:
+        """What a person knows each row of a split by, in row order: its file; None where images have none."""
+        found: list[str] | None = self.data.file_names(split)
+        return found
+
+    def logits(self, rows: Any, what: str) -> FloatArray:
+        """(N, K) of the run's model on `images` or `held_back`; `what` names the progress bar."""
+        return predict_logits(self.model, rows, what=what)
 
     def picture(self, position: int) -> Image.Image:
         """The image of the row at this position, as the dataset stores it."""
@@ -97,11 +107,7 @@ def load_run_data(
             "train without --streaming on a part of the data (--max_train_samples) to audit it."
         )
     data = load_data(config, given)
-    if data.num_classes != record.model["num_labels"]:
-        raise ValueError(
-            f"The data has {data.num_classes} classes and the run's model {record.model['num_labels']}; "
-            "give the --dataset that the run was trained on, or one of the same classes."
-        )
+    check_classes(data, record)
     model = create_model(str(run), num_labels=data.num_classes)
     if split not in data:
         raise ValueError(f"The run's data has no {split!r} split, only: {', '.join(data)}.")
@@ -117,13 +123,23 @@ def load_run_data(
         clean=np.asarray(rows["clean_label"][:], dtype=np.int64) if known else None,
         index=np.asarray(index, dtype=np.int64),
         class_names=[str(name) for name in data.class_names],
-        warnings=_label_warnings(data, record, is_other_data) if split == "train" else [],
+        warnings=label_warnings(data, record, is_other_data) if split == "train" else [],
         held_back=image_dataset(config, data, "validation", model) if "validation" in data else None,
         run=run,
     )
 
 
-def _label_warnings(data: Any, record: RunRecord, is_other_data: bool) -> list[str]:
+def check_classes(data: Any, record: RunRecord) -> None:
+    """Refuse data of another number of classes than the run's model has, by ValueError."""
+    if data.num_classes != record.model["num_labels"]:
+        raise ValueError(
+            f"The data has {data.num_classes} classes and the run's model {record.model['num_labels']}; "
+            "give the --dataset that the run was trained on, or one of the same classes."
+        )
+
+
+def label_warnings(data: Any, record: RunRecord, is_other_data: bool) -> list[str]:
+    """What is to be said of training labels that are not the run's; ValueError unless other data was asked for."""
     # The digest is that of all training rows, those held back for validation among them.
     trained_on = record.noise.get("labels_sha256")
     if trained_on is None or trained_on == data.noise_report.labels_sha256:

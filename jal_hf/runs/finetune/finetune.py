@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,11 @@ def finetune(
             }
             best, reason = choose(found)
         section = comparison_section(loaded, judgement, suspects, found, best, reason)
-        record = _export(folder, best, config, section)
+        typed: list[str] = []
+        if is_text:
+            section["text_column"] = text_column
+            typed = ["--task", "text", *(["--text_column", text_column] if text_column else [])]
+        record = _export(folder, best, config, section, typed)
     for line in lines_of(section):
         say(line)
     return RunResult(folder, record)
@@ -226,7 +230,9 @@ def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
     return config.replace(freeze="backbone", **place) if name == PROBE else config.replace(**place)
 
 
-def _export(folder: Path, best: Candidate, config: RunConfig, section: Mapping[str, Any]) -> RunRecord:
+def _export(
+    folder: Path, best: Candidate, config: RunConfig, section: Mapping[str, Any], typed: Sequence[str]
+) -> RunRecord:
     """Make the best candidate's files the folder's own, its record with the comparison last."""
     for name in (*OWN_FILES, *OWN_FOLDERS):
         if (folder / name).is_dir():
@@ -239,14 +245,14 @@ def _export(folder: Path, best: Candidate, config: RunConfig, section: Mapping[s
         if source.is_file() and source.name not in (RECORD, "README.md", MARKER, LOCK):
             shutil.copy2(source, folder / source.name)
     mark_folder(folder, marked_paths(best.folder))
-    record = best.record.replace(recipe="finetune", command=_command(config), finetune=section)
+    record = best.record.replace(recipe="finetune", command=_command(config, typed), finetune=section)
     record.write(folder)
     write_card(folder)
     return record
 
 
-def _command(config: RunConfig) -> str:
+def _command(config: RunConfig, typed: Sequence[str]) -> str:
     shown = config.published()
     asked = {name: value for name, value in shown.asked.items() if name not in ("output_dir", "dataset")}
     words = replace(shown, asked=asked).to_argv()[1:]
-    return shlex.join(["jal-hf", "finetune", shown.data.dataset, *words])
+    return shlex.join(["jal-hf", "finetune", shown.data.dataset, *typed, *words])

@@ -14,7 +14,6 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, set_seed
 
@@ -30,10 +29,11 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose, finished_candidate
 from jal_hf.runs.finetune.probe import LOSS, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.recording import facts_of_config
+from jal_hf.runs.texts import BATCH, Texts, text_logits
 from jal_hf.runs.trainer import JALTrainer
 
-LEARNING_RATE, LONGEST, BATCH = 5e-5, 128, 64
-"""Of a pretrained encoder; tokens of a text that are read; texts at a time where features are computed."""
+LEARNING_RATE = 5e-5
+"""Of a pretrained encoder."""
 SUSPECTS = "suspects.csv"
 
 
@@ -82,8 +82,15 @@ def text_stages(
         features, labels, train, data.num_classes, groups=groups, seed=config.seed, quiet=quiet
     )
     probabilities = judged.astype(np.float64)
+    probe = fit_probe(features, labels, train, data.num_classes, config.seed)
+    held = parts.get("validation", train[:0])
     with whole_file(stages / Path(PROBE_FILE).name) as temporary, temporary.open("wb") as file:
-        np.savez(file, index=integer_column(data["train"], "index"), labels=given, probabilities=judged)
+        np.savez(
+            file,
+            index=np.concatenate([integer_column(data[name], "index") for name in order if name != "test"]),
+            labels=labels[np.concatenate([train, held])],
+            probabilities=np.concatenate([judged, probe.probabilities(features, held)]),
+        )
     judgement = judge_labels(probabilities, given, is_out_of_sample=True)
     say(judgement.reason)
     suspects = None
@@ -92,7 +99,6 @@ def text_stages(
         marked = find_suspects(probabilities, given, judgement)
         suspects = int(marked.sum())
         _write_suspects(stages.parent / SUSPECTS, data, probabilities, marked)
-    probe = fit_probe(features, labels, train, data.num_classes, config.seed)
     right = {
         name: probe.probabilities(features, rows).argmax(1) == labels[rows] for name, rows in parts.items()
     }
@@ -160,23 +166,6 @@ def check_encoder(config: RunConfig, num_classes: int) -> None:
         raise ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}") from error
 
 
-class Texts(Dataset[dict[str, Any]]):
-    """Rows as token ids, to be padded batch by batch."""
-
-    def __init__(self, rows: Any, tokenizer: Any, weights: Sequence[float] | None = None) -> None:
-        self.tokens = tokenizer(list(rows["text"]), truncation=True, max_length=LONGEST)
-        self.labels, self.index = integer_column(rows, "label"), integer_column(rows, "index")
-        self.weights = weights
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        found = {name: values[row] for name, values in self.tokens.items()}
-        found |= {"labels": int(self.labels[row]), "index": int(self.index[row])}
-        return found if self.weights is None else {**found, "sample_weight": float(self.weights[row])}
-
-
 def text_features(config: RunConfig, texts: Texts, tokenizer: Any, num_classes: int, quiet: bool) -> Any:
     """Mean of the encoder's last states over the tokens, (N, d) float16: features that any encoder has."""
     model = _model(config, num_classes, None).eval()
@@ -205,6 +194,13 @@ def _model(config: RunConfig, num_classes: int, names: Sequence[str] | None) -> 
     return model
 
 
+def _weights(rows: datasets.Dataset, own: npt.NDArray[np.floating] | None) -> list[float] | None:
+    """The rows' own `sample_weight` times the probe's, as far as there are such."""
+    stored = np.asarray(rows["sample_weight"][:]) if "sample_weight" in rows.column_names else None
+    parts = [part for part in (stored, own) if part is not None]
+    return [float(value) for value in np.prod(parts, axis=0)] if parts else None
+
+
 def text_candidate(
     name: str, config: RunConfig, data: Any, tokenizer: Any, own: npt.NDArray[np.floating] | None
 ) -> Candidate:
@@ -213,7 +209,7 @@ def text_candidate(
     if record is None:
         shutil.rmtree(folder, ignore_errors=True)  # what a cut-off training left
         splits = {split: Texts(data[split], tokenizer) for split in data}
-        splits["train"] = Texts(data["train"], tokenizer, None if own is None else own.tolist())
+        splits["train"] = Texts(data["train"], tokenizer, _weights(data["train"], own))
         model = freeze(_model(config, data.num_classes, data.class_names), config.model.freeze)
         trainer = JALTrainer(
             model=model, args=config.arguments(), train_dataset=splits["train"], eval_dataset=splits.get("test"),
@@ -229,15 +225,5 @@ def text_candidate(
         return Candidate(name, folder, record, np.zeros(0, dtype=bool))
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     given = integer_column(data["validation"], "label")
-    return Candidate(name, folder, record, predicted(model, data["validation"], tokenizer) == given)
-
-
-def predicted(model: Any, rows: Any, tokenizer: Any) -> npt.NDArray[np.int64]:
-    """The model's class of each text, (N,)."""
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(rows), BATCH):
-            texts = rows[start : start + BATCH]["text"]
-            batch = tokenizer(texts, truncation=True, max_length=LONGEST, padding=True, return_tensors="pt")
-            found.append(model(**batch).logits.argmax(dim=1))
-    return np.asarray(torch.cat(found).numpy(), dtype=np.int64)
+    predicted = text_logits(model, tokenizer, data["validation"]["text"]).argmax(axis=1)
+    return Candidate(name, folder, record, predicted == given)

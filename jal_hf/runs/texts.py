@@ -1,0 +1,115 @@
+"""A run's model as a classifier of texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from jal_hf.analysis.predictions import softmax
+from jal_hf.data.column_values import integer_column
+from jal_hf.ground.files import read_object
+from jal_hf.ground.sentences import shortened
+from jal_hf.models.sources import check_saved_model
+from jal_hf.runs.prediction import Prediction
+
+TASK = "text-classification"
+LONGEST, BATCH = 128, 64
+"""Tokens of a text that are read; texts at a time."""
+
+
+class Texts(Dataset[dict[str, Any]]):
+    """Rows as token ids, to be padded batch by batch."""
+
+    def __init__(self, rows: Any, tokenizer: Any, weights: Sequence[float] | None = None) -> None:
+        self.tokens = tokenizer(list(rows["text"]), truncation=True, max_length=LONGEST)
+        self.labels, self.index = integer_column(rows, "label"), integer_column(rows, "index")
+        self.weights = weights
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        found = {name: values[row] for name, values in self.tokens.items()}
+        found |= {"labels": int(self.labels[row]), "index": int(self.index[row])}
+        return found if self.weights is None else {**found, "sample_weight": float(self.weights[row])}
+
+
+def is_text_run(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a run, or a checkpoint of transformers, that classifies texts."""
+    config = Path(folder) / "config.json"
+    if not config.is_file():
+        return False
+    kinds = read_object(config).get("architectures")
+    return isinstance(kinds, list) and any(str(kind).endswith("ForSequenceClassification") for kind in kinds)
+
+
+def load_text_classifier(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
+    """(model in evaluation mode, tokenizer) of a finished run on text.
+
+    Raises:
+        FileNotFoundError: The folder holds no model.
+        ValueError: It cannot be loaded.
+    """
+    check_saved_model(Path(folder), str(folder))
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (ValueError, TypeError, RuntimeError, LookupError, OSError, SafetensorError) as error:
+        reason = shortened(str(error).strip().partition("\n")[0], 200)
+        raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
+    return model.eval(), tokenizer
+
+
+def text_logits(
+    model: Any, tokenizer: Any, texts: Sequence[str], *, size: int = BATCH, what: str | None = None
+) -> npt.NDArray[np.float64]:
+    """(N, K) logits of texts, in order.
+
+    Args:
+        size: Texts at a time.
+        what: Name of the work on a progress bar; None shows none.
+    """
+    found = [np.zeros((0, model.config.num_labels))]
+    with torch.inference_mode():
+        for start in tqdm(range(0, len(texts), size), desc=what, unit="batch", disable=what is None):
+            batch = tokenizer(
+                list(texts[start : start + size]),
+                truncation=True,
+                max_length=LONGEST,
+                padding=True,
+                return_tensors="pt",
+            )
+            found.append(model(**batch).logits.double().numpy())
+    return np.concatenate(found)
+
+
+def predict_texts(
+    run: str | os.PathLike[str], texts: Sequence[str], *, batch_size: int = BATCH
+) -> list[Prediction]:
+    """The class of each text, `label`, and how sure the model is of it, `score` in [0, 1], in order.
+
+    Args:
+        run: Folder of a finished run on text.
+        texts: Of which the first 128 tokens are read.
+        batch_size: Texts at a time.
+
+    Raises:
+        As `load_text_classifier`.
+    """
+    model, tokenizer = load_text_classifier(run)
+    probabilities = softmax(text_logits(model, tokenizer, texts, size=batch_size, what="classifying"))
+    names = model.config.id2label
+    return [
+        {"label": str(names[best]), "score": float(row[best])}
+        for row, best in zip(probabilities, probabilities.argmax(axis=1).tolist(), strict=True)
+    ]
