@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from jal_hf.cli.lists import split_noises, split_seeds
-from jal_hf.cli.noise import add_data_arguments, clean_data, given_data_flags, push_folder
+from jal_hf.cli.noise import add_data_arguments, clean_data, given_data_flags, hand_over
+from jal_hf.cli.output import Output, add_output_flags
 
 NAME = "benchmark"
 HELP = "make a benchmark of noisy labels for the Hub, without images"
@@ -33,10 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--push", metavar="REPO", help="Push it to this dataset repository of the Hub.")
     parser.add_argument("--private", action="store_true", help="Make a new repository private.")
     add_data_arguments(parser)
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw, hash, write, push; 1 when the Hub did not take what was written."""
+    """Draw, hash, write, push."""
     arguments.noises = split_noises(",".join(arguments.noise))
     arguments.seed_list = split_seeds(arguments.seeds)
     if arguments.out is None and arguments.push is None:
@@ -55,28 +57,35 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
     repository = None if arguments.push is None else check_hub_access(arguments.push)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{str(folder)!r} is not an empty folder; name one that does not exist yet.")
-    data = clean_data(arguments)
-    source = dataset_source(arguments.dataset, data, arguments.dataset_config)
+    output = Output(arguments)
+    with output.working():
+        data = clean_data(arguments)
+        source = dataset_source(arguments.dataset, data, arguments.dataset_config)
     words = ["jal-hf", "benchmark", source.name, "--noise", ",".join(arguments.noises), "--seeds"]
-    make_benchmark(
-        data,
-        source,
-        arguments.noises,
-        arguments.seed_list,
+    with output.working():
+        manifest = make_benchmark(
+            data,
+            source,
+            arguments.noises,
+            arguments.seed_list,
+            folder,
+            title=arguments.title,
+            command=[*words, arguments.seeds, *given_data_flags(arguments), "--out", "DIR"],
+            address=repository,
+            image_size=arguments.image_size,
+            num_proc=arguments.num_proc,
+            tell=output.remark,
+        )
+    hand_over(
+        output,
+        manifest,
         folder,
-        title=arguments.title,
-        command=[*words, arguments.seeds, *given_data_flags(arguments), "--out", "DIR"],
-        address=repository,
-        image_size=arguments.image_size,
-        num_proc=arguments.num_proc,
-        tell=print,
+        kept=arguments.out,
+        wrote=f"Wrote {shlex.quote(str(arguments.out))}.",
+        what="benchmark",
+        repository=repository,
+        private=arguments.private,
+        message="Add the benchmark: labels, manifest, eval.yaml and card",
+        pushed=f"Its table: jal-hf leaderboard {repository}",
     )
-    if arguments.out is not None:
-        print(f"Wrote {shlex.quote(str(arguments.out))}.")
-    if repository is None:
-        return 0
-    message = "Add the benchmark: labels, manifest, eval.yaml and card"
-    code = push_folder(arguments, folder, repository, "benchmark", message)
-    if code == 0:
-        print(f"Its table: jal-hf leaderboard {repository}")
-    return code
+    return 0

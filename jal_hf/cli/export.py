@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from jal_hf.cli.output import Output, add_output_flags
+
 HELP = "write a finished run's model as ONNX or TorchScript, checked against the model"
 ENDINGS = {"onnx": ".onnx", "torchscript": ".pt"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, --format and --out."""
+    """RUN, --format, --out, --json and --quiet."""
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
     parser.add_argument("--format", choices=list(ENDINGS), default="onnx", help="default: onnx")
     parser.add_argument("--out", metavar="FILE", help="default: RUN/model.onnx or RUN/model.pt")
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,10 +24,14 @@ def run(arguments: argparse.Namespace) -> int:
     from jal_hf.ground.record import RunRecord
     from jal_hf.models import create_model, export_onnx, export_torchscript
 
+    output = Output(arguments)
     record = RunRecord.read(arguments.run)
-    model = create_model(str(Path(arguments.run)), num_labels=int(record.model["num_labels"]))
     target = Path(arguments.out or Path(arguments.run) / f"model{ENDINGS[arguments.format]}")
     write = export_onnx if arguments.format == "onnx" else export_torchscript
-    difference = write(model, target)
-    print(f"{target}: its logits differ from the model's by at most {difference:.2g}")
+    with output.working():
+        model = create_model(str(Path(arguments.run)), num_labels=int(record.model["num_labels"]))
+        difference = write(model, target)
+    facts = {"file": str(target), "format": arguments.format, "largest_difference": difference}
+    text = f"{target}: its logits differ from the model's by at most {difference:.2g}"
+    output.result(facts, text, brief=str(target))
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import textwrap
 from typing import Any
 
+from jal_hf.cli.output import Output, add_output_flags
 from jal_hf.ground.sentences import shortened
 
 NAME = "leaderboard"
@@ -26,15 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OWNER/NAME",
         help="Look at this model too, whose card does not name the benchmark; repeat it for several.",
     )
-    parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
     from jal_hf.hub.leaderboard import read_board
 
-    board = read_board(arguments.dataset, arguments.task, arguments.model)
-    print(json.dumps(board.to_dict(), indent=1) if arguments.json else board_text(board))
+    output = Output(arguments)
+    with output.working():
+        board = read_board(arguments.dataset, arguments.task, arguments.model)
+    rows = [f"{row.task}\t{row.rank}\t{row.value:.2f}\t{row.model}" for row in board.rows]
+    output.result(board.to_dict(), board_text(board), brief="\n".join(rows))
     return 0
 
 

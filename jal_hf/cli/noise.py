@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from jal_hf.cli.output import Output, add_output_flags
+from jal_hf.ground.files import JsonObject
+
 NAME = "noise"
 HELP = "write or push a noisy copy of a dataset"
-EXIT_NOT_PUSHED = 1
 _OPTIONS = (
     "Options follow a comma: mode=exact (counts met to the row) or mode=iid (each row on its own); "
     "classes=mnist, cifar10, cifar100-block5, cifar100-superclass, your own pairs such as "
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--push", metavar="REPO", help="Push the copy to this dataset repository of the Hub.")
     parser.add_argument("--private", action="store_true", help="Make a new repository private.")
     add_data_arguments(parser)
+    add_output_flags(parser)
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +63,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw, write, push; 1 when the Hub did not take what was written."""
+    """Draw, write, push."""
     from jal_hf.hub.noisy_dataset import check_target
     from jal_hf.noise import parse_noise_spec
 
@@ -81,9 +83,11 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
     from jal_hf.runs.noisy_copies import dataset_source
 
     repository = None if arguments.push is None else check_hub_access(arguments.push)
-    data, report = _draw(arguments)
-    print(report)
-    source = dataset_source(arguments.dataset, data, arguments.dataset_config)
+    output = Output(arguments)
+    with output.working():
+        data, report = _draw(arguments)
+        source = dataset_source(arguments.dataset, data, arguments.dataset_config)
+    output.remark(str(report))
     manifest = noise_manifest(
         report,
         source,
@@ -98,23 +102,29 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
 
         plot_transition_matrix(report.transition_matrix, report.realised_matrix, data.class_names, path)
 
-    write_noisy_dataset(
-        data,
+    with output.working():
+        write_noisy_dataset(
+            data,
+            folder,
+            manifest,
+            source.metadata,
+            draw_picture=draw_picture,
+            overwrite=arguments.overwrite,
+            address=repository,
+        )
+    where = shlex.quote(str(arguments.out))
+    hand_over(
+        output,
+        report.to_dict(),
         folder,
-        manifest,
-        source.metadata,
-        draw_picture=draw_picture,
-        overwrite=arguments.overwrite,
-        address=repository,
+        kept=arguments.out,
+        wrote=f"Wrote {where}. Train on it with: jal-hf train --dataset {where}",
+        what="copy",
+        repository=repository,
+        private=arguments.private,
+        message="Add the dataset with noisy labels and its card",
     )
-    if arguments.out is not None:
-        where = shlex.quote(str(arguments.out))
-        print(f"Wrote {where}. Train on it with: jal-hf train --dataset {where}")
-    if repository is None:
-        return 0
-    return push_folder(
-        arguments, folder, repository, "copy", "Add the dataset with noisy labels and its card"
-    )
+    return 0
 
 
 def clean_data(arguments: argparse.Namespace) -> Any:
@@ -164,20 +174,52 @@ def given_data_flags(arguments: argparse.Namespace) -> list[str]:
     return words
 
 
-def push_folder(arguments: argparse.Namespace, folder: Path, repository: str, what: str, message: str) -> int:
-    """Push a dataset's folder, which is kept where --out was given; the exit code.
+def hand_over(
+    output: Output,
+    facts: JsonObject,
+    folder: Path,
+    *,
+    kept: Path | None,
+    wrote: str,
+    what: str,
+    repository: str | None,
+    private: bool,
+    message: str,
+    pushed: str = "",
+) -> None:
+    """Push a dataset's folder where a repository is named, and print the result: also that of a push that failed.
 
     Args:
+        output: How the command prints.
+        facts: The result under --json, beside `folder` and `commit`.
+        folder: The folder to push.
+        kept: The same where it stays, None where it goes with the command.
+        wrote: The line that says so.
         what: What the folder holds, such as `copy`.
+        repository: Dataset repository of the Hub, None to push nothing.
+        private: Make a new repository private.
+        message: Of the commit.
+        pushed: A further line after a push.
+
+    Raises:
+        PushError: When the Hub did not take it; the sentence names the folder where it is kept.
     """
     from jal_hf.hub.push import push_dataset
     from jal_hf.hub.transfer import PushError
 
-    try:
-        address = push_dataset(folder, repository, message=message, private=arguments.private or None)
-    except PushError as error:
-        kept = f" The {what} is complete in {arguments.out}." if arguments.out is not None else ""
-        print(f"jal-hf: error: {error}{kept}", file=sys.stderr)
-        return EXIT_NOT_PUSHED
-    print(f"Pushed: {address}")
-    return 0
+    commit, failure = None, None
+    if repository is not None:
+        try:
+            with output.working():
+                commit = push_dataset(folder, repository, message=message, private=private or None)
+        except PushError as error:
+            rest = "" if kept is None else f" The {what} is complete in {kept}."
+            failure = PushError(f"{error}{rest}", error.status)
+    lines = [] if kept is None else [wrote]
+    lines += [] if commit is None else [f"Pushed: {commit}", *([pushed] if pushed else [])]
+    if lines:
+        places = [str(place) for place in (kept, commit) if place is not None]
+        facts = {**facts, "folder": None if kept is None else str(kept), "commit": commit}
+        output.result(facts, "\n".join(lines), brief="\n".join(places))
+    if failure is not None:
+        raise failure

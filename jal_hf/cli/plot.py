@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from jal_hf.cli.output import Output, add_output_flags
+
 NAME = "plot"
 HELP = "draw a run's plots again, several runs' accuracy in one picture, or the pull of losses"
 
@@ -32,10 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num_classes", type=int, default=10, metavar="K", help="for --gradients (default: 10)"
     )
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw and print the files written."""
+    output = Output(arguments)
+    with output.working():
+        written = [str(path) for path in _drawn(arguments)]
+    output.result({"files": written}, "\n".join(written))
+    return 0
+
+
+def _drawn(arguments: argparse.Namespace) -> list[Path]:
+    """Draw what the flags ask for, and say which files were written."""
     from jal_hf.analysis.run_plots import plot_run, plot_runs
 
     folders: list[str] = arguments.runs
@@ -56,6 +68,4 @@ def run(arguments: argparse.Namespace) -> int:
             from jal_hf.runs.run_embedding import plot_run_embedding
 
             written += plot_run_embedding(folders[0])
-    for path in written:
-        print(path)
-    return 0
+    return written

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 
+from jal_hf.cli.output import Output, add_output_flags
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub import PushError, check_hub_access, push_run, push_space
 
 NAME = "push"
 HELP = "push a run's checkpoint, card, record and plots to the Hub"
-EXIT_NOT_PUSHED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="Also put a page to try the model, that of `jal-hf demo`, into this Space, NAME/SPACE.",
     )
+    add_output_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Push; 1 when the Hub did not take it, with the command that tries again."""
-    try:
-        repo_id = check_hub_access(arguments.repo_id)
-        space_id = None if arguments.space is None else check_hub_access(arguments.space)
-        address = push_run(
+    """Push, and print where it lies now; what the Hub did not take is told with the command that tries again."""
+    output = Output(arguments)
+    repo_id = check_hub_access(arguments.repo_id)
+    space_id = None if arguments.space is None else check_hub_access(arguments.space)
+    with output.working():
+        commit = push_run(
             arguments.run,
             repo_id,
             private=arguments.private or None,
@@ -55,17 +56,19 @@ def run(arguments: argparse.Namespace) -> int:
             benchmark=arguments.benchmark,
             revision=arguments.revision,
         )
-        print(f"Pushed: {address}")
-        if space_id is not None:
-            license = str(RunRecord.read(arguments.run).hub["license"])
-            try:
-                shown = push_space(space_id, repo_id, license=license, private=arguments.private or None)
-            except PushError as error:
-                again = ["jal-hf", "push", arguments.run, repo_id, "--space", space_id]
-                again += ["--private"] if arguments.private else []
-                raise PushError(f"{error} Try again with: {shlex.join(again)}", error.status) from None
-            print(f"Space: {shown}")
-    except ConnectionError as error:
-        print(f"jal-hf: error: {error}", file=sys.stderr)
-        return EXIT_NOT_PUSHED
+    space, failure = None, None
+    if space_id is not None:
+        license = str(RunRecord.read(arguments.run).hub["license"])
+        try:
+            with output.working():
+                space = push_space(space_id, repo_id, license=license, private=arguments.private or None)
+        except PushError as error:
+            again = ["jal-hf", "push", arguments.run, repo_id, "--space", space_id]
+            again += ["--private"] if arguments.private else []
+            failure = PushError(f"{error} Try again with: {shlex.join(again)}", error.status)
+    shown = [f"Pushed: {commit}", *([] if space is None else [f"Space: {space}"])]
+    addresses = [address for address in (commit, space) if address is not None]
+    output.result({"commit": commit, "space": space}, "\n".join(shown), brief="\n".join(addresses))
+    if failure is not None:
+        raise failure
     return 0

@@ -36,6 +36,13 @@ WITH_RESULT = (
     "tune",
     "doctor",
     "finetune",
+    "noise",
+    "export",
+    "plot",
+    "card",
+    "push",
+    "benchmark",
+    "leaderboard",
 )
 
 
