@@ -43,6 +43,7 @@ UNIT = (
     "compare/test_planning.py",
     "compare/test_tables.py",
     "hub/test_model_card.py",
+    "models/test_export.py",
     "runs/test_config.py",
     "training/test_parts.py",
     "training/test_raw_data.py",
