@@ -27,7 +27,7 @@ def shared() -> Path:
     return folder
 
 
-# Files whose tests neither train for long nor start other programs; `pytest -m unit` runs them in under a minute.
+# Files whose tests neither train for long nor start another Python; `pytest -m unit` runs them in under a minute.
 UNIT = (
     "losses/test_contract.py",
     "losses/test_draws.py",
@@ -39,6 +39,7 @@ UNIT = (
     "noise/test_noise_draws.py",
     "noise/test_noise_files.py",
     "noise/test_noise_specs.py",
+    "cli/test_completion.py",
     "compare/test_grid.py",
     "compare/test_planning.py",
     "compare/test_tables.py",
