@@ -27,7 +27,7 @@ def shared() -> Path:
     return folder
 
 
-# Files whose tests neither train for long nor start other programs; `pytest -m unit` runs them in under a minute.
+# Files whose tests neither train for long nor start another Python; `pytest -m unit` runs them in under a minute.
 UNIT = (
     "losses/test_contract.py",
     "losses/test_draws.py",
@@ -39,10 +39,12 @@ UNIT = (
     "noise/test_noise_draws.py",
     "noise/test_noise_files.py",
     "noise/test_noise_specs.py",
+    "cli/test_completion.py",
     "compare/test_grid.py",
     "compare/test_planning.py",
     "compare/test_tables.py",
     "hub/test_model_card.py",
+    "models/test_export.py",
     "runs/test_config.py",
     "training/test_parts.py",
     "training/test_raw_data.py",

@@ -16,6 +16,7 @@ WHERE = {
     "bash": "~/.local/share/bash-completion/completions/jal-hf",
     "zsh": "~/.zsh/completions/_jal-hf",
     "tcsh": "~/.jal-hf.tcsh",
+    "fish": "~/.config/fish/completions/jal-hf.fish",
 }
 WITH_TRAINING_FLAGS = ("compare", "tune", "finetune")
 _FILES = (
