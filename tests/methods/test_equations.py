@@ -162,19 +162,6 @@ def test_gate_keeps_rows_whose_debiased_prediction_is_the_label_after_the_warmup
     assert method.row_weights(view(logits, labels, progress=0.3)) is None
 
 
-def test_gate_keeps_the_length_of_a_step_by_the_share_of_earlier_steps() -> None:
-    method, (logits, labels) = begun("gate", warmup=0.0, momentum=0.0), batch()
-    labels[:2] = logits[:2].argmax(1)
-    first = method.row_weights(view(logits, labels))
-    assert set(first.tolist()) <= {0.0, 1.0}  # nothing is known yet, and the batch's own share must not count
-    method.after_step(nn.Identity(), step=1)
-    agrees = logits.detach().argmax(1) == labels
-    share = float(agrees.sum() / (labels != -100).sum())
-    assert 0 < share < 1
-    method.marginal.running = torch.full((2, 4), 0.25)
-    torch.testing.assert_close(method.row_weights(view(logits, labels)), agrees / share)
-
-
 def test_refurbished_targets_start_at_the_label_and_move_to_the_prediction() -> None:
     method, (logits, labels) = begun("refurbish", alpha=0.9, start=0.2), batch()
     assert method.targets(view(logits, labels, progress=0.1)) is labels

@@ -215,11 +215,10 @@ for _info in (
     MethodInfo(
         "gate",
         Gate,
-        "[argmax p_i / pi = y_i] / w L(z_i, y_i) after a warm-up, pi the mean prediction, w the share kept",
+        "[argmax p_i / pi = y_i] L(z_i, y_i) after a warm-up, pi the mean prediction",
         "1.0",
         "2 x K numbers",
         "DSS, CVPR 2026",
-        caution=_short_training(55.7, "the network contradicts most labels that it could still learn from"),
     ),
     MethodInfo(
         "mixup",
