@@ -30,7 +30,7 @@ NOT_RUN = {
     "how-to/share.md": Counter(
         {"pushes to the Hub": 1, "reads a repository of yours from the Hub": 1},
     ),
-    "reference/methods.md": Counter({"hours on a CPU": 1}),
+    "reference/methods.md": Counter({"hours on a CPU": 1, "some minutes on a CPU": 1}),
     "results.md": Counter({"hours on a GPU": 1, "hours on a CPU": 2}),
     "tutorials/audit.md": Counter({"a person clicks on a page": 1}),
     "tutorials/compare.md": Counter({"hours on a GPU": 1}),
@@ -40,7 +40,7 @@ NOT_RUN = {
     "tutorials/many_gpus.md": Counter({"needs several GPUs": 1, "needs several machines": 1}),
     "tutorials/preemptible.md": Counter({"trains the recipe several times": 1}),
     "tutorials/pretrained.md": Counter({"downloads published weights": 2}),
-    "tutorials/text.md": Counter({"downloads a model and a dataset": 1}),
+    "tutorials/text.md": Counter({"downloads a model and a dataset": 1, "needs a pretrained encoder": 1}),
 }
 
 
