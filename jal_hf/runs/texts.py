@@ -1,4 +1,4 @@
-"""A run's model as a classifier of texts."""
+"""The texts of a run, and its model as a classifier of them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from jal_hf.analysis.predictions import softmax
 from jal_hf.data.column_values import integer_column
+from jal_hf.data.text import load_text_dataset
 from jal_hf.ground.files import read_object
 from jal_hf.ground.sentences import shortened
 from jal_hf.models.sources import check_saved_model
+from jal_hf.runs.config import RunConfig
 from jal_hf.runs.prediction import Prediction
 
 TASK = "text-classification"
@@ -42,6 +44,21 @@ class Texts(Dataset[dict[str, Any]]):
         found = {name: values[row] for name, values in self.tokens.items()}
         found |= {"labels": int(self.labels[row]), "index": int(self.index[row])}
         return found if self.weights is None else {**found, "sample_weight": float(self.weights[row])}
+
+
+def text_data(config: RunConfig, given: Any, text_column: str | None) -> Any:
+    """Checked splits of a config's dataset, rows held back for validation among them."""
+    data = config.data
+    return load_text_dataset(
+        data.dataset if given is None else given,
+        text_column=text_column,
+        label_column=data.label_column,
+        dataset_config=data.dataset_config,
+        max_train_samples=data.max_train_samples,
+        max_eval_samples=data.max_eval_samples,
+        val_fraction=data.val_fraction,
+        seed=config.seed,
+    )
 
 
 def is_text_run(folder: str | os.PathLike[str]) -> bool:

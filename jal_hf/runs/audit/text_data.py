@@ -8,11 +8,10 @@ from typing import Any
 
 from jal_hf.analysis.predictions import FloatArray
 from jal_hf.data.column_values import integer_column
-from jal_hf.data.text import load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.audit.run_data import RunData, check_classes, label_warnings
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.texts import load_text_classifier, text_logits
+from jal_hf.runs.texts import load_text_classifier, text_data, text_logits
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,7 @@ def load_text_run(
     run: Path, record: RunRecord, config: RunConfig, *, given: Any = None, is_other_data: bool = False
 ) -> TextRunData:
     """As `load_run_data`, of a run of `jal-hf finetune --task text`."""
-    asked = config.data
-    data = load_text_dataset(
-        asked.dataset if given is None else given,
-        text_column=(record.finetune or {}).get("text_column"),
-        label_column=asked.label_column,
-        dataset_config=asked.dataset_config,
-        max_train_samples=asked.max_train_samples,
-        max_eval_samples=asked.max_eval_samples,
-        val_fraction=asked.val_fraction,
-        seed=config.seed,
-    )
+    data = text_data(config, given, (record.finetune or {}).get("text_column"))
     check_classes(data, record)
     model, tokenizer = load_text_classifier(run)
     return TextRunData(

@@ -31,13 +31,14 @@ from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded
 from jal_hf.runs.finetune.features import cached_features
 from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data, warmed_up
-from jal_hf.runs.finetune.text import LEARNING_RATE, check_encoder, text_data, text_stages
+from jal_hf.runs.finetune.text import LEARNING_RATE, check_encoder, text_stages
 from jal_hf.runs.folder import check_place
 from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER, mark_folder, marked_paths
 from jal_hf.runs.parts import build_model, image_dataset, load_data
 from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS
 from jal_hf.runs.run import RunResult
+from jal_hf.runs.texts import text_data
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Data
 
 from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
 from jal_hf.data.column_values import integer_column
-from jal_hf.data.text import equal_texts, load_text_dataset
+from jal_hf.data.text import equal_texts
 from jal_hf.ground.files import whole_file, write_text
 from jal_hf.ground.record import RunRecord
 from jal_hf.ground.sentences import shortened
@@ -134,21 +134,6 @@ def _write_suspects(path: Path, data: Any, probabilities: Any, marked: Any) -> N
         figures = [f"{own[row]:.4f}", f"{probabilities[row, best]:.4f}"]
         writer.writerow([int(index[row]), names[given[row]], names[best], *figures, texts[row]])
     write_text(path, text.getvalue())
-
-
-def text_data(config: RunConfig, given: Any, text_column: str | None) -> Any:
-    """Checked splits of a config's dataset, rows held back for validation among them."""
-    data = config.data
-    return load_text_dataset(
-        data.dataset if given is None else given,
-        text_column=text_column,
-        label_column=data.label_column,
-        dataset_config=data.dataset_config,
-        max_train_samples=data.max_train_samples,
-        max_eval_samples=data.max_eval_samples,
-        val_fraction=data.val_fraction,
-        seed=config.seed,
-    )
 
 
 def check_encoder(config: RunConfig, num_classes: int) -> None:
