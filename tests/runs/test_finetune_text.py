@@ -19,6 +19,7 @@ from jal_hf.data.text import load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
 from jal_hf.runs.finetune.text import _weights
+from jal_hf.training import RobustTrainer
 
 GOOD, BAD = ["fine", "great", "lovely", "superb"], ["awful", "dull", "poor", "stale"]
 REST = ["the", "film", "was", "and", "very", "plot", "music"]
@@ -34,6 +35,12 @@ def write_table(path: Path, rows: int, seed: int, wrong: int = 0) -> None:
             words = [*draw.choice(REST, 4), *draw.choice([GOOD, BAD][kind], 2)]
             label = ["good", "bad"][kind ^ (row < wrong)]
             writer.writerow([" ".join(words) + f" {row}", row % 5, label])
+
+
+def finetune_words(root: Path, run: Path) -> list[str]:
+    words = ["finetune", str(root / "reviews"), "--task", "text", "--model", str(root / "encoder")]
+    words += ["--precision", "fp32", "--num_train_epochs", "2", "--learning_rate", "1e-3"]
+    return [*words, "--dataloader_num_workers", "0", "--disable_tqdm", "true", "--output_dir", str(run)]
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +59,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     BertForSequenceClassification(
         BertConfig(vocab_size=len(vocabulary), max_position_embeddings=32, **small)
     ).save_pretrained(model)
-    words = [
-        "finetune",
-        str(root / "reviews"),
-        "--task",
-        "text",
-        "--model",
-        str(model),
-        "--precision",
-        "fp32",
-    ]
-    words += ["--num_train_epochs", "2", "--learning_rate", "1e-3", "--dataloader_num_workers", "0"]
-    assert main([*words, "--disable_tqdm", "true", "--output_dir", str(root / "run")]) == 0
+    assert main(finetune_words(root, root / "run")) == 0
     return root, root / "run"
 
 
@@ -168,6 +164,29 @@ def test_texts_are_classified(
 
 def test_command_of_the_record_says_that_it_is_text(tuned: tuple[Path, Path]) -> None:
     assert "reviews --task text --model encoder" in str(RunRecord.read(tuned[1]).command)
+
+
+def test_a_cut_off_training_goes_on_to_the_same_weights(
+    tuned: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, step = [], RobustTrainer.training_step
+
+    def counted(self: RobustTrainer, *args: Any, **kwargs: Any) -> Any:
+        steps.append(self.state.global_step)
+        if len(steps) == 6:  # cross entropy, in its second epoch
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(RobustTrainer, "training_step", counted)
+    words = finetune_words(tuned[0], tmp_path / "run")
+    assert main(words) == 130
+    assert (tmp_path / "run" / "finetune" / "ce" / "checkpoint-3").is_dir()
+    before = len(steps)
+    assert main(words) == 0
+    assert steps[before] == 3
+    for name in ("ce", "robust"):
+        place = Path("finetune", name, "model.safetensors")
+        assert (tmp_path / "run" / place).read_bytes() == (tuned[1] / place).read_bytes()
 
 
 def test_a_wrong_encoder_costs_no_earlier_run(

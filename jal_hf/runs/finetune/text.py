@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Data
 from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.text import equal_texts
-from jal_hf.ground.files import whole_file, write_text
+from jal_hf.ground.files import read_object, whole_file, write_json, write_text
 from jal_hf.ground.record import RunRecord
 from jal_hf.ground.sentences import shortened
 from jal_hf.models import freeze, start_head
@@ -28,13 +29,14 @@ from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose, finished_candidate
 from jal_hf.runs.finetune.probe import LOSS, fit_probe, out_of_fold, row_weights
+from jal_hf.runs.folder import find_start
 from jal_hf.runs.recording import facts_of_config
 from jal_hf.runs.texts import BATCH, Texts, text_logits
 from jal_hf.runs.trainer import JALTrainer
 
 LEARNING_RATE = 5e-5
 """Of a pretrained encoder."""
-SUSPECTS = "suspects.csv"
+SUSPECTS, SETTINGS = "suspects.csv", "settings.json"
 
 
 @dataclass(frozen=True)
@@ -186,13 +188,25 @@ def _weights(rows: datasets.Dataset, own: npt.NDArray[np.floating] | None) -> li
     return [float(value) for value in np.prod(parts, axis=0)] if parts else None
 
 
+def _begun(config: RunConfig) -> str | None:
+    """The checkpoint from which a cut-off training with the same settings goes on; else the folder is emptied."""
+    folder, published = config.output_dir, config.published().to_dict()
+    notes = folder / SETTINGS
+    if notes.is_file() and read_object(notes) == json.loads(json.dumps(published)):
+        return find_start(folder, overwrite=False, resume="auto")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_json(notes, published)
+    return None
+
+
 def text_candidate(
     name: str, config: RunConfig, data: Any, tokenizer: Any, own: npt.NDArray[np.floating] | None
 ) -> Candidate:
     """One trained model in its own folder; `own` (N,) weighs the training rows."""
     folder, record = config.output_dir, finished_candidate(config)
     if record is None:
-        shutil.rmtree(folder, ignore_errors=True)  # what a cut-off training left
+        checkpoint = _begun(config)
         splits = {split: Texts(data[split], tokenizer) for split in data}
         splits["train"] = Texts(data["train"], tokenizer, _weights(data["train"], own))
         model = freeze(_model(config, data.num_classes, data.class_names), config.model.freeze)
@@ -203,7 +217,7 @@ def text_candidate(
         )  # fmt: skip
         trainer.known_facts = facts_of_config(config, data, trainer.args.precision_name, trainer.local_paths)
         trainer.config = config
-        trainer.train()
+        trainer.train(resume_from_checkpoint=checkpoint)
         assert trainer.record is not None
         record = trainer.record
     if "validation" not in data:
