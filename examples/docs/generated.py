@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -47,6 +49,8 @@ GRIDS = {
 SHOWN_SETTINGS = (
     "dataset", "noise", "model", "loss", "optim", "learning_rate", "num_train_epochs", "per_device_train_batch_size",
 )  # fmt: skip
+
+COLAB = "https://colab.research.google.com"
 
 _SPAN = re.compile(r"<!-- ([\w-]+):start -->\n(.*?)<!-- \1:end -->", re.DOTALL)
 _FIGURE = re.compile(r"<!-- record (\S+) (\S+) -->(.*?)<!-- /record -->", re.DOTALL)
@@ -124,12 +128,26 @@ def command_help() -> str:
     return "\n\n".join(parts)
 
 
+def notebooks_table(repository: str | None = None) -> str:
+    """Every tutorial that is a notebook; with the `OWNER/NAME` that it lies in on GitHub, a badge opens it on Colab."""
+    rows = []
+    for path in sorted((ROOT / "examples" / "notebooks").glob("*.ipynb")):
+        title = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]).splitlines()[0]
+        row = (f"[{title.lstrip('# ')}](../notebooks/{path.name})",)
+        if repository:
+            place = f"{COLAB}/github/{repository}/blob/main/examples/notebooks/{path.name}"
+            row += (f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({place})",)
+        rows.append(row)
+    return markdown(("as a notebook", *(("on Colab",) if repository else ())), rows)
+
+
 SPANS: dict[str, Callable[[], str]] = {
     "losses": losses_table,
     "methods": methods_table,
     "noises": noises_table,
     "recipes": recipes_table,
     "recipe-sources": recipe_sources,
+    "notebooks": notebooks_table,
     **{grid: (lambda grid=grid: grid_of_records(grid)) for grid in GRIDS},
 }
 # Only in the built site: they change with every command, and `jal-hf --help` is at hand where the sources are.
@@ -151,6 +169,8 @@ def fill(text: str, *, site: bool = False) -> str:
         KeyError: A marker that names no table or no figure.
     """
     spans = {**SPANS, **SITE_SPANS}
+    if site:
+        spans["notebooks"] = lambda: notebooks_table(os.environ.get("GITHUB_REPOSITORY"))
 
     def span(found: re.Match[str]) -> str:
         name = found[1]

@@ -68,6 +68,19 @@ def test_tables_name_everything_registered() -> None:
     assert all(f"| `{kind}" in generated().noises_table() for kind in list_noises())
 
 
+def test_published_site_opens_the_notebooks_on_colab(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "somebody/fork")
+    site = generated().fill(index, site=True)
+    names = [path.name for path in sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))]
+    assert len(names) == 4
+    for name in names:
+        assert f"](../notebooks/{name})" in index
+        assert f"/github/somebody/fork/blob/main/examples/notebooks/{name})" in site
+    monkeypatch.delenv("GITHUB_REPOSITORY")
+    assert "colab" not in generated().fill(index, site=True)
+
+
 def test_unknown_marker_is_an_error() -> None:
     with pytest.raises(KeyError, match="nothing"):
         generated().fill("<!-- nothing:start -->\n<!-- nothing:end -->")
