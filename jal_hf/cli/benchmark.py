@@ -61,8 +61,7 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
     with output.working():
         data = clean_data(arguments)
         source = dataset_source(arguments.dataset, data, arguments.dataset_config)
-    words = ["jal-hf", "benchmark", source.name, "--noise", ",".join(arguments.noises), "--seeds"]
-    with output.working():
+        words = ["jal-hf", "benchmark", source.name, "--noise", ",".join(arguments.noises), "--seeds"]
         manifest = make_benchmark(
             data,
             source,

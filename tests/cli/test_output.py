@@ -11,27 +11,12 @@ import pytest
 
 from jal_hf.cli.main import main
 from tests.demo.conftest import make_run
-from tests.hub.conftest import run_client
+from tests.hub.conftest import CALLS, run_client
 from tests.hub.local_hub import LocalHub
 
-_DRIVER = """
-    import contextlib, io, json, os, urllib.request
-    from pathlib import Path
-    from jal_hf.cli.main import main
-
-    told = {}
-
-    def call(name, *words):
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main(list(words))
-        told[name] = {"code": code, "out": out.getvalue(), "err": err.getvalue()}
-
-    def refuse(where):
-        fault = json.dumps({"kind": "403", "where": where}).encode()
-        address = os.environ["HF_ENDPOINT"] + "/_test/fault"
-        urllib.request.urlopen(urllib.request.Request(address, fault, method="POST")).read()
-
+_DRIVER = (
+    CALLS
+    + """
     noise, board = ["noise", "digits", "--noise", "symmetric:0.3"], ["benchmark", "digits", "--noise", "pairflip:0.2"]
     call("push json", "push", "run", "tester/a", "--space", "tester/page", "--json")
     call("push quiet", "push", "run", "tester/b", "-q")
@@ -40,12 +25,13 @@ _DRIVER = """
     call("benchmark quiet", *board, "--out", "board2", "-q")
     call("leaderboard json", "leaderboard", "tester/board", "--json")
     call("leaderboard quiet", "leaderboard", "tester/board", "-q")
-    refuse("/commit/")
+    fault("403", "/commit/")
     call("refused", *noise, "--push", "tester/late", "--out", "kept", "--json")
-    refuse("/spaces/")
+    fault("403", "/spaces/")
     call("no page", "push", "run", "tester/c", "--space", "tester/other", "--json")
     Path("told.json").write_text(json.dumps(told))
 """
+)
 
 
 @pytest.fixture(scope="module")

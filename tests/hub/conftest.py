@@ -13,6 +13,26 @@ import pytest
 
 from tests.hub.local_hub import TOKEN, LocalHub
 
+CALLS = """
+    import contextlib, io, json, os, time, urllib.request
+    from pathlib import Path
+    from jal_hf.cli.main import main
+
+    told = {}
+
+    def call(name, *words):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(list(words))
+        told[name] = {"code": code, "out": out.getvalue(), "err": err.getvalue()}
+
+    def fault(kind, where):
+        asked = json.dumps({"kind": kind, "where": where}).encode()
+        address = os.environ["HF_ENDPOINT"] + "/_test/fault"
+        urllib.request.urlopen(urllib.request.Request(address, asked, method="POST")).read()
+"""
+"""How a client's source begins: `call` runs a command and notes what it told, `fault` has the Hub fail once."""
+
 Client = Callable[..., subprocess.CompletedProcess[str]]
 
 

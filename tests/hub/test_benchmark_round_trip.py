@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.hub.conftest import run_client
+from tests.hub.conftest import CALLS, run_client
 from tests.hub.local_hub import TOKEN, Blob, LocalHub, Repository, check_card
 
 pytestmark = pytest.mark.timeout(900)  # the fixture trains and pushes; on a busy machine that takes its time
@@ -60,31 +60,16 @@ _DRIVER = """
 """
 
 
-_READERS = """
-    import contextlib, io, json, os, urllib.request
-    from pathlib import Path
-    from jal_hf.cli.main import main
-
-    told = {}
-
-    def call(name, *words):
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main(list(words))
-        told[name] = {"code": code, "out": out.getvalue(), "err": err.getvalue()}
-
-    def without_a_board():
-        fault = json.dumps({"kind": "404", "where": "/leaderboard"}).encode()
-        where = os.environ["HF_ENDPOINT"] + "/_test/fault"
-        urllib.request.urlopen(urllib.request.Request(where, fault, method="POST")).read()
-
+_READERS = (
+    CALLS
+    + """
     board = "tester/noisy-digits"
     call("board", "leaderboard", board, "--json")
     call("table", "leaderboard", board)
     call("task", "leaderboard", board, "--task", "pairflip-0.2")
-    without_a_board()
+    fault("404", "/leaderboard")
     call("fallback", "leaderboard", board, "--json", "--model", "tester/foreign")
-    without_a_board()
+    fault("404", "/leaderboard")
     call("alone", "leaderboard", board, "--json")
     call("absent-dataset", "leaderboard", "tester/nothing")
     call("path", "leaderboard", "../../etc")
@@ -99,6 +84,7 @@ _READERS = """
     call("no-such-seed", *train, "benchmark:tester/noisy-digits#symmetric-0.4,seed=7")
     Path("told2.json").write_text(json.dumps(told))
 """
+)
 
 
 class Session:

@@ -9,25 +9,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.hub.conftest import run_client
+from tests.hub.conftest import CALLS, run_client
 from tests.hub.local_hub import TOKEN, LocalHub, check_card
 
-_DRIVER = """
-    import contextlib, io, json, os, time
-    from pathlib import Path
-    from jal_hf.cli.main import main
-
+_DRIVER = (
+    CALLS
+    + """
     sleep = time.sleep
     time.sleep = lambda seconds: sleep(min(seconds, 0.05))
     token = os.environ.pop("HF_TOKEN")
     short = ["--num_train_epochs", "2", "--logging_strategy", "epoch", "--disable_tqdm", "true", "--use_cpu", "true"]
-    told = {}
-
-    def call(name, *words):
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main(list(words))
-        told[name] = {"code": code, "out": out.getvalue(), "err": err.getvalue()}
 
     def train(name, repo, *words):
         push = ["--push_to_hub", "true", "--hub_model_id", repo]
@@ -51,6 +42,7 @@ _DRIVER = """
     call("going-on", "train", "digits", *short, "--output_dir", "going-on", "--model", "hf-hub:tester/late")
     Path("told.json").write_text(json.dumps(told))
 """
+)
 
 
 class Session:
