@@ -95,6 +95,7 @@ class RobustStep(Trainer):
             progress=self.state.global_step / max(1, self.state.max_steps),
             targets=labels,
             ignore_index=self.criterion.ignore_index,
+            rates=inputs.get("rates", {}),
         )
         view, weights = for_the_loss(self.method, view)
         # Losses that draw do so by step and row: the same after a resume, another on each process.

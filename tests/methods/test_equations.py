@@ -15,7 +15,14 @@ from jal_hf.training.methods import Method, Setting, create_method
 from jal_hf.training.methods.elr import lambda_for
 from jal_hf.training.methods.method import for_the_loss
 from jal_hf.training.methods.mixing import Mixing
-from jal_hf.training.methods.strong_view import COLOURS, DRAWS, MOVEMENTS, strong_view
+from jal_hf.training.methods.strong_view import (
+    COLOURS,
+    MOVEMENTS,
+    UNIFORMS,
+    Colours,
+    strong_draws,
+    strong_view,
+)
 from jal_hf.training.methods.twin import consistency_for
 from tests.methods.helpers import view
 
@@ -231,13 +238,14 @@ def test_mixup_shares_follow_the_beta_distribution() -> None:
 
 def test_strong_view_of_a_row_does_not_depend_on_its_batch_and_stays_in_range() -> None:
     pixels = torch.rand(64, 3, 12, 12, generator=torch.Generator().manual_seed(0)) * 4 - 2
-    mean, std = [0.5] * 3, [0.25] * 3
-    draws = np.random.default_rng(0).random((64, DRAWS))
-    strong = strong_view(pixels, draws, mean, std)
+    colours = Colours(torch.full((1, 3, 1, 1), 0.5), torch.full((1, 3, 1, 1), 0.25))
+    uniforms = np.random.default_rng(0).random((64, UNIFORMS))
+    draws = torch.from_numpy(strong_draws(uniforms, with_colours=True))
+    strong = strong_view(pixels, draws, colours)
     assert float(strong.min()) >= -2.001
     assert float(strong.max()) <= 2.001
     assert ((strong - pixels).abs().amax(dim=(1, 2, 3)) > 0.1).all()
-    torch.testing.assert_close(strong_view(pixels[5:9], draws[5:9], mean, std), strong[5:9])
+    torch.testing.assert_close(strong_view(pixels[5:9], draws[5:9], colours), strong[5:9])
     holes = (strong == 0).all(dim=1).float().mean(dim=(1, 2))
     assert 0.05 < float(holes.mean()) < 0.25
 
@@ -250,8 +258,9 @@ def test_strong_operation_of_no_strength_keeps_the_image_and_full_strength_chang
     still = (names.index("identity") + 0.5) / len(names)
 
     def view_of(strength: float) -> Tensor:
-        draws = np.array([[kind, still, strength, 0.5, 0.5, 0.5]] * 2)
-        return strong_view(pixels, draws, [0.0] * 3, [1.0] * 3, cut=0.0)
+        draws = strong_draws(np.array([[kind, still, strength, 0.5, 0.5, 0.5]] * 2), with_colours=True)
+        colours = Colours(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
+        return strong_view(pixels, torch.from_numpy(draws), colours, cut=0.0)
 
     if name not in ("posterize", "solarize", "auto contrast", "equalize"):
         torch.testing.assert_close(view_of(0.5), pixels, rtol=0, atol=1e-5)

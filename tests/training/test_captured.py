@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
 
 from jal_hf import JALTrainer
+from jal_hf.training.captured.recording import Outcome, Recording
+from jal_hf.training.captured.step import WARMUP_STEPS
 from jal_hf.training.failures import NonFiniteLossError
 from jal_hf.training.methods import Method, create_method, list_methods
 
@@ -98,9 +101,20 @@ def test_captured_path_gives_the_bits_and_the_log_of_the_eager_one(
     assert captured.state.total_flos == eager.state.total_flos
 
 
+METHODS = [*(name for name in list_methods() if name != "plain"), "ema+gate+twin", "warmup+elr+mixup"]
+# What the methods keep between steps, together.
+KEEPING_STATE = ["plain", "refurbish", "ema+gate+twin", "warmup+elr+mixup"]
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("accumulation", [1, 4])
-def test_captured_path_averages_weights_as_the_eager_one_does(accumulation: int, tmp_path: Path) -> None:
-    changes = {"method": "ema", "method_args": '{"decay": 0.9}', "gradient_accumulation_steps": accumulation}
+def test_captured_path_gives_the_bits_of_the_eager_one_with_each_method(
+    accumulation: int, method: str, tmp_path: Path
+) -> None:
+    """Every method passes from one phase or rate to another within the training."""
+    changes = {"method": method, "gradient_accumulation_steps": accumulation, "eval_strategy": "no"}
+    if method == "warmup":
+        changes["method_args"] = '{"share": 0.2, "fade": 0.5}'
     captured, eager = both(tmp_path, **changes)
     assert_equal(state_of(captured), state_of(eager))
     assert_equal(captured.method.state_dict(), eager.method.state_dict())
@@ -112,16 +126,16 @@ def test_captured_path_steps_with_adamw_as_the_eager_one_does(tmp_path: Path) ->
     assert_equal(state_of(captured), state_of(eager))
 
 
-@pytest.mark.parametrize("method", ["plain", "ema"])
+@pytest.mark.parametrize("method", KEEPING_STATE)
 @pytest.mark.parametrize("accumulation", [1, 4])
 def test_captured_path_resumes_in_the_middle_of_an_epoch(
     accumulation: int, method: str, tmp_path: Path
 ) -> None:
     """A run that goes on from a checkpoint, either way, ends with the bits of one that was never cut."""
-    # 9 or 3 steps an epoch, the last of them short; the checkpoint is within the second of three epochs.
-    cut_at = {1: 12, 4: 4}[accumulation]
+    # 9 or 5 steps an epoch, the last of them short; the checkpoint is within the second of three epochs.
+    cut_at = {1: 12, 4: 6}[accumulation]
     changes = {
-        "max_train_samples": 68,
+        "max_train_samples": {1: 68, 4: 132}[accumulation],
         "num_train_epochs": 3,
         "gradient_accumulation_steps": accumulation,
         "eval_strategy": "no",
@@ -254,11 +268,14 @@ def test_only_methods_that_say_so_are_captured(tmp_path: Path) -> None:
     assert trainer.captured.replayed == 3
 
 
-@pytest.mark.parametrize("name", [name for name in list_methods() if not create_method(name).capturable])
-def test_method_whose_step_cannot_be_captured_is_named(name: str, tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, "on", method=name, max_steps=1, eval_strategy="no")
-    with pytest.raises(ValueError, match=f"method '{name}' does not say that it can be captured"):
-        trainer.train()
+def test_every_method_of_this_package_can_be_captured() -> None:
+    assert all(create_method(name).capturable for name in list_methods())
+
+
+def test_elr_with_a_teacher_is_captured_too(tmp_path: Path) -> None:
+    captured, eager = both(tmp_path, method="elr", method_args='{"targets": "teacher"}', eval_strategy="no")
+    assert_equal(state_of(captured), state_of(eager))
+    assert_equal(captured.method.state_dict(), eager.method.state_dict())
 
 
 def test_captured_step_is_left_off_on_a_cpu_unless_asked_for(tmp_path: Path) -> None:
@@ -277,25 +294,41 @@ class _Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("method", ["plain", *METHODS])
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_what_is_recorded_neither_reads_values_nor_brings_any_from_the_host(
-    accumulation: int, tmp_path: Path
+    accumulation: int, method: str, tmp_path: Path
 ) -> None:
     """Either would fail, or be frozen, in a CUDA graph: shapes from values, `.item()`, tensors from Python numbers."""
     trainer = trainer_of(
         tmp_path,
         "on",
-        max_steps=6,
+        max_steps=16,
         eval_strategy="no",
         precision="bf16",
+        method=method,
         gradient_accumulation_steps=accumulation,
     )
-    trainer.train()
+    seen: dict[Any, list[str]] = {}
+    replay = Recording.replay
+
+    def watched(recording: Recording) -> Outcome:
+        with _Operators() as operators:
+            outcome = replay(recording)
+        seen[recording] = operators.names
+        return outcome
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recording, "replay", watched)
+        # It looks at class probabilities that lie on a CPU, and at no others.
+        patch.setattr("jal_hf.losses.base.check_class_probabilities", lambda *_: None)
+        trainer.train()
     assert trainer.captured is not None
-    with _Operators() as operators:
-        for recording in trainer.captured._recordings.values():
-            recording._function()
+    # Each phase of the method has its own recordings, so that none of them goes unseen; a short one has none.
+    length = Counter(trainer.method.phase(step / 16) for step in range(16))
+    assert len(seen) == accumulation * sum(steps > WARMUP_STEPS for steps in length.values())
     refused = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "unique", "lift_fresh"}
-    assert refused.isdisjoint(operators.names)
-    assert "convolution_backward" in operators.names
-    assert "_fused_sgd_" in operators.names
+    for names in seen.values():
+        assert not refused & set(names)
+        assert "convolution_backward" in names
+    assert any("_fused_sgd_" in names for names in seen.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +26,8 @@ class CapturedStep:
 
     The parent's loop goes on around it: it finds no gradients after a captured step, so its clipping, its optimizer
     step and its zeroing pass over every parameter, and all callbacks, schedules, logs and checkpoints are as ever.
-    The first steps, and steps with a short batch, run eagerly on batches made from the same plans.
+    The first steps of a training and of each phase of its method, and steps with a short batch, run eagerly on batches
+    made from the same plans.
 
     Args:
         trainer: A `RobustTrainer` that `reason_against` has nothing against.
@@ -46,6 +48,7 @@ class CapturedStep:
         self._pool: Any = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
         self._gradients: list[list[Tensor | None]] = []
         self._begun = self._micro_batches = 0
+        self._phase: Any = None
         self._refused = False
         rows = trainer.args.train_batch_size
         self._positions = torch.zeros(rows, dtype=torch.int64, device=self.device)
@@ -55,6 +58,10 @@ class CapturedStep:
         self._badness = torch.zeros((), device=self.device)
         self._rates: list[Tensor] = []
         self._shown_rates: list[float] = []
+        index = trainer.train_dataset.columns.get("index")
+        self._index = None if index is None else index.cpu().numpy()
+        self._method_draws: dict[str, Tensor] = {}
+        self._method_rates: dict[str, Tensor] = {}
 
     @classmethod
     def for_trainer(cls, trainer: Any) -> CapturedStep | None:
@@ -76,6 +83,11 @@ class CapturedStep:
         """The micro-batches of an optimizer step, as plans or ready, and what its mean loss divides by."""
         if not plans:
             return [], None
+        phase = self.trainer.method.phase(self._progress)
+        if phase != self._phase:
+            # What was recorded does not do what the method does now.
+            self._phase, self._begun = phase, 0
+            self._recordings, self._gradients = {}, []
         self._begun += 1
         self._micro_batches, self.norm = 0, None
         counts = [
@@ -94,8 +106,13 @@ class CapturedStep:
         self._micro_batches += 1
         self._fill(self._positions, torch.from_numpy(plan["positions"]))
         self._fill(self._draws, torch.from_numpy(plan["draws"]))
+        self._fill_draws(plan)
         if is_first:
             self._fill(self._count, count)
+            for name, rate in self.trainer.method.rates(self._progress).items():
+                # In the precision in which a float meets a tensor of losses.
+                static = self._method_rates.setdefault(name, torch.zeros((), device=self.device))
+                static.fill_(rate)
         if is_last:
             self._set_rates()
         kind = (is_first, is_last)
@@ -117,11 +134,12 @@ class CapturedStep:
     def _micro_batch(self, model: nn.Module, *, is_first: bool, is_last: bool) -> Outcome:
         """What is recorded: the trainer's own step on a batch made here, then what the parent's loop does after it."""
         trainer = self.trainer
-        batch = dict(self.images.images.batch(self._positions, self._draws))
+        batch: dict[str, Any] = dict(self.images.images.batch(self._positions, self._draws))
+        batch |= {"draws": self._method_draws, "rates": self._method_rates}
         loss = trainer.eager_step(model, batch, self._count)
         part = trainer.guard.take_back()
         logits, labels = trainer.last_step
-        self.stand_in = {name: value.to("meta") for name, value in batch.items()}
+        self.stand_in = {name: value.to("meta") for name, value in batch.items() if isinstance(value, Tensor)}
         outcome = Outcome(loss, part.largest, part.index, logits, labels)
         badness = part.loss.float() * 0.0
         if is_first:
@@ -152,6 +170,22 @@ class CapturedStep:
             del optimizer.found_inf
             for group, values in zip(groups, before, strict=True):
                 group.update({name: value for name, value in values.items() if name in group})
+
+    @property
+    def _progress(self) -> float:
+        """As the eager step takes it."""
+        state = self.trainer.state
+        return float(state.global_step / max(1, state.max_steps))
+
+    def _fill_draws(self, plan: Plan) -> None:
+        """The method's draws for a micro-batch; made on the host, as those of the eager step are."""
+        positions = plan["positions"]
+        keys = np.arange(len(positions)) if self._index is None else self._index[positions]
+        drawn = self.trainer.method.draws(keys, step=self.trainer.state.global_step)
+        for name, values in drawn.items():
+            if name not in self._method_draws:
+                self._method_draws[name] = torch.zeros(values.shape, dtype=torch.float64, device=self.device)
+            self._fill(self._method_draws[name], torch.from_numpy(values))
 
     @property
     def _optimizer(self) -> Any:

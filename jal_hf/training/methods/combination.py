@@ -8,7 +8,16 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from jal_hf.training.methods.method import Batch, Method, Parameters, Setting, StepView
+from jal_hf.training.methods.method import (
+    Batch,
+    Draws,
+    Method,
+    Parameters,
+    Phase,
+    RowKeys,
+    Setting,
+    StepView,
+)
 
 
 class Combination(Method):
@@ -34,6 +43,17 @@ class Combination(Method):
         super().begin(setting)
         for method in self.methods:
             method.begin(setting)
+
+    def draws(self, rows: RowKeys, *, step: int) -> dict[str, Draws]:
+        return {
+            name: draws for method in self.methods for name, draws in method.draws(rows, step=step).items()
+        }
+
+    def rates(self, progress: float) -> dict[str, float]:
+        return {name: rate for method in self.methods for name, rate in method.rates(progress).items()}
+
+    def phase(self, progress: float) -> Phase:
+        return tuple(method.phase(progress) for method in self.methods)
 
     def change_batch(self, batch: Batch, *, step: int, epoch: float) -> Batch:
         for method in self.methods:

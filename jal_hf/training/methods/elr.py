@@ -52,6 +52,7 @@ class Elr(Method):
     """
 
     name = "elr"
+    capturable = True  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -103,14 +104,17 @@ class Elr(Method):
             self._prediction = _prediction(self.setting.model, self.teacher, batch)
         return batch
 
+    def rates(self, progress: float) -> dict[str, float]:
+        share = min(1.0, progress / self.ramp) if self.ramp else 1.0
+        return {"elr.lambda": share * float(self.strength or 0.0)}
+
     def terms(self, view: StepView) -> Mapping[str, Tensor]:
         require_one_label_a_row(self.name, view)
         probabilities = view.probabilities().clamp(_LEAST, 1 - _LEAST)
         targets = self._targets_of(view, probabilities.detach())
         inner = (probabilities * targets).sum(dim=1)
         term = torch.log((1 - inner).clamp_min(_LEAST)) * view.counted()
-        share = min(1.0, view.progress / self.ramp) if self.ramp else 1.0
-        return {"elr": share * float(self.strength or 0.0) * term.sum()}
+        return {"elr": self.rate(view, "lambda") * term.sum()}
 
     def _targets_of(self, view: StepView, probabilities: Tensor) -> Tensor:
         if self.table is None:

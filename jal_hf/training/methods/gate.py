@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from jal_hf.training.methods.demands import require_choice, require_one_label_a_row, require_within
 from jal_hf.training.methods.marginal import PRIORS, ClassMarginal
-from jal_hf.training.methods.method import Method, Setting, StepView
+from jal_hf.training.methods.method import Method, Phase, Setting, StepView
 
 
 class Gate(Method):
@@ -33,6 +33,7 @@ class Gate(Method):
     """
 
     name = "gate"
+    capturable = True  # type: ignore[assignment]
 
     def __init__(self, *, warmup: float = 0.5, momentum: float = 0.99, prior: str = "uniform") -> None:
         self.warmup = require_within(self.name, "warmup", warmup, 0.0, 1.0)
@@ -42,6 +43,9 @@ class Gate(Method):
     def begin(self, setting: Setting) -> None:
         super().begin(setting)
         self.marginal = ClassMarginal(setting, self.momentum, self.prior)
+
+    def phase(self, progress: float) -> Phase:
+        return (progress < self.warmup,)
 
     def row_weights(self, view: StepView) -> Tensor | None:
         require_one_label_a_row(self.name, view)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from jal_hf.training.methods.method import Setting, StepView
 
@@ -20,7 +19,7 @@ class ClassMarginal:
     The first steps weigh more, 9 / (10 + t), so that the mean follows a training's quick start.
 
     A step uses the values from before it, and `flush` takes in what all processes saw, so neither depends on how the
-    batch is split.
+    batch is split. All tensors stay where they are once they are made.
 
     Args:
         momentum: Of the running means, in [0, 1].
@@ -46,6 +45,8 @@ class ClassMarginal:
         if self.running is None:
             classes = probabilities.shape[1]
             self.running = torch.full((2, classes), 1 / classes, device=probabilities.device)
+        if self._seen is None:
+            self._seen = torch.zeros(2 * self.running.shape[1] + 1, device=probabilities.device)
         return self.running[0], self.running[1]
 
     def watch(self, probabilities: Tensor, view: StepView) -> None:
@@ -57,24 +58,26 @@ class ClassMarginal:
         if view.labels.is_floating_point():
             given = view.labels.movedim(1, -1).reshape(-1, classes).float()
         else:
-            given = functional.one_hot(view.labels.flatten().clamp(0, classes - 1), classes).float()
+            given = torch.zeros_like(rows, dtype=torch.float32)
+            given.scatter_(1, view.labels.reshape(-1, 1).clamp(0, classes - 1), 1.0)
         both = torch.stack(
             [torch.where(counted[:, None], part.float(), 0.0).sum(0) for part in (rows, given)]
         )
-        seen = torch.cat([both.flatten(), counted.sum()[None].float()])
-        self._seen = seen if self._seen is None else self._seen + seen
+        self.both(probabilities)
+        assert self._seen is not None
+        self._seen += torch.cat([both.flatten(), counted.sum()[None].float()])
 
     def flush(self) -> None:
         """Take in what was noted since the last time, on all processes."""
         if self._seen is None or self.running is None:
             return
-        seen = self.setting.summed(self._seen)
-        self._seen = None
+        seen = self.setting.summed(self._seen.clone())
+        self._seen.zero_()
         means = (seen[:-1] / seen[-1].clamp_min(1)).reshape(2, -1)
         if self.prior_kind == "uniform":
             means[1] = 1 / means.shape[1]
         share = (9 / (10 + self.steps)).clamp_min(1 - self.momentum) * (seen[-1] > 0)
-        self.running = self.running.lerp(means, share)
+        self.running.lerp_(means, share)
         self.steps += 1
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -28,7 +28,8 @@ class MeanWeight:
         self.setting, self.momentum = setting, momentum
         self.mean = torch.ones((), device=setting.device)
         self.steps = torch.zeros((), device=setting.device)
-        self._seen: Tensor | None = None
+        self._seen = torch.zeros(2, device=setting.device)
+        """Sum and count of the weights of this step; like the rest it stays where it is."""
 
     def scaled(self, weights: Tensor) -> Tensor:
         """Weights (N,) over the mean of the steps before this one, at most ten times what they are."""
@@ -37,18 +38,16 @@ class MeanWeight:
     def watch(self, weights: Tensor, view: StepView) -> None:
         """Note the weights (N,) of one micro-batch."""
         counted = view.counted()
-        seen = torch.stack([(weights * counted).sum(), counted.sum()]).detach().float()
-        self._seen = seen if self._seen is None else self._seen + seen
+        self._seen += torch.stack([(weights * counted).sum(), counted.sum()]).detach().float()
 
     def flush(self) -> None:
         """Take in what was noted since the last time, on all processes."""
-        if self._seen is None:
-            return
-        total, count = self.setting.summed(self._seen).unbind()
-        self._seen = None
+        total, count = self.setting.summed(self._seen.clone()).unbind()
+        self._seen.zero_()
         share = (9 / (10 + self.steps)).clamp_min(1 - self.momentum) * ((count > 0) & torch.isfinite(total))
-        self.mean = torch.where(share > 0, self.mean.lerp(total / count.clamp_min(1e-12), share), self.mean)
-        self.steps += 1
+        mean = self.mean.lerp(total / count.clamp_min(1e-12), share)
+        self.mean.copy_(torch.where(share > 0, mean, self.mean))
+        self.steps += (count > 0).float()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The mean, once a step was taken in."""
@@ -59,4 +58,4 @@ class MeanWeight:
         device = self.setting.device
         self.mean = state.get(NAMES[0], torch.ones(())).to(device)
         self.steps = state.get(NAMES[1], torch.zeros(())).to(device)
-        self._seen = None
+        self._seen.zero_()

@@ -8,19 +8,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from jal_hf.losses import RobustLoss
 from jal_hf.losses.inputs import in_full_precision
 
 Batch = dict[str, Any]
 """Tensors by name: `pixel_values` or a tokenizer's fields, `labels`, and `index`, `clean_label`, `sample_weight`."""
-BATCH_EXTRAS = frozenset({"clean_label", "index", "sample_weight", "labels", "mixing"})
+BATCH_EXTRAS = frozenset({"clean_label", "index", "sample_weight", "labels", "mixing", "draws", "rates"})
 """Fields of a batch that serve the loss, a method or the record, and never reach the model."""
 Parameters = dict[str, Any]
 """A method's parameters by name, ready for JSON."""
+RowKeys = npt.NDArray[np.int64]
+"""What keys the draws of a batch's rows: their `index`, or their places where there is none."""
+Draws = npt.NDArray[np.float64]
+Phase = tuple[Any, ...]
 
 
 _STEP_HOOKS = ("change_batch", "after_forward", "targets", "row_weights", "terms")
@@ -77,6 +82,7 @@ class StepView:
         progress: Share of the training that is done, in [0, 1].
         ignore_index: The label that counts nothing.
         second: Logits of the second view of the same rows, where a method makes one.
+        rates: What `Method.rates` gives for this step, where it lies on the device already.
     """
 
     logits: Tensor
@@ -90,6 +96,7 @@ class StepView:
     targets: Tensor
     ignore_index: int = -100
     second: Tensor | None = None
+    rates: Mapping[str, Tensor] = field(default_factory=dict)
 
     def counted(self) -> Tensor:
         """The weight of each label, (N) or (N, d1, ...) float: 0 where it is ignored."""
@@ -111,7 +118,9 @@ class StepView:
         if self.targets.is_floating_point():
             return self.targets
         hard = self.targets.masked_fill(self.targets == self.ignore_index, 0)
-        return functional.one_hot(hard, self.logits.shape[1]).movedim(-1, 1).float()
+        # functional.one_hot reads the largest label back.
+        empty = torch.zeros_like(self.logits, dtype=torch.float32, requires_grad=False)
+        return empty.scatter_(1, hard.unsqueeze(1), 1.0)
 
 
 class Method:
@@ -131,8 +140,9 @@ class Method:
     def capturable(self) -> bool:
         """Whether its hooks work on tensors alone, so that a step with them can be recorded and replayed.
 
-        So where it has none, as averages of weights, which work after the step. A method whose hooks read no value
-        back and depend on neither `step`, `epoch` nor `progress` may say `capturable = True`.
+        So where it has none, as averages of weights, which work after the step. Any other may say `capturable = True`
+        if its hooks read no value back, keep their state in place, and learn of `step`, `epoch` and `progress` through
+        `draws`, `rates` and `phase` alone.
         """
         return all(getattr(type(self), hook) is getattr(Method, hook) for hook in _STEP_HOOKS)
 
@@ -143,6 +153,37 @@ class Method:
             ValueError: A training that this method cannot work in.
         """
         self.setting = setting
+
+    def draws(self, rows: RowKeys, *, step: int) -> dict[str, Draws]:
+        """Random numbers of a batch's rows for `change_batch`, under the method's name, made on the host.
+
+        Args:
+            rows: Keys of the rows, (N,).
+            step: Optimizer steps done before this one.
+        """
+        return {}
+
+    def rates(self, progress: float) -> dict[str, float]:
+        """Numbers that change from step to step, by names that begin with the method's."""
+        return {}
+
+    def phase(self, progress: float) -> Phase:
+        """What tells apart the parts of a training in which the hooks do different things."""
+        return ()
+
+    def drawn(self, batch: Batch, *, step: int) -> Tensor:
+        """The method's own draws (N, D) float64 for a batch, on its device."""
+        given = batch.get("draws")
+        if given is not None:
+            found: Tensor = given[self.name]
+            return found
+        made = self.draws(row_keys(batch), step=step)[self.name]
+        return torch.from_numpy(made).to(batch["labels"].device)
+
+    def rate(self, view: StepView, name: str) -> Tensor | float:
+        """One of the method's rates for a step: a float, or the same number as a scalar on the device."""
+        full = f"{self.name}.{name}"
+        return view.rates[full] if full in view.rates else self.rates(view.progress)[full]
 
     def change_batch(self, batch: Batch, *, step: int, epoch: float) -> Batch:
         """The batch that is trained on in place of this one."""
@@ -212,6 +253,13 @@ class Method:
 def parameter_names(method: type[Method]) -> tuple[str, ...]:
     """Names of the constructor's parameters."""
     return tuple(name for name in inspect.signature(method).parameters if name not in ("args", "kwargs"))
+
+
+def row_keys(batch: Batch) -> RowKeys:
+    """The keys of a batch's rows (N,), on the host."""
+    index = batch.get("index")
+    found: RowKeys = np.arange(len(batch["labels"])) if index is None else index.cpu().numpy()
+    return found
 
 
 def for_the_loss(method: Method, view: StepView) -> tuple[StepView, Tensor | None]:

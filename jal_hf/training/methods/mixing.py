@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
 from jal_hf.data.draws import keyed_uniforms
 from jal_hf.training.methods.demands import require_one_label_a_row, require_soft_targets, require_within
-from jal_hf.training.methods.method import Batch, Method, Setting, StepView
+from jal_hf.training.methods.method import Batch, Draws, Method, RowKeys, Setting, StepView
 
 # Keeps these draws apart from those of the augmentation under the same seed.
 _MIXING = 0x6D6978
@@ -46,6 +44,7 @@ class Mixup(Method):
     """
 
     name = "mixup"
+    capturable = True  # type: ignore[assignment]
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         self.alpha = require_within(self.name, "alpha", alpha, 1e-3, 1e3)
@@ -54,14 +53,19 @@ class Mixup(Method):
         super().begin(setting)
         require_soft_targets(self.name, setting.criterion)
 
+    def draws(self, rows: RowKeys, *, step: int) -> dict[str, Draws]:
+        """Each row's share, then the centre of its rectangle: (N, 3)."""
+        draws = keyed_uniforms(rows, self.setting.seed + _MIXING, step, 3)
+        draws[:, 0] = betaincinv(self.alpha, self.alpha, draws[:, 0])
+        return {self.name: draws}
+
     def change_batch(self, batch: Batch, *, step: int, epoch: float) -> Batch:
         pixels = batch.get("pixel_values")
         if pixels is None:
             raise ValueError(
                 f"Method {self.name!r} mixes images, and the batch has no 'pixel_values', only: {', '.join(batch)}."
             )
-        rows = row_keys(batch, len(pixels))
-        draws = keyed_uniforms(rows, self.setting.seed + _MIXING, step, 3)
+        draws = self.drawn(batch, step=step)
         labels, place = batch["labels"], torch.arange(len(pixels), device=pixels.device)
         partner = torch.where(place ^ 1 < len(place), place ^ 1, place)
         is_mixed = partner != place
@@ -69,11 +73,10 @@ class Mixup(Method):
             is_counted = labels != self.setting.criterion.ignore_index
             is_mixed &= is_counted & is_counted[partner]
         partner = torch.where(is_mixed, partner, place)
-        share = torch.from_numpy(betaincinv(self.alpha, self.alpha, draws[:, 0])).to(pixels.device)
-        mixed, share = self.mixed(pixels, partner, share, draws)
+        mixed, share = self.mixed(pixels, partner, draws[:, 0], draws[:, 1:])
         return {**batch, "pixel_values": mixed, "mixing": Mixing(partner, share)}
 
-    def mixed(self, pixels: Tensor, partner: Tensor, share: Tensor, draws: Any) -> tuple[Tensor, Tensor]:
+    def mixed(self, pixels: Tensor, partner: Tensor, share: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
         """(mixed pixels (N, C, H, W), the share of each image that is its own (N,))."""
         return Mixing(partner, share).of(pixels), share
 
@@ -98,8 +101,7 @@ class Cutmix(Mixup):
 
     name = "cutmix"
 
-    def mixed(self, pixels: Tensor, partner: Tensor, share: Tensor, draws: Any) -> tuple[Tensor, Tensor]:
-        centre = torch.from_numpy(draws[:, 1:3]).to(pixels.device)
+    def mixed(self, pixels: Tensor, partner: Tensor, share: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
         inside = []
         for axis, size in enumerate(pixels.shape[2:4]):
             half = (1 - share).sqrt() * size / 2
@@ -111,9 +113,3 @@ class Cutmix(Mixup):
         cut = inside[0][:, :, None] & inside[1][:, None, :]
         own = 1 - cut.double().mean(dim=(1, 2))
         return torch.where(cut[:, None], pixels[partner], pixels), own
-
-
-def row_keys(batch: Batch, rows: int) -> Any:
-    """What keys the draws of a batch's rows (N,), on the host: their `index`, or their places where there is none."""
-    index = batch.get("index")
-    return np.arange(rows) if index is None else index.cpu().numpy()

@@ -14,7 +14,7 @@ from jal_hf.training.methods.demands import (
     require_within,
 )
 from jal_hf.training.methods.mean_weight import NAMES, MeanWeight
-from jal_hf.training.methods.method import Method, Setting, StepView
+from jal_hf.training.methods.method import Method, Phase, Setting, StepView
 from jal_hf.training.methods.row_table import RowTable
 
 
@@ -35,6 +35,7 @@ class Refurbish(Method):
     """
 
     name = "refurbish"
+    capturable = True  # type: ignore[assignment]
 
     def __init__(self, *, alpha: float = 0.9, start: float = 0.3, weighted: bool = True) -> None:
         self.alpha = require_within(self.name, "alpha", alpha, 0.0, 1.0)
@@ -51,6 +52,9 @@ class Refurbish(Method):
         )
         self.table = RowTable(self.name, setting, rows)
         self.sureness = MeanWeight(setting)
+
+    def phase(self, progress: float) -> Phase:
+        return (progress < self.start,)
 
     def targets(self, view: StepView) -> Tensor:
         if view.progress < self.start:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,28 +14,60 @@ from torch.nn import functional
 
 OPERATIONS = 2
 """Operations on each image, one after the other."""
-DRAWS = 2 * OPERATIONS + 2
+UNIFORMS = 2 * OPERATIONS + 2
+"""Uniform numbers an image needs."""
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def strong_view(
-    pixels: Tensor,
-    draws: FloatArray,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    *,
-    cut: float = 0.5,
-) -> Tensor:
+@dataclass(frozen=True)
+class Colours:
+    """What takes normalised pixels back to [0, 1]: mean and std of the channels, each (1, C, 1, 1)."""
+
+    mean: Tensor
+    std: Tensor
+
+
+def strong_draws(uniforms: FloatArray, *, with_colours: bool) -> FloatArray:
+    """What `strong_view` does with each image, from uniform numbers in [0, 1): (N, `UNIFORMS`) to (N, 13).
+
+    Of an image: whether it is moved and the matrix of that (row by row, 6 numbers), kinds of its operations, their
+    strengths, and the centre of the square.
+
+    Args:
+        uniforms: Kind and strength of each operation, then the square's centre.
+        with_colours: Whether colours may be changed, or images moved alone.
+    """
+    names = [*MOVEMENTS, *COLOURS] if with_colours else list(MOVEMENTS)
+    chosen = (uniforms[:, :OPERATIONS] * len(names)).astype(np.int64)
+    strength = 2 * uniforms[:, OPERATIONS : 2 * OPERATIONS] - 1
+    matrices = np.tile(np.eye(3), (len(uniforms), 1, 1))
+    for number in range(OPERATIONS):
+        for kind, movement in MOVEMENTS.items():
+            rows = np.flatnonzero(chosen[:, number] == names.index(kind))
+            if len(rows):
+                matrices[rows] = matrices[rows] @ movement(strength[rows, number])
+    is_moved = (matrices != np.eye(3)).any(axis=(1, 2))
+    columns = (
+        is_moved[:, None],
+        matrices[:, :2].reshape(-1, 6),
+        chosen,
+        strength,
+        uniforms[:, 2 * OPERATIONS :],
+    )
+    return np.concatenate(columns, axis=1, dtype=np.float64)
+
+
+def strong_view(pixels: Tensor, draws: Tensor, colours: Colours | None, *, cut: float = 0.5) -> Tensor:
     """Two random operations on each image, as RandAugment draws them, then a square of it set to the mean colour.
 
-    Movements of an image are put together and read once; where mean and std are not known, nothing but them is drawn.
+    Movements of an image are put together and read once. Every operation is made on every image, and taken where it
+    was drawn: no shape depends on the draws, so that a step can be captured, and small kernels are the price.
 
     Args:
         pixels: Normalised, (N, C, H, W); augmented already or not.
-        draws: Uniform numbers in [0, 1), (N, `DRAWS`): kind and strength of each operation, then the square's centre.
-        mean: Per channel, of pixels in [0, 1], or None.
-        std: Per channel.
+        draws: Of `strong_draws`, (N, 13), on the device of the pixels.
+        colours: How pixels are normalised; None where that is not known, and colours then stay as they are.
         cut: Side of the square as a share of the image's; parts beyond the border are lost.
 
     Reference:
@@ -43,44 +75,29 @@ def strong_view(
         strengths are drawn anew for each image, up to rotation 30 degrees, shear 0.3, shift 0.3 of the side, and
         factors 0.1 to 1.9.
     """
-    names = [*MOVEMENTS, *COLOURS] if mean is not None else list(MOVEMENTS)
-    chosen = (draws[:, :OPERATIONS] * len(names)).astype(np.int64)
-    strength = 2 * draws[:, OPERATIONS : 2 * OPERATIONS] - 1
-    changed = _moved(pixels, names, chosen, strength)
-    if mean is not None and std is not None:
-        scale, offset = (pixels.new_tensor(list(item)).view(1, -1, 1, 1) for item in (std, mean))
-        changed = (changed * scale + offset).clamp(0, 1)
+    is_moved, matrices, kinds, strengths, centre = torch.split(
+        draws, [1, 6, OPERATIONS, OPERATIONS, 2], dim=1
+    )
+    grid = functional.affine_grid(
+        matrices.reshape(-1, 2, 3).to(pixels.dtype), list(pixels.shape), align_corners=False
+    )
+    moved = functional.grid_sample(pixels, grid, align_corners=False)
+    changed = torch.where(_column(is_moved) > 0, moved, pixels)
+    if colours is not None:
+        mean, std = colours.mean.to(pixels.dtype), colours.std.to(pixels.dtype)
+        changed = (changed * std + mean).clamp(0, 1)
         for number in range(OPERATIONS):
-            for kind, operation in COLOURS.items():
-                rows = np.flatnonzero(chosen[:, number] == names.index(kind))
-                if len(rows):
-                    at = torch.from_numpy(rows).to(pixels.device)
-                    how = _column(strength[rows, number], pixels)
-                    changed = changed.index_copy(0, at, operation(changed[at], how).clamp(0, 1))
-        changed = (changed - offset) / scale
-    return _with_hole(changed, draws[:, 2 * OPERATIONS :], cut)
+            kind = _column(kinds[:, number])
+            strength = _column(strengths[:, number]).to(pixels.dtype)
+            before = changed
+            for place, operation in enumerate(COLOURS.values(), start=len(MOVEMENTS)):
+                changed = torch.where(kind == place, operation(before, strength).clamp(0, 1), changed)
+        changed = (changed - mean) / std
+    return _with_hole(changed, centre, cut)
 
 
-def _column(values: FloatArray, like: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(like.device, like.dtype).view(-1, 1, 1, 1)
-
-
-def _moved(pixels: Tensor, names: list[str], chosen: Any, strength: FloatArray) -> Tensor:
-    """The images under the product of their movements; what comes from outside is the mean colour."""
-    total = np.tile(np.eye(3), (len(pixels), 1, 1))
-    for number in range(OPERATIONS):
-        for kind, movement in MOVEMENTS.items():
-            rows = np.flatnonzero(chosen[:, number] == names.index(kind))
-            if len(rows):
-                total[rows] = total[rows] @ movement(strength[rows, number])
-    rows = np.flatnonzero((total != np.eye(3)).any(axis=(1, 2)))
-    if not len(rows):
-        return pixels.clone()
-    at = torch.from_numpy(rows).to(pixels.device)
-    chosen_pixels = pixels[at]
-    matrices = torch.from_numpy(total[rows, :2]).to(pixels.device, pixels.dtype)
-    grid = functional.affine_grid(matrices, list(chosen_pixels.shape), align_corners=False)
-    return pixels.index_copy(0, at, functional.grid_sample(chosen_pixels, grid, align_corners=False))
+def _column(values: Tensor) -> Tensor:
+    return values.reshape(-1, 1, 1, 1)
 
 
 def _matrices(**entries: FloatArray) -> FloatArray:
@@ -110,7 +127,7 @@ MOVEMENTS: dict[str, Callable[[FloatArray], FloatArray]] = {
 def _grey(pixels: Tensor) -> Tensor:
     if pixels.shape[1] != 3:
         return pixels.mean(dim=1, keepdim=True)
-    return (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return 0.299 * pixels[:, 0:1] + 0.587 * pixels[:, 1:2] + 0.114 * pixels[:, 2:3]
 
 
 def _blended(pixels: Tensor, other: Tensor, strength: Tensor) -> Tensor:
@@ -118,10 +135,9 @@ def _blended(pixels: Tensor, other: Tensor, strength: Tensor) -> Tensor:
 
 
 def _sharpness(pixels: Tensor, strength: Tensor) -> Tensor:
-    kernel = pixels.new_tensor([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
-    around = functional.pad(pixels, (1, 1, 1, 1), mode="replicate")
-    smooth = functional.conv2d(around, kernel.expand(pixels.shape[1], 1, 3, 3), groups=pixels.shape[1])
-    return _blended(pixels, smooth, strength)
+    around = functional.avg_pool2d(functional.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    # The eight neighbours weigh 1 each, the pixel itself 5.
+    return _blended(pixels, (9 * around + 4 * pixels) / 13, strength)
 
 
 def _posterize(pixels: Tensor, strength: Tensor) -> Tensor:
@@ -137,7 +153,7 @@ def _auto_contrast(pixels: Tensor, strength: Tensor) -> Tensor:
 
 def _equalize(pixels: Tensor, strength: Tensor) -> Tensor:
     """Each channel's values by their rank among 256 levels."""
-    levels = (pixels * 255).round().long().flatten(2)
+    levels = (pixels * 255).round().nan_to_num().long().flatten(2)
     counts = torch.zeros(*levels.shape[:2], 256, device=pixels.device, dtype=pixels.dtype)
     counts.scatter_add_(2, levels, torch.ones_like(levels, dtype=pixels.dtype))
     below = counts.cumsum(dim=2) / levels.shape[2]
@@ -160,13 +176,12 @@ COLOURS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def _with_hole(pixels: Tensor, centre: FloatArray, cut: float) -> Tensor:
+def _with_hole(pixels: Tensor, centre: Tensor, cut: float) -> Tensor:
     hole = None
     for axis, size in enumerate(pixels.shape[2:]):
         half = round(cut * size) / 2
-        middle = torch.from_numpy(centre[:, axis] * size).to(pixels.device)[:, None]
         places = torch.arange(size, device=pixels.device) + 0.5
-        inside = (places - middle).abs() < half
+        inside = (places - centre[:, axis, None] * size).abs() < half
         shape = (-1, 1, size, 1) if axis == 0 else (-1, 1, 1, size)
         hole = inside.view(shape) if hole is None else hole & inside.view(shape)
     # 0 is the mean colour of normalised pixels.

@@ -13,10 +13,18 @@ from jal_hf.losses import RobustLoss
 from jal_hf.losses.inputs import in_full_precision
 from jal_hf.training.methods.demands import optional_within, require_choice, require_within
 from jal_hf.training.methods.marginal import PRIORS, ClassMarginal
-from jal_hf.training.methods.method import Batch, Method, Parameters, Setting, StepView
-from jal_hf.training.methods.mixing import row_keys
+from jal_hf.training.methods.method import (
+    Batch,
+    Draws,
+    Method,
+    Parameters,
+    RowKeys,
+    Setting,
+    StepView,
+    row_keys,
+)
 from jal_hf.training.methods.pull import strongest_pull
-from jal_hf.training.methods.strong_view import DRAWS, strong_view
+from jal_hf.training.methods.strong_view import UNIFORMS, Colours, strong_draws, strong_view
 
 # Keeps these draws apart from those of the augmentation under the same seed.
 _TWIN = 0x7477696E
@@ -50,6 +58,7 @@ class Twin(Method):
     """
 
     name = "twin"
+    capturable = True  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -75,6 +84,7 @@ class Twin(Method):
     def begin(self, setting: Setting) -> None:
         super().begin(setting)
         self.marginal = ClassMarginal(setting, self.momentum, self.prior)
+        self._colours = colours_of(setting)
         own = consistency_for(setting.criterion, setting.num_classes or 10)
         self.weights = (
             own if self.consistency is None else self.consistency,
@@ -84,6 +94,16 @@ class Twin(Method):
     def parameters(self) -> Parameters:
         consistency, balance = self.weights or (self.consistency, self.balance)
         return {**super().parameters(), "consistency": consistency, "balance": balance}
+
+    def draws(self, rows: RowKeys, *, step: int) -> dict[str, Draws]:
+        """Of images."""
+        uniforms = keyed_uniforms(rows, self.setting.seed + _TWIN, step, UNIFORMS)
+        return {self.name: strong_draws(uniforms, with_colours=self._colours is not None)}
+
+    def rates(self, progress: float) -> dict[str, float]:
+        share = min(1.0, progress / self.ramp) if self.ramp else 1.0
+        assert self.weights is not None
+        return {"twin.consistency": self.weights[0] * share}
 
     def change_batch(self, batch: Batch, *, step: int, epoch: float) -> Batch:
         labels = batch["labels"]
@@ -97,16 +117,13 @@ class Twin(Method):
             name: torch.cat([value, value]) if isinstance(value, Tensor) and len(value) == rows else value
             for name, value in batch.items()
         }
-        keys = row_keys(batch, rows)
         if "pixel_values" in batch:
-            settings = getattr(getattr(self.setting.model, "config", None), "pretrained_cfg", None) or {}
-            draws = keyed_uniforms(keys, self.setting.seed + _TWIN, step, DRAWS)
             pixels = batch["pixel_values"]
-            strong = strong_view(pixels, draws, settings.get("mean"), settings.get("std"), cut=self.cut)
+            strong = strong_view(pixels, self.drawn(batch, step=step), self._colours, cut=self.cut)
             doubled["pixel_values"] = torch.cat([pixels, strong])
         elif "input_ids" in batch and self.hidden:
             tokens = batch["input_ids"]
-            draws = keyed_uniforms(keys, self.setting.seed + _TWIN, step, tokens.shape[1])
+            draws = keyed_uniforms(row_keys(batch), self.setting.seed + _TWIN, step, tokens.shape[1])
             is_seen = torch.from_numpy(draws >= self.hidden).to(tokens.device)
             is_seen[:, 0] = True
             mask = batch.get("attention_mask", torch.ones_like(tokens))
@@ -131,7 +148,6 @@ class Twin(Method):
         wanted = self.marginal.debiased(weak.detach())
         strong = in_full_precision(view.second).log_softmax(dim=1)
         divergence = (torch.xlogy(wanted, wanted) - wanted * strong).sum(dim=1)
-        share = min(1.0, view.progress / self.ramp) if self.ramp else 1.0
         pi, prior = self.marginal.both(weak)
         pi, shape = pi.clamp_min(_LEAST), (1, -1) + (1,) * (weak.dim() - 2)
         tangent = -(prior * pi.log()).sum() - ((weak / pi.reshape(shape) - 1) * prior.reshape(shape)).sum(
@@ -139,10 +155,9 @@ class Twin(Method):
         )
         self.marginal.watch(weak, view)
         assert self.weights is not None
-        consistency, balance = self.weights
         return {
-            "consistency": consistency * share * (divergence * counted).sum(),
-            "balance": balance * (tangent * counted).sum(),
+            "consistency": self.rate(view, "consistency") * (divergence * counted).sum(),
+            "balance": self.weights[1] * (tangent * counted).sum(),
         }
 
     def after_step(self, model: nn.Module, *, step: int) -> None:
@@ -154,6 +169,18 @@ class Twin(Method):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.marginal.load_state_dict(state)
         self.refuse_others(state, "marginal", "steps")
+
+
+def colours_of(setting: Setting) -> Colours | None:
+    """How the network's images are normalised, where its settings say it."""
+    known = getattr(getattr(setting.model, "config", None), "pretrained_cfg", None) or {}
+    if not known.get("mean") or not known.get("std"):
+        return None
+    mean, std = (
+        torch.tensor(list(known[name]), dtype=torch.float32, device=setting.device).view(1, -1, 1, 1)
+        for name in ("mean", "std")
+    )
+    return Colours(mean, std)
 
 
 def consistency_for(criterion: RobustLoss, classes: int) -> float:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from jal_hf.losses.inputs import in_full_precision
 from jal_hf.training.methods.demands import require_within
-from jal_hf.training.methods.method import Method, StepView
+from jal_hf.training.methods.method import Method, Phase, StepView
 
 
 class Warmup(Method):
@@ -25,21 +25,27 @@ class Warmup(Method):
     """
 
     name = "warmup"
+    capturable = True  # type: ignore[assignment]
 
     def __init__(self, *, share: float = 0.05, fade: float = 0.0) -> None:
         self.share = require_within(self.name, "share", share, 0.0, 1.0)
         self.fade = require_within(self.name, "fade", fade, 0.0, 1.0)
 
+    def rates(self, progress: float) -> dict[str, float]:
+        part = self._part(progress)
+        return {"warmup.cross entropy": part, "warmup.loss": 1 - part}
+
+    def phase(self, progress: float) -> Phase:
+        return (self._part(progress) == 0,)
+
     def row_weights(self, view: StepView) -> Tensor | None:
-        part = self._part(view.progress)
-        if part == 0:
+        if self._part(view.progress) == 0:
             return view.sample_weight
         weight = torch.ones(len(view.logits), device=view.logits.device)
-        return (weight if view.sample_weight is None else view.sample_weight) * (1 - part)
+        return (weight if view.sample_weight is None else view.sample_weight) * self.rate(view, "loss")
 
     def terms(self, view: StepView) -> Mapping[str, Tensor]:
-        part = self._part(view.progress)
-        if part == 0:
+        if self._part(view.progress) == 0:
             return {}
         logits, targets = in_full_precision(view.logits), view.targets
         if targets.is_floating_point():
@@ -48,7 +54,7 @@ class Warmup(Method):
             losses = functional.cross_entropy(
                 logits, targets, reduction="none", ignore_index=view.ignore_index
             )
-        return {"warmup": part * (losses * view.counted()).sum()}
+        return {"warmup": self.rate(view, "cross entropy") * (losses * view.counted()).sum()}
 
     def _part(self, progress: float) -> float:
         if progress < self.share:
