@@ -88,6 +88,7 @@ def test_gpu_benchmark_measures_each_part_on_a_cpu_too() -> None:
     rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
     for what in (
         "waits for the device",
+        "time of a step, ema+gate+twin",
         "slowest loss",
         "JALTrainer / plain loop",
         "whole protocol",

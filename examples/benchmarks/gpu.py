@@ -94,53 +94,40 @@ def losses(asked: argparse.Namespace) -> list[Row]:
     return rows
 
 
-# Name, --cuda_graph, --method, its parameters, and the time of a step beside the loss alone that it may take.
-STEPS_WATCHED = (
-    ("captured", "on", "plain", {}, None),
-    ("captured, ema", "on", "ema", {}, 1.05),
-    ("captured, mixup", "on", "mixup", {}, 1.05),
-    ("captured, elr", "on", "elr", {"targets": "rows"}, 1.05),
-    ("captured, elr with teacher", "on", "elr", {"targets": "teacher"}, 1.4),
-    ("captured, ema+gate+twin", "on", "ema+gate+twin", {"gate": {"warmup": 0.0}}, 2.1),
-    ("eager", "off", "plain", {}, None),
+STEPS_WATCHED: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("captured", "on", "plain", {}),
+    ("captured, elr and mixup", "on", "elr+mixup", {}),
+    ("captured, refurbish", "on", "refurbish", {"start": 0.0}),
+    ("captured, ema+gate+twin", "on", "ema+gate+twin", {"gate": {"warmup": 0.0}}),
+    ("eager", "off", "plain", {}),
 )
+"""Name, --cuda_graph, --method and its parameters, such that no phase of it ends within the steps."""
 
 
 def syncs(asked: argparse.Namespace) -> list[Row]:
-    """Steps under torch's own alarm for waits on the device, between logging steps, and how long they take."""
+    """Steps under torch's own alarm for waits on the device, between logging steps."""
     import torch
     from transformers import TrainerCallback
 
     from jal_hf.runs.config import RunConfig
     from jal_hf.runs.parts import build_trainer, load_data
 
-    first, last = 10, 30 if asked.smoke else 110
-
     class Alarm(TrainerCallback):
-        seconds = 0.0
-
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step not in (first, last):
-                return
             if torch.cuda.is_available():
-                torch.cuda.set_sync_debug_mode("default")
-                torch.cuda.synchronize()
-            self.seconds = time.perf_counter() - self.seconds
-            if torch.cuda.is_available() and state.global_step == first:
-                torch.cuda.set_sync_debug_mode("error")
+                torch.cuda.set_sync_debug_mode("error" if 10 <= state.global_step < 30 else "default")
 
-    rows, alone, data = [], 0.0, None
-    for name, mode, method, parameters, most in STEPS_WATCHED:
-        alarm = Alarm()
+    rows, data = [], None
+    for name, mode, method, parameters in STEPS_WATCHED:
         with tempfile.TemporaryDirectory() as folder:
             settings = RunConfig.from_recipe(
-                "digits" if asked.smoke else "cifar10", output_dir=folder, max_steps=last + 2, cuda_graph=mode,
+                "digits" if asked.smoke else "cifar10", output_dir=folder, max_steps=32, cuda_graph=mode,
                 eval_strategy="no", save_strategy="no", logging_strategy="no", disable_tqdm=True, method=method,
                 method_args=parameters, use_cpu=asked.smoke,
                 **({"dataset": asked.dataset} if asked.dataset else {}),
             )  # fmt: skip
             data = data or load_data(settings)
-            trainer = build_trainer(settings, data, callbacks=[alarm])
+            trainer = build_trainer(settings, data, callbacks=[Alarm()])
             try:
                 trainer.train()
                 waits, is_met = "none", True
@@ -151,17 +138,24 @@ def syncs(asked: argparse.Namespace) -> list[Row]:
             finally:
                 if torch.cuda.is_available():
                     torch.cuda.set_sync_debug_mode("default")
-        rows.append(Row(f"waits for the device between steps, {name}", waits, "none", is_met))
-        if name == "captured":
-            alone = alarm.seconds
-        elif most is not None and is_met:
-            ratio = alarm.seconds / alone
-            rows.append(
-                Row(
-                    f"time of a step / captured, {name}", f"{ratio:.2f} x", f"at most {most} x", ratio <= most
-                )
-            )
+        rows.append(Row(f"waits for the device in 20 steps, {name}", waits, "none", is_met))
     return rows
+
+
+def methods(asked: argparse.Namespace) -> list[Row]:
+    """A step under each training method beside the loss alone."""
+    words = ["--recipe", "cifar10", "--steps", "100", "--warmup", "20", "--rounds", "1"]
+    if asked.smoke:
+        words = ["--recipe", "digits", "--steps", "10", "--rounds", "1", "--use_cpu"]
+    found = figures_of("methods.py", words)
+    return [
+        Row(
+            f"time of a step, {name} / plain", f"{one['ratio']:.2f} x", f"at most {one['most']:.2f} x",
+            one["ratio"] <= one["most"],
+        )
+        for name, one in found.items()
+        if name != "plain"
+    ]  # fmt: skip
 
 
 def steps(asked: argparse.Namespace) -> list[Row]:
@@ -222,10 +216,11 @@ def accuracy(asked: argparse.Namespace) -> list[Row]:
 # Each with the seconds it may take.
 PARTS: dict[str, tuple[Callable[[argparse.Namespace], list[Row]], int]] = {
     "machine": (machine, 20),
-    "syncs": (syncs, 75),
-    "losses": (losses, 60),
-    "steps": (steps, 75),
-    "protocol": (protocol, 240),
+    "syncs": (syncs, 50),
+    "methods": (methods, 40),
+    "losses": (losses, 50),
+    "steps": (steps, 80),
+    "protocol": (protocol, 230),
     "accuracy": (accuracy, 70),
 }
 

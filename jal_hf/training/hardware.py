@@ -26,36 +26,52 @@ class Hardware:
     reason: str
 
 
-def cpu_flags(cpu_info: Path = _CPU_INFO) -> frozenset[str]:
-    """Instruction-set flags of the processor as the Linux kernel names them; empty where it doesn't say."""
+@dataclass(frozen=True)
+class Processor:
+    """A CPU as the Linux kernel describes it; empty where it doesn't say.
+
+    `vendor` is such as GenuineIntel or AuthenticAMD; `flags` are the names of its instruction sets.
+    """
+
+    vendor: str = ""
+    flags: frozenset[str] = frozenset()
+
+
+def this_processor(cpu_info: Path = _CPU_INFO) -> Processor:
+    """The processor that runs this."""
     if not cpu_info.is_file():
-        return frozenset()
-    for line in cpu_info.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("flags"):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
+        return Processor()
+    lines = [line.partition(":") for line in cpu_info.read_text("utf-8", errors="replace").splitlines()]
+    first = {name.strip(): value.strip() for name, _, value in reversed(lines)}
+    return Processor(first.get("vendor_id", ""), frozenset(first.get("flags", "").split()))
 
 
-def detect_hardware(*, use_cpu: bool = False, flags: frozenset[str] | None = None) -> Hardware:
+def detect_hardware(*, use_cpu: bool = False, processor: Processor | None = None) -> Hardware:
     """Choose precision and layout for the first CUDA device, else for the CPU.
 
     Args:
         use_cpu: Look at the CPU even where a CUDA device is present.
-        flags: CPU flags to decide from, in place of this machine's; for tests.
+        processor: The CPU to decide for, in place of this machine's; for tests.
 
-    bfloat16 is chosen on CUDA devices that compute in it, and on CPUs with AMX or AVX512-BF16 units. Any other
-    CPU emulates bfloat16 and would be slowed down, so it stays in float32.
+    bfloat16 is chosen on CUDA devices that compute in it, on CPUs with AMX, and on those of AMD with AVX512-BF16. On a
+    Xeon with AVX512-BF16 whose virtual machine hides AMX the 8-layer CNN trains 1.4 times as fast in float32; on an AMD
+    EPYC half as fast. Any other CPU emulates bfloat16.
     """
     if torch.cuda.is_available() and not use_cpu:
         name = torch.cuda.get_device_name()
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Hardware(name, "bf16", True, f"{name} computes in bfloat16")
         return Hardware(name, "fp32", True, f"{name} has no bfloat16 units")
-    found = cpu_flags() if flags is None else flags
-    for flag, unit in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")):
-        if flag in found:
-            return Hardware("cpu", "bf16", True, f"the CPU has {unit} units")
-    return Hardware("cpu", "fp32", True, "the CPU has no bfloat16 units")
+    found = this_processor() if processor is None else processor
+    if "amx_bf16" in found.flags:
+        return Hardware("cpu", "bf16", True, "the CPU has AMX units")
+    if "avx512_bf16" not in found.flags:
+        return Hardware("cpu", "fp32", True, "the CPU has no bfloat16 units")
+    if found.vendor != "AuthenticAMD":
+        return Hardware(
+            "cpu", "fp32", True, "the CPU has AVX512-BF16 units, which are no faster than its float32"
+        )
+    return Hardware("cpu", "bf16", True, "the CPU has AVX512-BF16 units")
 
 
 def launched_alone(environment: Mapping[str, str] = os.environ) -> bool:

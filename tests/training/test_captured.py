@@ -148,7 +148,8 @@ def test_captured_path_resumes_in_the_middle_of_an_epoch(
     for trainer in whole.values():
         trainer.train()
     assert_equal(state_of(whole["on"]), state_of(whole["off"]))
-    for first, second in (("on", "on"), ("on", "off"), ("off", "on")):
+    ways = (("on", "on"), ("on", "off"), ("off", "on"))
+    for first, second in ways if method == "plain" else ways[:1]:
         resumed = trainer_of(tmp_path / first, second, **changes, overwrite=True)
         resumed.train(resume_from_checkpoint=str(tmp_path / first / f"checkpoint-{cut_at}"))
         assert resumed.state.global_step == whole["off"].state.global_step
@@ -294,8 +295,9 @@ class _Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("method", ["plain", *METHODS])
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize(
+    ("accumulation", "method"), [(1, "plain"), (2, "plain"), *((2, method) for method in METHODS)]
+)
 def test_what_is_recorded_neither_reads_values_nor_brings_any_from_the_host(
     accumulation: int, method: str, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import mark_complete
 from jal_hf.training.criterion import classes_second, logits_of
 from jal_hf.training.diagnostics import confidence_histogram, lost_classes, training_set_figures
-from jal_hf.training.hardware import cpu_flags, detect_hardware
+from jal_hf.training.hardware import Processor, detect_hardware, this_processor
 from jal_hf.training.metrics import classification_metrics
 from jal_hf.training.schedules import epoch_factor, epoch_scheduler
 
@@ -50,25 +50,32 @@ def test_epoch_schedule_refuses_unknown_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "precision"),
+    ("vendor", "flags", "precision"),
     [
-        ({"avx2"}, "fp32"),
-        ({"avx512f"}, "fp32"),
-        ({"amx_bf16"}, "bf16"),
-        ({"avx512_bf16"}, "bf16"),
-        (set(), "fp32"),
+        ("GenuineIntel", {"avx2"}, "fp32"),
+        ("GenuineIntel", {"avx512f"}, "fp32"),
+        ("GenuineIntel", {"avx512_bf16", "amx_bf16"}, "bf16"),
+        # Half the rate of float32: a virtual machine that hides AMX must not train slower for it.
+        ("GenuineIntel", {"avx512_bf16"}, "fp32"),
+        ("AuthenticAMD", {"avx512_bf16"}, "bf16"),
+        ("AuthenticAMD", {"avx2"}, "fp32"),
+        ("", set(), "fp32"),
     ],
 )
-def test_hardware_chooses_bf16_only_where_the_cpu_computes_in_it(flags: set[str], precision: str) -> None:
-    found = detect_hardware(use_cpu=True, flags=frozenset(flags))
+def test_hardware_chooses_bf16_only_where_the_cpu_is_faster_in_it(
+    vendor: str, flags: set[str], precision: str
+) -> None:
+    found = detect_hardware(use_cpu=True, processor=Processor(vendor, frozenset(flags)))
     assert found.precision == precision
     assert found.reason.startswith("the CPU has")
 
 
-def test_cpu_flags_are_read_from_the_kernels_file(tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text("model name\t: X\nflags\t\t: fpu amx_bf16 avx2\n")
-    assert cpu_flags(tmp_path / "cpuinfo") == {"fpu", "amx_bf16", "avx2"}
-    assert cpu_flags(tmp_path / "absent") == frozenset()
+def test_processor_is_read_from_the_kernels_file(tmp_path: Path) -> None:
+    core = "vendor_id\t: GenuineIntel\nmodel name\t: X\nflags\t\t: fpu amx_bf16 avx2\nvmx flags\t: vnmi\n\n"
+    (tmp_path / "cpuinfo").write_text(2 * core)
+    expected = Processor("GenuineIntel", frozenset({"fpu", "amx_bf16", "avx2"}))
+    assert this_processor(tmp_path / "cpuinfo") == expected
+    assert this_processor(tmp_path / "absent") == Processor()
 
 
 def test_metric_counts_recovered_and_memorised_labels() -> None:

@@ -148,7 +148,9 @@ def test_preset_auto_takes_the_classes_from_the_model(tmp_path: Path) -> None:
 def test_bf16_false_trains_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jal_hf.training import hardware
 
-    monkeypatch.setattr(hardware, "cpu_flags", lambda *_: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(
+        hardware, "this_processor", lambda *_: hardware.Processor("GenuineIntel", frozenset({"amx_bf16"}))
+    )
     assert JALTrainingArguments(output_dir=str(tmp_path), use_cpu=True).precision_name == "bf16"
     refused = JALTrainingArguments(output_dir=str(tmp_path), use_cpu=True, bf16=False)
     assert (refused.bf16, refused.precision_name) == (False, "fp32")
