@@ -18,7 +18,6 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +45,7 @@ GRIDS = {
         ["symmetric:0.8", "asymmetric:0.4", "human:cifar10n.parquet#worse_label"],
     ),
     "cifar10-short": (["ce", "nce+agce", "jal-ce"], ["symmetric:0.4"]),
-    "cifar10-5000": (
-        ["ce", "jal-ce", "jal-ce ema+gate+twin"],
-        ["symmetric:0.4", "symmetric:0.8", "human:cifar10n.parquet#worse_label"],
-    ),
 }
-OTHER_PROTOCOL = ("cifar10-5000",)
-"""Grids that no paper's figure stands beside."""
 SHOWN_SETTINGS = (
     "dataset", "noise", "model", "loss", "optim", "learning_rate", "num_train_epochs", "per_device_train_batch_size",
 )  # fmt: skip
@@ -73,12 +66,8 @@ def published(grid: str) -> GridTable:
         record = RunRecord.read(path)
         # A record names the class map that the command left to the recipe.
         noise = record.noise["spec"].partition(",classes=")[0]
-        method = record.method.get("name", "plain")
-        lines.append(result_line(Cell(record.loss["name"], noise, int(record.seed or 0), method), record))
-    table = grid_table(lines, [], *GRIDS[grid])
-    if grid not in OTHER_PROTOCOL:
-        return table
-    return replace(table, cells={key: replace(cell, paper=None) for key, cell in table.cells.items()})
+        lines.append(result_line(Cell(record.loss["name"], noise, int(record.seed or 0)), record))
+    return grid_table(lines, [], *GRIDS[grid])
 
 
 def grid_of_records(grid: str) -> str:
