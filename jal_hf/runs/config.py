@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 from jal_hf.data import DataArguments
 from jal_hf.ground.places import place_name
 from jal_hf.ground.secrets import SECRET_FIELDS, without_secrets
-from jal_hf.runs.protocol import PROTOCOL_FIELDS, deviation, deviations, shown_value
+from jal_hf.runs.protocol import PROTOCOL_FIELDS, REPEATED_FIELDS, deviation, deviations, flag_words
 from jal_hf.runs.publishing import PLACES, published_value
 from jal_hf.runs.recipes import load_recipe
 from jal_hf.runs.resolution import PRESET_VALUES, available_cores, default_folder, plain_changes, with_preset
@@ -26,19 +25,6 @@ from jal_hf.runs.values import (
 from jal_hf.training.arguments import JALTrainingArguments
 
 DEFAULT_RECIPE, OWN_DATA_RECIPE = "digits", "imagefolder"
-
-# What decides a run's result, and so is all that a run made after a record takes from it.
-_REPEATED_FIELDS = frozenset(
-    """
-    loss loss_args preset method method_args layer_decay head_learning_rate loss_scale l1_weight_decay
-    decay_all_parameters precision bf16 fp16 channels_last
-    on_nonfinite num_train_epochs max_steps per_device_train_batch_size per_device_eval_batch_size
-    gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps warmup_ratio optim
-    optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm seed data_seed dataloader_drop_last
-    dataloader_num_workers dataloader_persistent_workers use_cpu eval_strategy eval_steps save_strategy save_steps
-    save_total_limit logging_strategy logging_steps sync_batchnorm torch_compile
-    """.split()  # noqa: SIM905
-)
 
 
 @dataclass(frozen=True)
@@ -146,7 +132,7 @@ class RunConfig:
 
         For runs made after somebody's record: nothing in it can push, overwrite, report or load code.
         """
-        training = {name: value for name, value in self.training.items() if name in _REPEATED_FIELDS}
+        training = {name: value for name, value in self.training.items() if name in REPEATED_FIELDS}
         data = {**vars(self.data), **vars(self.model), **training}
         asked = {name: value for name, value in self.asked.items() if name in data}
         return replace_fields(self, training=training, asked=asked, secrets={}).replace(**changes)
@@ -267,18 +253,7 @@ class RunConfig:
 
     def to_argv(self) -> list[str]:
         """The words after `jal-hf train` that make this run again; a token is never among them."""
-        words = [self.recipe, *(["--fast"] if self.fast else [])]
-        for name, value in self.asked.items():
-            if value is None:
-                continue
-            words.append(f"--{name}")
-            if isinstance(value, bool):
-                words.append(str(value).lower())
-            elif isinstance(value, list):
-                words += [str(item) for item in value]
-            else:
-                words.append(json.dumps(value) if isinstance(value, dict) else shown_value(value))
-        return words
+        return [self.recipe, *(["--fast"] if self.fast else []), *flag_words(self.asked)]
 
 
 def _resolved(recipe: str, values: Values, asked: Values, fast: bool) -> RunConfig:

@@ -1,7 +1,8 @@
-"""In what a run differs from the protocol of the paper that its recipe follows."""
+"""Fields of a run by what they mean: what a paper's protocol fixes, what decides a result, and how they are written."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from jal_hf.runs.publishing import PLACES, published_value
@@ -16,6 +17,20 @@ PROTOCOL_FIELDS = frozenset(
     optim optim_args weight_decay l1_weight_decay decay_all_parameters max_grad_norm loss_args preset method
     max_train_samples val_fraction max_eval_samples freeze head_start layer_decay head_learning_rate loss_scale
     """.split()  # noqa: SIM905 - a list of words reads better than a column of quotes
+)
+
+
+# What decides a run's result, and so is all that a run made after a record takes from it.
+REPEATED_FIELDS = frozenset(
+    """
+    loss loss_args preset method method_args layer_decay head_learning_rate loss_scale l1_weight_decay
+    decay_all_parameters precision bf16 fp16 channels_last
+    on_nonfinite num_train_epochs max_steps per_device_train_batch_size per_device_eval_batch_size
+    gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps warmup_ratio optim
+    optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm seed data_seed dataloader_drop_last
+    dataloader_num_workers dataloader_persistent_workers use_cpu eval_strategy eval_steps save_strategy save_steps
+    save_total_limit logging_strategy logging_steps sync_batchnorm torch_compile
+    """.split()  # noqa: SIM905
 )
 
 
@@ -42,3 +57,19 @@ def deviation(name: str, value: Any, before: Any) -> str:
 def shown_value(value: Any) -> str:
     """3.0 as 3: a flag's float and a recipe's integer read the same."""
     return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def flag_words(asked: Values) -> list[str]:
+    """Values by field name as flags and their words, as a command line takes them."""
+    words = []
+    for name, value in asked.items():
+        if value is None:
+            continue
+        words.append(f"--{name}")
+        if isinstance(value, bool):
+            words.append(str(value).lower())
+        elif isinstance(value, list):
+            words += [str(item) for item in value]
+        else:
+            words.append(json.dumps(value) if isinstance(value, dict) else shown_value(value))
+    return words

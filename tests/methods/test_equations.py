@@ -246,6 +246,7 @@ def test_strong_view_of_a_row_does_not_depend_on_its_batch_and_stays_in_range() 
     assert float(strong.max()) <= 2.001
     assert ((strong - pixels).abs().amax(dim=(1, 2, 3)) > 0.1).all()
     torch.testing.assert_close(strong_view(pixels[5:9], draws[5:9], colours), strong[5:9])
+    torch.testing.assert_close(strong_view(pixels, draws, colours, apart=True), strong)
     holes = (strong == 0).all(dim=1).float().mean(dim=(1, 2))
     assert 0.05 < float(holes.mean()) < 0.25
 

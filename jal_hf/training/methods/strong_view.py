@@ -58,17 +58,20 @@ def strong_draws(uniforms: FloatArray, *, with_colours: bool) -> FloatArray:
     return np.concatenate(columns, axis=1, dtype=np.float64)
 
 
-def strong_view(pixels: Tensor, draws: Tensor, colours: Colours | None, *, cut: float = 0.5) -> Tensor:
+def strong_view(
+    pixels: Tensor, draws: Tensor, colours: Colours | None, *, cut: float = 0.5, apart: bool = False
+) -> Tensor:
     """Two random operations on each image, as RandAugment draws them, then a square of it set to the mean colour.
 
-    Movements of an image are put together and read once. Every operation is made on every image, and taken where it
-    was drawn: no shape depends on the draws, so that a step can be captured, and small kernels are the price.
+    Movements of an image are put together and read once.
 
     Args:
         pixels: Normalised, (N, C, H, W); augmented already or not.
         draws: Of `strong_draws`, (N, 13), on the device of the pixels.
         colours: How pixels are normalised; None where that is not known, and colours then stay as they are.
         cut: Side of the square as a share of the image's; parts beyond the border are lost.
+        apart: Make each operation on the images that drew it alone, which saves time with large ones. Else it is made
+            on all and taken where it was drawn: no shape depends on the draws, so that a step can be captured.
 
     Reference:
         Cubuk et al. (2020), "RandAugment"; DeVries and Taylor (2017), "Improved Regularization with Cutout". The
@@ -78,26 +81,38 @@ def strong_view(pixels: Tensor, draws: Tensor, colours: Colours | None, *, cut: 
     is_moved, matrices, kinds, strengths, centre = torch.split(
         draws, [1, 6, OPERATIONS, OPERATIONS, 2], dim=1
     )
-    grid = functional.affine_grid(
-        matrices.reshape(-1, 2, 3).to(pixels.dtype), list(pixels.shape), align_corners=False
-    )
-    moved = functional.grid_sample(pixels, grid, align_corners=False)
-    changed = torch.where(_column(is_moved) > 0, moved, pixels)
+    matrices = matrices.reshape(-1, 2, 3).to(pixels.dtype)
+    changed = _where(is_moved[:, 0] > 0, pixels, (matrices,), _moved, apart=apart)
     if colours is not None:
         mean, std = colours.mean.to(pixels.dtype), colours.std.to(pixels.dtype)
         changed = (changed * std + mean).clamp(0, 1)
         for number in range(OPERATIONS):
-            kind = _column(kinds[:, number])
-            strength = _column(strengths[:, number]).to(pixels.dtype)
-            before = changed
+            strength = strengths[:, number].reshape(-1, 1, 1, 1).to(pixels.dtype)
             for place, operation in enumerate(COLOURS.values(), start=len(MOVEMENTS)):
-                changed = torch.where(kind == place, operation(before, strength).clamp(0, 1), changed)
+                chosen = kinds[:, number] == place
+                changed = _where(chosen, changed, (strength,), operation, apart=apart).clamp(0, 1)
         changed = (changed - mean) / std
     return _with_hole(changed, centre, cut)
 
 
-def _column(values: Tensor) -> Tensor:
-    return values.reshape(-1, 1, 1, 1)
+def _where(
+    chosen: Tensor, pixels: Tensor, given: tuple[Tensor, ...], change: Callable[..., Tensor], *, apart: bool
+) -> Tensor:
+    """The images, changed where they are chosen (N,); `given` has what the change needs of each, (N, ...)."""
+    if not apart:
+        return torch.where(chosen.reshape(-1, 1, 1, 1), change(pixels, *given), pixels)
+    rows = chosen.nonzero().flatten()
+    return (
+        pixels.index_copy(0, rows, change(pixels[rows], *(one[rows] for one in given)))
+        if len(rows)
+        else pixels
+    )
+
+
+def _moved(pixels: Tensor, matrices: Tensor) -> Tensor:
+    """The images under their matrices (N, 2, 3); what comes from outside is the mean colour."""
+    grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
+    return functional.grid_sample(pixels, grid, align_corners=False)
 
 
 def _matrices(**entries: FloatArray) -> FloatArray:

@@ -29,6 +29,8 @@ from jal_hf.training.methods.strong_view import UNIFORMS, Colours, strong_draws,
 # Keeps these draws apart from those of the augmentation under the same seed.
 _TWIN = 0x7477696E
 _LEAST = 1e-4
+# Numbers in an image up to which its strong view is made as in a captured step, bit for bit.
+_SMALL = 3 * 64 * 64
 
 
 class Twin(Method):
@@ -119,12 +121,14 @@ class Twin(Method):
         }
         if "pixel_values" in batch:
             pixels = batch["pixel_values"]
-            strong = strong_view(pixels, self.drawn(batch, step=step), self._colours, cut=self.cut)
+            apart = "draws" not in batch and pixels[0].numel() > _SMALL
+            draws = self.drawn(batch, step=step)
+            strong = strong_view(pixels, draws, self._colours, cut=self.cut, apart=apart)
             doubled["pixel_values"] = torch.cat([pixels, strong])
         elif "input_ids" in batch and self.hidden:
             tokens = batch["input_ids"]
-            draws = keyed_uniforms(row_keys(batch), self.setting.seed + _TWIN, step, tokens.shape[1])
-            is_seen = torch.from_numpy(draws >= self.hidden).to(tokens.device)
+            uniforms = keyed_uniforms(row_keys(batch), self.setting.seed + _TWIN, step, tokens.shape[1])
+            is_seen = torch.from_numpy(uniforms >= self.hidden).to(tokens.device)
             is_seen[:, 0] = True
             mask = batch.get("attention_mask", torch.ones_like(tokens))
             doubled["attention_mask"] = torch.cat([mask, mask * is_seen.to(mask.dtype)])
