@@ -67,8 +67,13 @@ def plot_runs(folders: Sequence[str | Path], path: str | Path) -> list[Path]:
 
 
 def loss_floor(record: RunRecord) -> float:
-    """The smallest value the run's loss can take for its number of classes; 0 where that is not known."""
+    """The smallest value of the run's training loss for its number of classes; 0 where that is not known.
+
+    A method that weighs rows, mixes them or adds terms has another, which is not known.
+    """
     loss, dataset = record.loss, record.dataset
+    if set(str(record.method.get("name", "plain")).split("+")) - {"plain", "ema"}:
+        return 0.0
     if loss.get("name") not in list_losses() or not dataset.get("num_classes") or "params" not in loss:
         return 0.0
     return create_loss(str(loss["name"]), **loss["params"]).floor(int(dataset["num_classes"]))

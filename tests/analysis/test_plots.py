@@ -167,3 +167,27 @@ def test_confidence_histogram_shows_shares_of_each_group() -> None:
 def test_confidence_histogram_refuses_shapes_that_disagree() -> None:
     with pytest.raises(ValueError, match="must agree"):
         confidence_histogram([0.1, 0.2], [True])
+
+
+@pytest.mark.parametrize(
+    ("method", "label", "first"),
+    [
+        ("plain", "training loss above its floor", 4.9),
+        ("ema", "training loss above its floor", 4.9),
+        # A gate leaves rows out, and their part of the floor with them.
+        ("ema+gate+twin", "training loss", 89.0),
+    ],
+)
+def test_floor_is_taken_off_where_the_training_loss_has_it(
+    method: str, label: str, first: float, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path)
+    record = json.loads((run / "run.json").read_text())
+    record["loss"]["params"] = {"alpha": 1.0, "beta": 1.0, "a": 30.0, "q": 2.0}
+    record["dataset"]["num_classes"] = 10
+    record["method"] = {"name": method, "params": {}}
+    (run / "run.json").write_text(json.dumps(record))
+    figure = run_figures(run)["curves"]
+    panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("training loss"))
+    assert panel.get_ylabel() == label
+    assert panel.lines[0].get_ydata()[0] == pytest.approx(first)
