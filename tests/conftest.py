@@ -77,10 +77,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only the unit tests are asked for, the other files are not even imported: they take longer than the tests."""
+    if config.option.markexpr == "unit" and collection_path.suffix == ".py":
+        return not _place(collection_path).startswith(UNIT) or None
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the unit tests by their file; one that is marked slow stays out."""
     for item in items:
-        place = item.path.relative_to(ROOT / "tests").as_posix() if ROOT in item.path.parents else ""
         is_heavy = item.get_closest_marker("slow") or any(word in item.name for word in NOT_UNIT)
-        if place.startswith(UNIT) and not is_heavy:
+        if _place(item.path).startswith(UNIT) and not is_heavy:
             item.add_marker(pytest.mark.unit)
+
+
+def _place(path: Path) -> str:
+    """A test file's path below tests/, or nothing for one from elsewhere."""
+    tests = ROOT / "tests"
+    return path.relative_to(tests).as_posix() if tests in path.parents else ""
