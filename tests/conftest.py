@@ -78,7 +78,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Where only the unit tests are asked for, the other files are not even imported: they take longer than the tests."""
+    """Where only the unit tests are asked for, other files are not even imported: that takes longer than the tests."""
     if config.option.markexpr == "unit" and collection_path.suffix == ".py":
         return not _place(collection_path).startswith(UNIT) or None
     return None

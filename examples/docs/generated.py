@@ -18,6 +18,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,13 @@ GRIDS = {
         ["symmetric:0.8", "asymmetric:0.4", "human:cifar10n.parquet#worse_label"],
     ),
     "cifar10-short": (["ce", "nce+agce", "jal-ce"], ["symmetric:0.4"]),
+    "cifar10-5000": (
+        ["ce", "jal-ce", "jal-ce ema+gate+twin"],
+        ["symmetric:0.4", "symmetric:0.8", "human:cifar10n.parquet#worse_label"],
+    ),
 }
+WHOLE_PROTOCOL = ("mnist", "cifar10")
+"""Grids that the papers' figures stand beside; the others are shorter."""
 SHOWN_SETTINGS = (
     "dataset", "noise", "model", "loss", "optim", "learning_rate", "num_train_epochs", "per_device_train_batch_size",
 )  # fmt: skip
@@ -66,8 +73,12 @@ def published(grid: str) -> GridTable:
         record = RunRecord.read(path)
         # A record names the class map that the command left to the recipe.
         noise = record.noise["spec"].partition(",classes=")[0]
-        lines.append(result_line(Cell(record.loss["name"], noise, int(record.seed or 0)), record))
-    return grid_table(lines, [], *GRIDS[grid])
+        method = str(record.method.get("name", "plain"))
+        lines.append(result_line(Cell(record.loss["name"], noise, int(record.seed or 0), method), record))
+    table = grid_table(lines, [], *GRIDS[grid])
+    if grid in WHOLE_PROTOCOL:
+        return table
+    return replace(table, cells={place: replace(cell, paper=None) for place, cell in table.cells.items()})
 
 
 def grid_of_records(grid: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+DATASET_OBJECT = "a dataset given as an object"
+"""Stands for the name of data that came as an object, which no config can hold."""
 AUGMENTS = ("none", "crop-flip", "crop-flip-rotate", "randomresizedcrop", "resize-crop-flip")
 
 

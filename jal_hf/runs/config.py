@@ -12,7 +12,7 @@ from typing import Any
 from jal_hf.data import DataArguments
 from jal_hf.ground.places import place_name
 from jal_hf.ground.secrets import SECRET_FIELDS, without_secrets
-from jal_hf.runs.protocol import PROTOCOL_FIELDS, REPEATED_FIELDS, deviation, deviations, flag_words
+from jal_hf.runs.protocol import REPEATED_FIELDS, changed_values, deviations, flag_words
 from jal_hf.runs.publishing import PLACES, published_value
 from jal_hf.runs.recipes import load_recipe
 from jal_hf.runs.resolution import PRESET_VALUES, available_cores, default_folder, plain_changes, with_preset
@@ -115,11 +115,7 @@ class RunConfig:
             if name not in asked:
                 values.pop(name, None)
         config = _resolved(self.recipe, values, asked, self.fast)
-        changed = [
-            deviation(name, config.values.get(name), before.get(name))
-            for name in sorted(PROTOCOL_FIELDS & set(changes))
-            if config.values.get(name) != before.get(name)
-        ]
+        changed = changed_values(changes, config.values, before, self.paper)
         return replace_fields(config, paper=self.paper, deviations=(*self.deviations, *changed))
 
     def fitted(self, **chosen: Any) -> RunConfig:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from jal_hf.runs.publishing import PLACES, published_value
@@ -12,7 +14,7 @@ from jal_hf.runs.values import Values
 # What a paper's protocol fixes; anything else (folders, logging, seeds) is no deviation from it.
 PROTOCOL_FIELDS = frozenset(
     """
-    model pretrained image_size image_mean image_std augment num_train_epochs max_steps
+    dataset model pretrained image_size image_mean image_std augment num_train_epochs max_steps
     per_device_train_batch_size gradient_accumulation_steps learning_rate lr_scheduler_type lr_scheduler_kwargs
     optim optim_args weight_decay l1_weight_decay decay_all_parameters max_grad_norm loss_args preset method
     max_train_samples val_fraction max_eval_samples freeze head_start layer_decay head_learning_rate loss_scale
@@ -37,12 +39,25 @@ REPEATED_FIELDS = frozenset(
 def deviations(recipe: Recipe, values: Values, asked: Values, fast: bool) -> tuple[str, ...]:
     """Sentences on each value that differs from what the recipe's protocol fixes."""
     sentences = [str(item) for item in recipe.protocol.get("deviations") or []]
-    changed = {*asked, *(recipe.fast if fast else ())} & PROTOCOL_FIELDS
-    for name in sorted(changed):
-        before = recipe.settings.get(name)
-        if before != values.get(name):
-            sentences.append(deviation(name, values.get(name), before))
-    return tuple(sentences)
+    changed = {*asked, *(recipe.fast if fast else ())}
+    return (*sentences, *changed_values(changed, values, recipe.settings, recipe.protocol.get("paper")))
+
+
+def changed_values(names: Iterable[str], values: Values, before: Values, paper: object) -> list[str]:
+    """A sentence on each of the fields that is another than before, as far as a protocol fixes it.
+
+    A dataset counts where there is a paper, and one of the same last name is the same: `/data/cifar10` is a copy of
+    `uoft-cs/cifar10`.
+    """
+    sentences = []
+    for name in sorted(PROTOCOL_FIELDS & set(names)):
+        new, old = values.get(name), before.get(name)
+        is_same = new == old
+        if name == "dataset":
+            is_same = not paper or Path(str(new)).name == Path(str(old)).name
+        if not is_same:
+            sentences.append(deviation(name, new, old))
+    return sentences
 
 
 def deviation(name: str, value: Any, before: Any) -> str:

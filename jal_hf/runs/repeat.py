@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jal_hf.data.arguments import DATASET_OBJECT
 from jal_hf.ground.places import is_hub_id
 from jal_hf.ground.record import RunRecord
 from jal_hf.models.sources import is_checkpoint_name
@@ -19,6 +20,11 @@ def config_of_run(folder: Path, record: RunRecord) -> RunConfig:
     Raises:
         ValueError: The record keeps no config, as those of version 0.1, or one that cannot be.
     """
+    if not record.config and not record.command:
+        raise ValueError(
+            f"The run in {folder} was made by a trainer put together by hand, and its record does not say where the "
+            "data is: give the dataset, as dataset= or --dataset."
+        )
     if not record.config:
         raise ValueError(
             f"The record in {folder} was written by jal_hf 0.1 and keeps the run's settings as a command alone, "
@@ -40,7 +46,7 @@ def refuse_strange_sources(folder: Path, config: RunConfig, *, trust: bool, with
     """
     if trust or made_here(folder):
         return
-    named = [] if config.data.dataset == "digits" else [("dataset", config.data.dataset)]
+    named = [] if config.data.dataset in ("digits", DATASET_OBJECT) else [("dataset", config.data.dataset)]
     if "#" in config.noise or config.noise.startswith("matrix:"):
         named.append(("label file", config.noise))
     if with_model and (is_checkpoint_name(config.model.model) or config.model.pretrained):

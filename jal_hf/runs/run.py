@@ -20,6 +20,7 @@ from jal_hf.models import create_model
 from jal_hf.noise import parse_noise_spec
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.folder import check_place, clear_the_way, find_start
+from jal_hf.runs.given_data import beside_config
 from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER
 from jal_hf.runs.parts import check_config, load_data
@@ -44,6 +45,7 @@ class RunResult:
     Attributes:
         folder: Weights, record, log, plots and card.
         record: The facts, as in `run.json`.
+        data: The dataset object that was trained on, where one was given in place of a name.
         trainer: The trainer that made it; None where several did, as in fine-tuning.
         address: Where it was pushed to, if it was.
     """
@@ -52,6 +54,7 @@ class RunResult:
     record: RunRecord
     trainer: JALTrainer | None = None
     address: str | None = None
+    data: Any = None
 
     @property
     def model(self) -> nn.Module:
@@ -83,6 +86,8 @@ class RunResult:
         """Rank the training labels; see `jal_hf.audit_run`."""
         from jal_hf.runs.audit.audit import audit_run
 
+        if self.data is not None:
+            options.setdefault("dataset", self.data)
         return audit_run(self.folder, **options)
 
     def push(self, repo_id: str, **options: Any) -> str:
@@ -100,9 +105,9 @@ def train(
     """Train one robust classifier and leave a whole run folder; `jal-hf train` is a caller of this.
 
     Args:
-        recipe: Built-in name or YAML file; None is own data where `dataset` is given, else `digits`.
-        data: A Hugging Face dataset or dict of splits in place of the recipe's; it gets no noise unless `noise` is
-            among the changes.
+        recipe: Built-in name or YAML file; None is `imagefolder` where data is given, else `digits`.
+        data: A Hugging Face dataset, dict of splits, name or folder in place of the recipe's; it gets no noise unless
+            `noise` is among the changes.
         model: A network in place of the recipe's, by name or as an object.
         changes: By flag name of `jal-hf train`: `loss="gce"`, `noise="symmetric:0.4"`, `output_dir="runs/x"`,
             `seed=1`, `learning_rate=0.1`, ...
@@ -118,10 +123,9 @@ def train(
     """
     if isinstance(model, str):
         changes["model"] = model
-    if data is not None:
-        changes.setdefault("noise", "none")
+    given, changes = beside_config(data, changes)
     network = model if isinstance(model, nn.Module) else None
-    return run_training(RunConfig.from_recipe(recipe, **changes), given=data, model=network)
+    return run_training(RunConfig.from_recipe(recipe, **changes), given=given, model=network)
 
 
 def run_training(
@@ -197,7 +201,7 @@ def run_training(
                 args.hub_token,
                 revision=args.hub_revision,
             )
-    return RunResult(folder, trainer.record, trainer, address)
+    return RunResult(folder, trainer.record, trainer, address, given)
 
 
 def _remove_empty(made: Sequence[Path]) -> None:

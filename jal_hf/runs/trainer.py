@@ -20,6 +20,7 @@ from jal_hf.runs.folder import (
     named_checkpoint,
     refuse_foreign_checkpoints,
 )
+from jal_hf.runs.given_data import beside_config
 from jal_hf.runs.lock import held, is_held_here
 from jal_hf.runs.marker import is_marked, mark_folder
 from jal_hf.runs.parts import build_trainer, load_data
@@ -71,8 +72,7 @@ class JALTrainer(RobustTrainer):
         network = model if isinstance(model, nn.Module) else None
         if isinstance(model, str):
             changes["model"] = model
-        if train_dataset is not None:
-            changes.setdefault("noise", "none")
+        _, changes = beside_config(train_dataset, changes)
         config = RunConfig.from_recipe(recipe, **changes)
         splits = {"train": train_dataset, "test": eval_dataset}
         given = datasets.DatasetDict({name: split for name, split in splits.items() if split is not None})

@@ -13,6 +13,7 @@ import datasets
 import pyarrow as pa
 from datasets.exceptions import DatasetsError
 
+from jal_hf.data.arguments import DATASET_OBJECT
 from jal_hf.data.columns import SPLIT_NAMES
 from jal_hf.data.noisy_labels import read_manifest
 from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
@@ -45,6 +46,11 @@ def read_source(dataset: Any, options: ReadOptions) -> Source:
     name = str(dataset)
     if not name.strip():
         raise FileNotFoundError("The dataset has no name; give a Hub id, a local path or 'digits'.")
+    if name == DATASET_OBJECT:
+        raise ValueError(
+            "The data was given as an object, which no config or record can hold; give it again, as data= to train and "
+            "dataset= to an audit, or name a dataset."
+        )
     if name == "digits":
         return Source(name, _maybe_streamed(load_digits(), options))
     prefix, _, rest = name.partition(":")
@@ -116,7 +122,7 @@ def _from_object(dataset: Any) -> Source:
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
         dataset = {"train": dataset}
     if isinstance(dataset, Mapping) and dataset:
-        return Source("dataset given as an object", dict(dataset))
+        return Source(DATASET_OBJECT, dict(dataset))
     raise ValueError(
         f"A dataset is a name, a path or a Hugging Face dataset, not {type(dataset).__name__}; see --dataset."
     )

@@ -15,6 +15,7 @@ from jal_hf.analysis.judgement import LEAST_AGREEMENT, Judgement, find_suspects,
 from jal_hf.analysis.label_issues import FloatArray, LabelIssues, find_label_issues
 from jal_hf.analysis.predictions import example_losses, softmax
 from jal_hf.analysis.reporting import check_services, report_audit
+from jal_hf.data.arguments import DATASET_OBJECT
 from jal_hf.data.column_values import integer_column
 from jal_hf.ground.files import refuse_links, write_json
 from jal_hf.ground.record import RunRecord
@@ -110,7 +111,8 @@ def audit_run(
     Args:
         run: Folder of a finished run.
         dataset: In place of the run's own: a name, or a Hugging Face dataset or dict of splits of the same classes.
-        noise: Noise spec in place of the run's; with a dataset given it is `none` unless said.
+        noise: Noise spec in place of the run's. Another dataset object than the run's gets none unless said; a run that
+            was trained on an object is given that object again, and puts its noise on it.
         folds: At least 2 judges by out-of-sample probabilities: the recipe is trained that many times, each time
             without the rows it then judges.
         top: Rows listed on the page; the table holds all.
@@ -203,10 +205,12 @@ def _settings(
     if found is None:
         if not is_object and dataset is None:
             found = config_of_run(folder, record)  # says what is missing
-        found = RunConfig.from_recipe("imagefolder", augment="none", loss=str(record.loss["name"]))
+        found = RunConfig.from_recipe(
+            "imagefolder", augment="none", eval_strategy="no", loss=str(record.loss["name"])
+        )
     changes: dict[str, Any] = {}
     if dataset is not None:
         changes["dataset"] = str(dataset)
-    if noise is not None or is_object:
+    if noise is not None or (is_object and found.data.dataset != DATASET_OBJECT):
         changes["noise"] = noise or "none"
     return found.replace(**changes)

@@ -19,6 +19,7 @@ from torch import nn
 
 from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
 from jal_hf.data import NoisyDatasetDict, find_duplicates
+from jal_hf.data.arguments import DATASET_OBJECT
 from jal_hf.data.column_values import integer_column
 from jal_hf.ground.files import read_object, whole_file, write_json
 from jal_hf.ground.places import place_name
@@ -97,7 +98,9 @@ def finetune(
         raise ValueError(
             "Name a transformers encoder with --model: a folder, or a Hub id such as OWNER/NAME."
         )
-    config = finetune_config(place or data, model, None if weights is None else str(weights), **changes)
+    config = finetune_config(
+        place or DATASET_OBJECT, model, None if weights is None else str(weights), **changes
+    )
     config = config.replace(output_dir=str(folder))
     check_place(folder)
     given = None if is_name else data
@@ -144,7 +147,7 @@ def finetune(
         record = _export(folder, best, config, section, typed)
     for line in lines_of(section):
         say(line)
-    return RunResult(folder, record)
+    return RunResult(folder, record, data=given)
 
 
 def _key(config: RunConfig, data: NoisyDatasetDict) -> str:

@@ -22,12 +22,10 @@ SLOW, WARM = 0.5, 0.3
 """A loss that starts with less of cross entropy's gradient is warmed up, for this share of the training."""
 
 
-def finetune_config(data: Any, model: str | None, weights: str | None, **changes: Any) -> RunConfig:
-    """The run that is asked for; `data` is a name, or an object, which gets none."""
+def finetune_config(dataset: str, model: str | None, weights: str | None, **changes: Any) -> RunConfig:
+    """The run that is asked for."""
     name = model or DEFAULT_MODEL
-    found: dict[str, Any] = {"model": name, **changes}
-    if isinstance(data, str):
-        found["dataset"] = data
+    found: dict[str, Any] = {"dataset": dataset, "model": name, **changes}
     if weights is not None:
         found["weights"] = weights
     elif not is_checkpoint_name(name):
