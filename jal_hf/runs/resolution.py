@@ -29,6 +29,11 @@ def plain_changes(changes: Values) -> JsonObject:
             plain["method"], plain["method_args"] = value.name, value.parameters()
         elif name == "noise" and hasattr(value, "spec"):
             plain["noise"] = str(value.spec)
+        elif name == "dataset" and value is not None and not isinstance(value, str | os.PathLike):
+            raise ValueError(
+                f"A config holds the names of datasets, not a {type(value).__name__}; an object goes to "
+                "jal_hf.train(data=...), jal_hf.finetune or JALTrainer.from_recipe(train_dataset=...)."
+            )
         elif name == "resume":
             plain["resume_from_checkpoint"] = "auto" if value is True else value
         else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 
 import jal_hf
@@ -97,6 +98,44 @@ def test_an_object_that_is_gone_is_asked_for(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"was given as an object.*give it again"):
             again()
     assert len(jal_hf.audit_run(result.folder, dataset=splits()).issues.index) == 24
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_frame_of_paths_and_labels_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    rows, folder = raw(), tmp_path / "pictures"
+    folder.mkdir()
+    for number, image in enumerate(rows["image"]):
+        image.save(folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    place = Path("pictures") if relative else folder
+    frame = pd.DataFrame(
+        {
+            "picture": [str(place / f"{number}.png") for number in range(len(rows))],
+            "label": [f"kind {label}" for label in rows["label"]],
+        }
+    )
+    for data in (frame, datasets.Dataset.from_pandas(frame)):
+        loaded = jal_hf.load_noisy_dataset(data)
+        assert loaded.num_classes == 3
+        assert [np.asarray(image).sum() for image in loaded["train"]["picture"]] == [
+            np.asarray(image).sum() for image in rows["image"]
+        ]
+    result = jal_hf.train(data=frame, output_dir="run", **QUICK, **SMALL)
+    files = result.audit().data.names("train")
+    assert files is not None
+    assert {Path(name).name for name in files} <= {f"{number}.png" for number in range(len(rows))}
+    frame.loc[3, "picture"] = "gone.png"
+    with pytest.raises(ValueError, match=r"gone\.png"):
+        jal_hf.load_noisy_dataset(frame)
+
+
+def test_objects_of_another_kind_are_answered_with_what_makes_a_dataset_of_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Dataset\.from_list"):
+        jal_hf.train(data=[{"image": "a.png", "label": 0}], output_dir=tmp_path / "run", **QUICK)
+    with pytest.raises(ValueError, match=r"jal_hf\.train\(data=\.\.\.\)"):
+        jal_hf.RunConfig.from_recipe(dataset=raw())
 
 
 def test_audit_of_a_hand_made_trainer_asks_for_its_data(tmp_path: Path) -> None:

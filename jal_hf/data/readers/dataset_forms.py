@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pandas as pd
 import pyarrow as pa
 from datasets.exceptions import DatasetsError
 
@@ -19,7 +20,7 @@ from jal_hf.data.noisy_labels import read_manifest
 from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
 from jal_hf.data.readers.digits import load_digits
 from jal_hf.data.readers.image_folder import looks_like_image_folder, read_image_folder
-from jal_hf.data.readers.image_table import CHANGES, TABLE_FORMS, read_image_table, table_files
+from jal_hf.data.readers.image_table import CHANGES, TABLE_FORMS, open_paths, read_image_table, table_files
 from jal_hf.data.readers.loaded import first_line, load, load_files
 from jal_hf.data.readers.source import ReadOptions, Source, Splits
 from jal_hf.data.readers.web_dataset import read_web_dataset, tar_files
@@ -42,7 +43,7 @@ def read_source(dataset: Any, options: ReadOptions) -> Source:
         ValueError: it is there but cannot be read; the sentence says why.
     """
     if not isinstance(dataset, str | Path):
-        return _from_object(dataset)
+        return _from_object(dataset, options)
     name = str(dataset)
     if not name.strip():
         raise FileNotFoundError("The dataset has no name; give a Hub id, a local path or 'digits'.")
@@ -118,13 +119,17 @@ def _streamed(source: Source, options: ReadOptions) -> Source:
     return dataclasses.replace(source, splits=_maybe_streamed(source.splits, options))
 
 
-def _from_object(dataset: Any) -> Source:
+def _from_object(dataset: Any, options: ReadOptions) -> Source:
+    if isinstance(dataset, pd.DataFrame):
+        dataset = datasets.Dataset.from_pandas(dataset, preserve_index=False)
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
         dataset = {"train": dataset}
     if isinstance(dataset, Mapping) and dataset:
-        return Source(DATASET_OBJECT, dict(dataset))
+        splits, missing = open_paths(dataset, options)
+        return Source(DATASET_OBJECT, splits, missing_images=missing)
     raise ValueError(
-        f"A dataset is a name, a path or a Hugging Face dataset, not {type(dataset).__name__}; see --dataset."
+        f"A dataset is a name, a path, a Hugging Face dataset or a DataFrame, not {type(dataset).__name__}; "
+        "datasets.Dataset.from_list and from_dict make one of rows in memory."
     )
 
 

@@ -7,7 +7,7 @@ files of this machine; an absolute path is taken as it is, since only its owner 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,35 @@ def read_image_table(name: str, tables: Mapping[str, Path], options: ReadOptions
         return None
     files = PresentFiles(options.on_bad_image)
     loaded = load_files(name, TABLE_FORMS[form], tables, **_csv_options(form))
-    splits = {split: _with_images(rows, column, tables[split], files) for split, rows in loaded.items()}
+    splits = {}
+    for split, rows in loaded.items():
+        paths = _paths_below(tables[split], _texts(rows, column))
+        splits[split] = _with_images(rows, column, paths, files, tables[split].name)
     folders = {str(path.parent.absolute()) for path in tables.values()}
     return Source(name, splits, missing_images=files.missing, folder=folders.pop())
+
+
+def open_paths(splits: Mapping[str, Any], options: ReadOptions) -> tuple[dict[str, Any], int]:
+    """(splits with images in place of the paths in their rows, number of files left out as absent).
+
+    For datasets from somebody's own Python: a relative path counts from the working folder. Splits that have images, no
+    rows, or no column of paths come back as they are.
+    """
+    files = PresentFiles(options.on_bad_image)
+    found = dict(splits)
+    for name, rows in splits.items():
+        if not isinstance(rows, datasets.Dataset) or not len(rows):
+            continue
+        texts = [
+            key for key, value in rows.features.items() if getattr(value, "dtype", "").endswith("string")
+        ]
+        if any(map(is_encoded_image, rows.features.values())) or not texts:
+            continue
+        column = _path_column(rows.select_columns(texts)[0], options.image_column)
+        if column is not None:
+            paths = ["" if path is None else os.path.abspath(path) for path in _texts(rows, column)]
+            found[name] = _with_images(rows, column, paths, files, f"split {name}")
+    return found, files.missing
 
 
 def _csv_options(form: str) -> dict[str, Any]:
@@ -118,23 +144,34 @@ def _path_column(row: Mapping[str, Any], asked: str | None) -> str | None:
     return named[0] if named else held[0] if len(held) == 1 else None
 
 
-def _with_images(split: datasets.Dataset, column: str, table: Path, files: PresentFiles) -> datasets.Dataset:
+def _texts(rows: datasets.Dataset, column: str) -> list[str | None]:
+    found: list[str | None] = rows.select_columns([column]).with_format("arrow")[:].column(column).to_pylist()
+    return found
+
+
+def _paths_below(table: Path, paths: Sequence[str | None]) -> list[str]:
+    """The whole paths that a table's rows name."""
     folder = table.parent.absolute()
-    paths = split.select_columns([column]).with_format("arrow")[:].column(column).to_pylist()
     for row, path in enumerate(paths):
         if path is not None and not os.path.isabs(path) and leaves_folder(path):
             raise ValueError(
                 f"Row {row} of {table.name!r} names {path!r}, which leads out of the table's folder; write absolute "
                 "paths for images that lie elsewhere, or put the table above them."
             )
-    whole = ["" if path is None else os.path.join(folder, path) for path in paths]
-    present = files.rows(table.name, whole)
+    return ["" if path is None else os.path.join(folder, path) for path in paths]
+
+
+def _with_images(
+    split: datasets.Dataset, column: str, paths: Sequence[str], files: PresentFiles, name: str
+) -> datasets.Dataset:
+    """Rows with the images at `paths` in place of a column; `name` is what a sentence calls them."""
+    present = files.rows(name, paths)
     if "index" not in split.column_names:
         split = split.add_column("index", list(range(len(split))))
-    if len(present) < len(whole):
+    if len(present) < len(paths):
         split = split.select(present)
-    for name, feature in split.features.items():
+    for key, feature in split.features.items():
         if isinstance(feature, datasets.Value) and feature.dtype.startswith("float"):
-            split = with_whole_numbers(split, name)
-    images = split.remove_columns([column]).add_column(column, [whole[row] for row in present])
+            split = with_whole_numbers(split, key)
+    images = split.remove_columns([column]).add_column(column, [paths[row] for row in present])
     return images.cast_column(column, datasets.Image())
