@@ -106,8 +106,8 @@ def train(
 
     Args:
         recipe: Built-in name or YAML file; None is `imagefolder` where data is given, else `digits`.
-        data: A Hugging Face dataset, dict of splits, name or folder in place of the recipe's; it gets no noise unless
-            `noise` is among the changes.
+        data: A Hugging Face dataset, a DataFrame of paths and labels, a dict of such splits, a name or a folder, in
+            place of the recipe's; it gets no noise unless `noise` is among the changes.
         model: A network in place of the recipe's, by name or as an object.
         changes: By flag name of `jal-hf train`: `loss="gce"`, `noise="symmetric:0.4"`, `output_dir="runs/x"`,
             `seed=1`, `learning_rate=0.1`, ...

@@ -6,7 +6,6 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-import datasets
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
@@ -75,7 +74,7 @@ class JALTrainer(RobustTrainer):
         _, changes = beside_config(train_dataset, changes)
         config = RunConfig.from_recipe(recipe, **changes)
         splits = {"train": train_dataset, "test": eval_dataset}
-        given = datasets.DatasetDict({name: split for name, split in splits.items() if split is not None})
+        given = {name: split for name, split in splits.items() if split is not None}
         return cls.from_config(config, data=load_data(config, given or None), model=network)
 
     @classmethod

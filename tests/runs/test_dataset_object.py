@@ -126,6 +126,11 @@ def test_a_frame_of_paths_and_labels_is_opened(
     files = result.audit().data.names("train")
     assert files is not None
     assert {Path(name).name for name in files} <= {f"{number}.png" for number in range(len(rows))}
+    trainer = jal_hf.JALTrainer.from_recipe(
+        train_dataset=frame, eval_dataset=frame[:8], output_dir="parts", **QUICK, **SMALL
+    )
+    assert len(trainer.train_dataset) == len(rows)
+    assert "eval_accuracy" in trainer.evaluate()
     frame.loc[3, "picture"] = "gone.png"
     with pytest.raises(ValueError, match=r"gone\.png"):
         jal_hf.load_noisy_dataset(frame)

@@ -120,12 +120,16 @@ def _streamed(source: Source, options: ReadOptions) -> Source:
 
 
 def _from_object(dataset: Any, options: ReadOptions) -> Source:
-    if isinstance(dataset, pd.DataFrame):
-        dataset = datasets.Dataset.from_pandas(dataset, preserve_index=False)
-    if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
+    if isinstance(dataset, datasets.Dataset | datasets.IterableDataset | pd.DataFrame):
         dataset = {"train": dataset}
     if isinstance(dataset, Mapping) and dataset:
-        splits, missing = open_paths(dataset, options)
+        given = {
+            name: datasets.Dataset.from_pandas(rows, preserve_index=False)
+            if isinstance(rows, pd.DataFrame)
+            else rows
+            for name, rows in dataset.items()
+        }
+        splits, missing = open_paths(given, options)
         return Source(DATASET_OBJECT, splits, missing_images=missing)
     raise ValueError(
         f"A dataset is a name, a path, a Hugging Face dataset or a DataFrame, not {type(dataset).__name__}; "
