@@ -65,7 +65,7 @@ def load_text_dataset(
         ValueError: columns that are unclear, or labels that cannot be trained on.
         FileNotFoundError: no such dataset.
     """
-    source = read_source(dataset, ReadOptions(dataset_config, image_column=text_column))
+    source = read_source(dataset, ReadOptions(dataset_config, has_images=False))
     train_name, eval_name = choose_splits(list(source.splits), source.train_split, source.eval_split)
     warnings = list(source.warnings)
     label = find_label_column(source.splits[train_name].features, label_column)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jal_hf.data import load_noisy_dataset
+from jal_hf.data.text import load_text_dataset
 from tests.data.conftest import encoded, save_picture
 
 
@@ -162,3 +163,18 @@ def test_tar_shards_take_class_names_and_mixed_endings(write_tar: Callable[..., 
     data = load_noisy_dataset(str(folder))
     assert data.class_names == ["cat", "dog"]
     assert data["train"]["label"][:] == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("form", ["csv", "object"])
+def test_text_beside_names_of_pictures_opens_none_of_them(tmp_path: Path, form: str) -> None:
+    rows = {
+        "file_name": [f"{number}.jpg" for number in range(8)],
+        "text": [f"a review of picture {number}" for number in range(8)],
+        "label": ["good", "bad"] * 4,
+    }
+    table = datasets.Dataset.from_dict(rows)
+    if form == "csv":
+        table.to_csv(tmp_path / "reviews.csv")
+    loaded = load_text_dataset(str(tmp_path / "reviews.csv") if form == "csv" else table)
+    assert loaded["train"]["text"][:] == rows["text"]
+    assert loaded.class_names == ["bad", "good"]

@@ -50,7 +50,7 @@ def read_source(dataset: Any, options: ReadOptions) -> Source:
     if name == DATASET_OBJECT:
         raise ValueError(
             "The data was given as an object, which no config or record can hold; give it again, as data= to train and "
-            "dataset= to an audit, or name a dataset."
+            "dataset= to an audit, or name a dataset with --dataset."
         )
     if name == "digits":
         return Source(name, _maybe_streamed(load_digits(), options))

@@ -67,7 +67,7 @@ def read_image_table(name: str, tables: Mapping[str, Path], options: ReadOptions
         UnreadableImageError: image files are absent.
     """
     forms = {path.suffix.lower() for path in tables.values()}
-    if len(forms) != 1:
+    if len(forms) != 1 or not options.has_images:
         return None
     form = forms.pop()
     column = _path_column(_first_row(next(iter(tables.values())), form), options.image_column)
@@ -92,7 +92,7 @@ def open_paths(splits: Mapping[str, Any], options: ReadOptions) -> tuple[dict[st
     files = PresentFiles(options.on_bad_image)
     found = dict(splits)
     for name, rows in splits.items():
-        if not isinstance(rows, datasets.Dataset) or not len(rows):
+        if not options.has_images or not isinstance(rows, datasets.Dataset) or not len(rows):
             continue
         texts = [
             key for key, value in rows.features.items() if getattr(value, "dtype", "").endswith("string")

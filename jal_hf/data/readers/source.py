@@ -21,6 +21,7 @@ class ReadOptions:
         num_classes: number of classes of a stream that cannot be counted.
         on_bad_image: `error` or `skip`, for listed files that are absent.
         image_column: name of the images, or of their paths in a table; None finds it.
+        has_images: the rows show images, so that a column of their paths is opened; not those of text.
     """
 
     config: str | None = None
@@ -28,6 +29,7 @@ class ReadOptions:
     num_classes: int | None = None
     on_bad_image: str = "error"
     image_column: str | None = None
+    has_images: bool = True
 
 
 @dataclass(frozen=True)
