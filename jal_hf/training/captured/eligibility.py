@@ -35,7 +35,7 @@ def reason_against(trainer: Any) -> str | None:
         and ("labels" not in images.columns or images.columns["labels"].is_floating_point()),
         "the data has its own collator": trainer.data_collator is not collate_batch,
         "the network is none of timm or of this package": not isinstance(model, RunTimmModel),
-        "the network has hooks": model is not None and any(_has_hooks(module) for module in model.modules()),
+        "the network has hooks": model is not None and any(has_hooks(module) for module in model.modules()),
         "a subclass has its own compute_loss or training_step": not trainer.has_its_own_step,
         "a callback looks at the gradients": any(
             _looks_at_gradients(callback) for callback in trainer.callback_handler.callbacks
@@ -54,7 +54,8 @@ def optimizer_reason_against(optimizer: torch.optim.Optimizer) -> str | None:
     return f"the optimizer {type(optimizer).__name__} has no fused form here"
 
 
-def _has_hooks(module: torch.nn.Module) -> bool:
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Whether Python of somebody else runs with this module."""
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jal_hf.training.captured.eligibility import optimizer_reason_against, reason_against
+from jal_hf.training.captured.eligibility import has_hooks, optimizer_reason_against, reason_against
 from jal_hf.training.captured.planned_images import Plan, PlannedImages
 from jal_hf.training.captured.recording import Outcome, Recording
 from jal_hf.training.criterion import label_count
@@ -26,8 +26,9 @@ class CapturedStep:
 
     The parent's loop goes on around it: it finds no gradients after a captured step, so its clipping, its optimizer
     step and its zeroing pass over every parameter, and all callbacks, schedules, logs and checkpoints are as ever.
-    The first steps of a training and of each phase of its method, and steps with a short batch, run eagerly on batches
-    made from the same plans.
+    The first steps of a training and of each phase of its method, steps with a short batch, and steps before which
+    somebody has put a hook on the network run eagerly on batches made from the same plans: a recording replays
+    kernels, not Python.
 
     Args:
         trainer: A `RobustTrainer` that `reason_against` has nothing against.
@@ -44,6 +45,8 @@ class CapturedStep:
         self.stand_in: dict[str, Tensor] = {}
         """A batch without storage, for what counts its elements."""
         self._labels = trainer.train_dataset.columns["labels"].cpu()
+        self._modules = list(trainer.model.modules())
+        self._is_watched = False
         self._recordings: dict[tuple[bool, bool], Recording] = {}
         self._pool: Any = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
         self._gradients: list[list[Tensor | None]] = []
@@ -104,6 +107,11 @@ class CapturedStep:
         """One micro-batch; with the last of a step, the optimizer step too. The loss, a scalar."""
         is_first, is_last = self._micro_batches == 0, bool(self.trainer.accelerator.sync_gradients)
         self._micro_batches += 1
+        if is_first:
+            self._is_watched = any(map(has_hooks, self._modules))
+        if self._is_watched:
+            loss: Tensor = self.trainer.eager_step(model, self.images.batch(plan), count.to(self.device))
+            return loss
         self._fill(self._positions, torch.from_numpy(plan["positions"]))
         self._fill(self._draws, torch.from_numpy(plan["draws"]))
         self._fill_draws(plan)
