@@ -216,10 +216,10 @@ def accuracy(asked: argparse.Namespace) -> list[Row]:
 # Each with the seconds it may take.
 PARTS: dict[str, tuple[Callable[[argparse.Namespace], list[Row]], int]] = {
     "machine": (machine, 20),
-    "syncs": (syncs, 50),
+    "syncs": (syncs, 80),
     "methods": (methods, 40),
     "losses": (losses, 50),
-    "steps": (steps, 80),
+    "steps": (steps, 100),
     "protocol": (protocol, 230),
     "accuracy": (accuracy, 70),
 }

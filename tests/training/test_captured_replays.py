@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import TrainerCallback
 
 from jal_hf.training.captured.step import CapturedStep
@@ -15,7 +17,7 @@ from tests.training.test_captured import METHODS, assert_equal, logged, state_of
 
 @pytest.fixture(autouse=True)
 def _replays_run_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jal_hf.training.captured.step.Recording", TapeRecording)
+    monkeypatch.setattr("jal_hf.training.captured.recording.Recording", TapeRecording)
 
 
 def compare_both(folder: Path, **changes: Any) -> CapturedStep:
@@ -47,6 +49,33 @@ def test_training_goes_on_past_the_first_hundred_steps(tmp_path: Path) -> None:
     captured = compare_both(tmp_path, **changes)
     # 3 of 111 steps before the recording, 3 short ones, 1 with the hook.
     assert captured.replayed == 111 - 3 - 3 - 1
+
+
+class _Pool:
+    """A memory pool of graphs, which ends with the last of them, as torch's allocator has it."""
+
+    def __init__(self, *_: Any) -> None:
+        self.graphs: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.was_used = False
+
+
+class _Pooled(TapeRecording):
+    def __init__(self, function: Any, device: torch.device, pool: Any = None) -> None:
+        assert not pool.was_used or pool.graphs, "recorded into a pool whose last graph is gone"
+        super().__init__(function, device, pool)
+        pool.graphs.add(self)
+        pool.was_used = True
+
+
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_each_phase_of_a_method_records_into_a_pool_of_its_own(
+    accumulation: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jal_hf.training.captured.recording.Recording", _Pooled)
+    monkeypatch.setattr("jal_hf.training.captured.recording.memory_pool", _Pool)
+    changes = {"method": "ema+gate+twin", "gradient_accumulation_steps": accumulation}
+    captured = compare_both(tmp_path, **changes, num_train_epochs=3)
+    assert captured.replayed > 10
 
 
 class _Hook(TrainerCallback):

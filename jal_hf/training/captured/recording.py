@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -47,7 +47,7 @@ class Recording:
         self._outcome: Outcome | None = None
         if device.type == "cuda":
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, pool=pool):
+            with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
                 self._outcome = function()
 
     def replay(self) -> Outcome:
@@ -63,3 +63,30 @@ class Recording:
             if static is not None and static is not value:
                 static.copy_(value)
         return self._outcome
+
+
+def memory_pool(device: torch.device) -> Any:
+    """A handle of a new pool for graphs; None on a CPU."""
+    return torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+
+
+class Recordings:
+    """Recordings of one function's kinds, whose graphs share a memory pool.
+
+    They live and end together: a pool whose last graph is gone cannot be recorded into again.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = memory_pool(device)
+        self._of: dict[Hashable, Recording] = {}
+
+    def __contains__(self, kind: Hashable) -> bool:
+        return kind in self._of
+
+    def __getitem__(self, kind: Hashable) -> Recording:
+        return self._of[kind]
+
+    def add(self, kind: Hashable, function: Callable[[], Outcome]) -> None:
+        """Record one more kind."""
+        self._of[kind] = Recording(function, self._device, self._pool)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from jal_hf.training.captured.eligibility import has_hooks, optimizer_reason_against, reason_against
 from jal_hf.training.captured.planned_images import Plan, PlannedImages
-from jal_hf.training.captured.recording import Outcome, Recording
+from jal_hf.training.captured.recording import Outcome, Recordings
 from jal_hf.training.criterion import label_count
 from jal_hf.training.nonfinite import MicroBatch
 
@@ -47,8 +47,7 @@ class CapturedStep:
         self._labels = trainer.train_dataset.columns["labels"].cpu()
         self._modules = list(trainer.model.modules())
         self._is_watched = False
-        self._recordings: dict[tuple[bool, bool], Recording] = {}
-        self._pool: Any = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
+        self._recordings = Recordings(self.device)
         self._gradients: list[list[Tensor | None]] = []
         self._begun = self._micro_batches = 0
         self._phase: Any = None
@@ -90,7 +89,9 @@ class CapturedStep:
         if phase != self._phase:
             # What was recorded does not do what the method does now.
             self._phase, self._begun = phase, 0
-            self._recordings, self._gradients = {}, []
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)  # nothing of it may still be running
+            self._recordings, self._gradients = Recordings(self.device), []
         self._begun += 1
         self._micro_batches, self.norm = 0, None
         counts = [
@@ -125,9 +126,7 @@ class CapturedStep:
             self._set_rates()
         kind = (is_first, is_last)
         if kind not in self._recordings:
-            self._recordings[kind] = Recording(
-                lambda: self._micro_batch(model, is_first=is_first, is_last=is_last), self.device, self._pool
-            )
+            self._recordings.add(kind, lambda: self._micro_batch(model, is_first=is_first, is_last=is_last))
             # Kept, for a graph writes into them again at every replay.
             self._gradients.append([parameter.grad for parameter in model.parameters()])
         outcome = self._recordings[kind].replay()
