@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +100,10 @@ STEPS_WATCHED: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("captured, elr and mixup", "on", "elr+mixup", {}),
     ("captured, refurbish", "on", "refurbish", {"start": 0.0}),
     ("captured, ema+gate+twin", "on", "ema+gate+twin", {"gate": {"warmup": 0.0}}),
+    ("captured, gate after 8 steps", "on", "gate", {"warmup": 0.25}),
     ("eager", "off", "plain", {}),
 )
-"""Name, --cuda_graph, --method and its parameters, such that no phase of it ends within the steps."""
+"""Name, --cuda_graph, --method and its parameters, such that no phase of it begins within the steps watched."""
 
 
 def syncs(asked: argparse.Namespace) -> list[Row]:
@@ -115,7 +117,7 @@ def syncs(asked: argparse.Namespace) -> list[Row]:
     class Alarm(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if torch.cuda.is_available():
-                torch.cuda.set_sync_debug_mode("error" if 10 <= state.global_step < 30 else "default")
+                torch.cuda.set_sync_debug_mode("error" if 14 <= state.global_step < 30 else "default")
 
     rows, data = [], None
     for name, mode, method, parameters in STEPS_WATCHED:
@@ -134,11 +136,19 @@ def syncs(asked: argparse.Namespace) -> list[Row]:
             except RuntimeError as error:
                 if "synchroniz" not in str(error):
                     raise
-                waits, is_met = str(error).splitlines()[0][:80], False
+                ours = [
+                    frame for frame in traceback.extract_tb(error.__traceback__) if "jal_hf" in frame.filename
+                ]
+                where = (
+                    f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}"
+                    if ours
+                    else "not in this package"
+                )
+                waits, is_met = f"{str(error).splitlines()[0][:60]} ({where})", False
             finally:
                 if torch.cuda.is_available():
                     torch.cuda.set_sync_debug_mode("default")
-        rows.append(Row(f"waits for the device in 20 steps, {name}", waits, "none", is_met))
+        rows.append(Row(f"waits for the device in 16 steps, {name}", waits, "none", is_met))
     return rows
 
 
@@ -216,12 +226,12 @@ def accuracy(asked: argparse.Namespace) -> list[Row]:
 # Each with the seconds it may take.
 PARTS: dict[str, tuple[Callable[[argparse.Namespace], list[Row]], int]] = {
     "machine": (machine, 20),
-    "syncs": (syncs, 80),
+    "syncs": (syncs, 60),
     "methods": (methods, 40),
     "losses": (losses, 50),
-    "steps": (steps, 100),
-    "protocol": (protocol, 230),
-    "accuracy": (accuracy, 70),
+    "steps": (steps, 130),
+    "protocol": (protocol, 190),
+    "accuracy": (accuracy, 50),
 }
 
 
@@ -232,7 +242,8 @@ def measured(part: str, asked: argparse.Namespace) -> list[Row]:
     limit = PARTS[part][1] * (10 if asked.smoke else 1)  # a busy CPU is no failure
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as error:
+        print((error.stderr or b"").decode(errors="replace")[-1500:], file=sys.stderr)
         return [Row(part, f"took more than {limit} s", "", False)]
     for line in done.stdout.splitlines():
         if line.startswith(MARK):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import Trainer
 from transformers.trainer_utils import has_length
 
+from jal_hf.data.transfer import to_device
 from jal_hf.losses import RobustLoss
 from jal_hf.models.channels import channels_last
 from jal_hf.training.callbacks import ThroughputCallback
@@ -172,7 +173,7 @@ class RobustStep(Trainer):
         parts = [
             label_count(self.criterion, batch["labels"], batch.get("sample_weight")) for batch in batches
         ]
-        count = sum((part.to(device) for part in parts[1:]), parts[0].to(device))
+        count = sum((to_device(part, device) for part in parts[1:]), to_device(parts[0], device))
         if self.args.world_size > 1:
             counts, wishes = self.accelerator.gather(self.stop_signals.beside(count)[None]).unbind(1)
             self.stop_signals.hear(wishes)

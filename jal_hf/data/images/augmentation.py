@@ -14,6 +14,7 @@ from jal_hf.data.arguments import AUGMENTS
 from jal_hf.data.draws import keyed_uniforms
 from jal_hf.data.images.colour import colour_jitter
 from jal_hf.data.images.geometry import crop_flip_rotate, flip
+from jal_hf.data.transfer import to_device
 from jal_hf.ground.sentences import did_you_mean
 
 ROTATION_DEGREES = 20.0
@@ -64,7 +65,7 @@ class BatchTransform:
 
     def __call__(self, images: Tensor, index: npt.NDArray[np.int64], epoch: int) -> Tensor:
         """Shape: uint8 (B, H, W, C) and (B,) -> float32 (B, C, H, W), on the device of `images`."""
-        return self.transformed(images, self.draws(index, epoch).to(images.device, non_blocking=True))
+        return self.transformed(images, to_device(self.draws(index, epoch), images.device))
 
     def draws(self, index: npt.NDArray[np.int64], epoch: int) -> Tensor:
         """Uniform numbers of some rows in an epoch, (B, D) float64 on the CPU; D is 0 without augmentation."""

@@ -16,6 +16,7 @@ from jal_hf.data.images.augmentation import BatchTransform
 from jal_hf.data.images.batches import Batch
 from jal_hf.data.images.crops import ImageCrop
 from jal_hf.data.images.encoded import encoded_column
+from jal_hf.data.transfer import to_device
 
 
 class EpochCounter:
@@ -70,7 +71,7 @@ class LabelledImages(torch.utils.data.Dataset[Batch]):
         chosen = np.asarray(positions, dtype=np.int64)
         chosen = np.where(chosen < 0, chosen + len(self), chosen)
         images = self._images(chosen)
-        where = torch.from_numpy(chosen).to(next(iter(images.values())).device)
+        where = to_device(torch.from_numpy(chosen), next(iter(images.values())).device)
         return {**images, **{name: column[where] for name, column in self.columns.items()}}
 
     def _images(self, positions: npt.NDArray[np.int64]) -> Batch:
@@ -98,7 +99,7 @@ class ArrayImages(LabelledImages):
         self.images = images
 
     def pixels(self, positions: npt.NDArray[np.int64]) -> Tensor:
-        return self.images.index_select(0, torch.from_numpy(positions).to(self.images.device))
+        return self.images.index_select(0, to_device(torch.from_numpy(positions), self.images.device))
 
     def batch(self, positions: Tensor, draws: Tensor) -> Batch:
         """The batch of some positions (B,) int64 and their draws (B, D), all on the device of the images."""

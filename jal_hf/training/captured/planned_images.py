@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from jal_hf.data.images.batch_datasets import ArrayImages
+from jal_hf.data.transfer import to_device
 
 Plan = dict[str, Any]
 """`positions` (B,) int64 and `draws` (B, D) float64, as numpy arrays that no loader moves to a device."""
@@ -36,5 +37,5 @@ class PlannedImages(Dataset[Plan]):
     def batch(self, plan: Plan) -> dict[str, Any]:
         """The batch that the images themselves would have given."""
         place = self.images.images.device
-        positions, draws = (torch.from_numpy(plan[name]).to(place) for name in ("positions", "draws"))
+        positions, draws = (to_device(torch.from_numpy(plan[name]), place) for name in ("positions", "draws"))
         return dict(self.images.batch(positions, draws))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jal_hf.data.transfer import to_device
 from jal_hf.training.captured.eligibility import has_hooks, optimizer_reason_against, reason_against
 from jal_hf.training.captured.planned_images import Plan, PlannedImages
 from jal_hf.training.captured.recording import Outcome, Recordings
@@ -102,7 +103,7 @@ class CapturedStep:
         is_whole = all(len(plan["positions"]) == len(self._positions) for plan in plans)
         if is_whole and self._begun > WARMUP_STEPS and self._is_ready():
             return plans, count
-        return [self.images.batch(plan) for plan in plans], count.to(self.device)
+        return [self.images.batch(plan) for plan in plans], to_device(count, self.device)
 
     def run(self, model: nn.Module, plan: Plan, count: Tensor) -> Tensor:
         """One micro-batch; with the last of a step, the optimizer step too. The loss, a scalar."""
@@ -111,7 +112,9 @@ class CapturedStep:
         if is_first:
             self._is_watched = any(map(has_hooks, self._modules))
         if self._is_watched:
-            loss: Tensor = self.trainer.eager_step(model, self.images.batch(plan), count.to(self.device))
+            loss: Tensor = self.trainer.eager_step(
+                model, self.images.batch(plan), to_device(count, self.device)
+            )
             return loss
         self._fill(self._positions, torch.from_numpy(plan["positions"]))
         self._fill(self._draws, torch.from_numpy(plan["draws"]))

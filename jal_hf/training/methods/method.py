@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from jal_hf.data.transfer import to_device
 from jal_hf.losses import RobustLoss
 from jal_hf.losses.inputs import in_full_precision
 
@@ -178,7 +179,7 @@ class Method:
             found: Tensor = given[self.name]
             return found
         made = self.draws(row_keys(batch), step=step)[self.name]
-        return torch.from_numpy(made).to(batch["labels"].device)
+        return to_device(torch.from_numpy(made), batch["labels"].device)
 
     def rate(self, view: StepView, name: str) -> Tensor | float:
         """One of the method's rates for a step: a float, or the same number as a scalar on the device."""

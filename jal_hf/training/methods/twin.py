@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from jal_hf.data.draws import keyed_uniforms
+from jal_hf.data.transfer import to_device
 from jal_hf.losses import RobustLoss
 from jal_hf.losses.inputs import in_full_precision
 from jal_hf.training.methods.demands import optional_within, require_choice, require_within
@@ -128,7 +129,7 @@ class Twin(Method):
         elif "input_ids" in batch and self.hidden:
             tokens = batch["input_ids"]
             uniforms = keyed_uniforms(row_keys(batch), self.setting.seed + _TWIN, step, tokens.shape[1])
-            is_seen = torch.from_numpy(uniforms >= self.hidden).to(tokens.device)
+            is_seen = to_device(torch.from_numpy(uniforms >= self.hidden), tokens.device)
             is_seen[:, 0] = True
             mask = batch.get("attention_mask", torch.ones_like(tokens))
             doubled["attention_mask"] = torch.cat([mask, mask * is_seen.to(mask.dtype)])
