@@ -13,6 +13,7 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell, check_grid
 from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.grid.schedule import run_cells
+from jal_hf.runs.grid.shared_gpu import shared_gpu
 from jal_hf.runs.grid.side_by_side import find_jobs
 from jal_hf.runs.grid.workers import WorkerPool, cuda_devices
 from jal_hf.runs.lock import held
@@ -28,7 +29,12 @@ class GridResult:
 
 
 def compare(
-    config: RunConfig, cells: Sequence[Cell], out: str | Path, *, jobs: int | str | None = None
+    config: RunConfig,
+    cells: Sequence[Cell],
+    out: str | Path,
+    *,
+    jobs: int | str | None = None,
+    mps: str = "auto",
 ) -> GridResult:
     """Train what is left of a grid in worker processes; the same call goes on with one that was stopped.
 
@@ -37,10 +43,12 @@ def compare(
         cells: From `plan_cells`.
         out: The grid's folder.
         jobs: Cells trained side by side; None is one a GPU, or one on a CPU; 'auto' finds how many are fastest.
+        mps: NVIDIA's Multi-Process Service for cells that share a GPU: 'auto', 'on' or 'off'; see `shared_gpu`.
 
     Raises:
         ValueError: A grid that cannot be trained, before anything is.
         FileExistsError: Somebody else's files lie in the folder, or another process works on its grid.
+        SharingError: `mps` is 'on' and the service cannot be had.
     """
     if (isinstance(jobs, str) and jobs != "auto") or (isinstance(jobs, int) and jobs < 1):
         raise ValueError(f"--jobs must be a number of at least 1 or 'auto', got {jobs!r}.")
@@ -48,28 +56,35 @@ def compare(
     ledger = GridLedger(out)
     ledger.refuse_foreign_files()
     with held(ledger.folder):
-        return _compare(config, cells, ledger, first, jobs)
+        return _compare(config, cells, ledger, first, jobs, mps)
 
 
 def _compare(
-    config: RunConfig, cells: Sequence[Cell], ledger: GridLedger, first: RunConfig, jobs: int | str | None
+    config: RunConfig,
+    cells: Sequence[Cell],
+    ledger: GridLedger,
+    first: RunConfig,
+    jobs: int | str | None,
+    mps: str,
 ) -> GridResult:
     out = ledger.folder
     ledger.begin(config, cells)
     args = first.arguments()
     devices = [] if args.use_cpu else cuda_devices()
-    if isinstance(jobs, str):
-        jobs = find_jobs(first, cells, devices)
-    side_by_side = min(jobs or max(1, len(devices)), len(cells))
-    pool = WorkerPool(
-        {"config": config.to_dict(), "secrets": dict(config.secrets)}, out, side_by_side, devices
-    )
-    try:
-        failures = run_cells(
-            cells, ledger, pool.train, pool.close, jobs=side_by_side, epochs=args.num_train_epochs
+    known = 1 if jobs is None else min(jobs, len(cells)) if isinstance(jobs, int) else None
+    with shared_gpu(mps, known, len(devices)):
+        if isinstance(jobs, str):
+            jobs = find_jobs(first, cells, devices)
+        side_by_side = min(jobs or max(1, len(devices)), len(cells))
+        pool = WorkerPool(
+            {"config": config.to_dict(), "secrets": dict(config.secrets)}, out, side_by_side, devices
         )
-    finally:
-        pool.close()
+        try:
+            failures = run_cells(
+                cells, ledger, pool.train, pool.close, jobs=side_by_side, epochs=args.num_train_epochs
+            )
+        finally:
+            pool.close()
     return GridResult(out, write_report(cells, ledger), failures)
 
 
