@@ -42,10 +42,25 @@ GRIDS = {
         ["symmetric:0.8", "asymmetric:0.4"],
     ),
     "cifar10": (
-        ["ce", "anl-ce", "jal-ce", "jal-fl"],
-        ["symmetric:0.8", "asymmetric:0.4", "human:cifar10n.parquet#worse_label"],
+        ["ce", "anl-ce", "jal-ce", "jal-fl", "jal-ce ema+twin"],
+        [
+            "symmetric:0.8",
+            "asymmetric:0.4",
+            "labels:idn.parquet#idn_0.6",
+            "human:cifar10n.parquet#worse_label",
+        ],
     ),
     "cifar10-short": (["ce", "nce+agce", "jal-ce"], ["symmetric:0.4"]),
+    "cifar10-study": (
+        ["jal-ce", "jal-ce ema+twin"],
+        [
+            "symmetric:0.4",
+            "symmetric:0.8",
+            "asymmetric:0.4",
+            "labels:idn.parquet#idn_0.6",
+            "human:cifar10n.parquet#worse_label",
+        ],
+    ),
     "cifar10-5000": (
         ["ce", "jal-ce", "jal-ce ema+gate+twin"],
         ["symmetric:0.4", "symmetric:0.8", "human:cifar10n.parquet#worse_label"],
