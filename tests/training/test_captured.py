@@ -106,21 +106,6 @@ METHODS = [*(name for name in list_methods() if name != "plain"), "ema+gate+twin
 KEEPING_STATE = ["plain", "refurbish", "ema+gate+twin", "warmup+elr+mixup"]
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("accumulation", [1, 4])
-def test_captured_path_gives_the_bits_of_the_eager_one_with_each_method(
-    accumulation: int, method: str, tmp_path: Path
-) -> None:
-    """Every method passes from one phase or rate to another within the training."""
-    changes = {"method": method, "gradient_accumulation_steps": accumulation, "eval_strategy": "no"}
-    if method == "warmup":
-        changes["method_args"] = '{"share": 0.2, "fade": 0.5}'
-    captured, eager = both(tmp_path, **changes)
-    assert_equal(state_of(captured), state_of(eager))
-    assert_equal(captured.method.state_dict(), eager.method.state_dict())
-    assert logged(captured) == logged(eager)
-
-
 def test_captured_path_steps_with_adamw_as_the_eager_one_does(tmp_path: Path) -> None:
     captured, eager = both(tmp_path, optim="adamw_torch_fused", optim_args=None, learning_rate=0.003)
     assert_equal(state_of(captured), state_of(eager))

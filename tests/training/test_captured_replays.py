@@ -39,7 +39,11 @@ def compare_both(folder: Path, **changes: Any) -> CapturedStep:
 def test_replayed_operators_alone_give_the_bits_and_the_log_of_the_eager_path(
     accumulation: int, method: str, tmp_path: Path
 ) -> None:
-    captured = compare_both(tmp_path, method=method, gradient_accumulation_steps=accumulation)
+    """Every method passes from one phase or rate to another within the training."""
+    changes = {"method": method, "gradient_accumulation_steps": accumulation, "eval_strategy": "no"}
+    if method == "warmup":
+        changes["method_args"] = '{"share": 0.2, "fade": 0.5}'
+    captured = compare_both(tmp_path, **changes)
     assert captured.replayed > 5
 
 
@@ -73,9 +77,9 @@ def test_each_phase_of_a_method_records_into_a_pool_of_its_own(
 ) -> None:
     monkeypatch.setattr("jal_hf.training.captured.recording.Recording", _Pooled)
     monkeypatch.setattr("jal_hf.training.captured.recording.memory_pool", _Pool)
-    changes = {"method": "ema+gate+twin", "gradient_accumulation_steps": accumulation}
-    captured = compare_both(tmp_path, **changes, num_train_epochs=3)
-    assert captured.replayed > 10
+    changes = {"method": "ema+gate+twin", "gradient_accumulation_steps": accumulation, "eval_strategy": "no"}
+    captured = compare_both(tmp_path, **changes)
+    assert captured.replayed > 5
 
 
 class _Hook(TrainerCallback):
