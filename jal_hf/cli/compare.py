@@ -30,8 +30,8 @@ def parser() -> argparse.ArgumentParser:
     result = CommandParser(
         prog="jal-hf compare",
         usage="jal-hf compare [RECIPE] --losses a,b [--methods m1,m2]\n"
-        "                      [--noises s1,s2] [--seeds 0,1,2] [--out DIR] [--jobs N] [--mps MODE]\n"
-        "                      [FLAGS of jal-hf train]",
+        "                      [--noises s1,s2] [--seeds 0,1,2] [--out DIR] [--jobs N]\n"
+        "                      [--mps MODE] [FLAGS of jal-hf train]",
         description="Train every loss under every noise with every seed, each in its own folder, and write "
         "the table of last-epoch test accuracies as the papers print it. A grid that was stopped or killed "
         "goes on with the same command. Every flag of `jal-hf train` applies to all cells.",

@@ -103,11 +103,21 @@ def _device() -> Iterator[Finding]:
         "" if hardware.precision == "bf16" else slow,
     )
     yield Finding("convolutions", "channels_last" if hardware.channels_last else "contiguous")
-    threads = os.environ.get("OMP_NUM_THREADS")
-    few = (
-        "" if count or torch.get_num_threads() >= cores else f"unset OMP_NUM_THREADS to use all {cores} cores"
-    )
-    yield Finding("threads", f"{torch.get_num_threads()} (OMP_NUM_THREADS {threads or 'not set'})", few)
+    yield _threads(torch.get_num_threads(), cores, trains_here=not count)
+
+
+def _threads(used: int, cores: int, *, trains_here: bool) -> Finding:
+    asked = os.environ.get("OMP_NUM_THREADS")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    follows = ""
+    if trains_here and used > 1 and load >= cores:
+        follows = (
+            f"other programs use the cores (load {load:.1f}), and threads wait for each other: OMP_NUM_THREADS=1 can "
+            "be several times faster meanwhile"
+        )
+    elif trains_here and used < cores and load < cores:
+        follows = f"unset OMP_NUM_THREADS to use all {cores} cores"
+    return Finding("threads", f"{used} (OMP_NUM_THREADS {asked or 'not set'})", follows)
 
 
 def _compilers() -> Iterator[Finding]:
