@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -22,7 +22,7 @@ from jal_hf.runs.parts import build_trainer
 from jal_hf.training.captured.planned_images import PlannedImages
 from jal_hf.training.captured.step import WARMUP_STEPS
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import collate_batch
+from jal_hf.training.inputs import collate_batch, end_workers
 from jal_hf.training.penalty import add_l1_gradient, l1_penalty
 
 MOMENTUM = 0.9
@@ -59,7 +59,7 @@ def plain_jal(logits: Tensor, target: Tensor, alpha: float, beta: float, a: floa
     return alpha * nce.mean() + beta * amse.mean()
 
 
-def plain_loop(settings: RunConfig, data: Any, workers: int) -> Iterator[None]:
+def plain_loop(settings: RunConfig, data: Any, workers: int) -> Generator[None, None, None]:
     """The protocol written down directly: DataLoader workers, PIL, float32, a host sync each step for the meter."""
     trainer = build_trainer(settings, data)
     args = trainer.args
@@ -86,18 +86,23 @@ def plain_loop(settings: RunConfig, data: Any, workers: int) -> Iterator[None]:
     )
     model.train()
     total = 0.0
-    while True:
-        for pixels, labels in loader:
-            pixels, labels = pixels.to(args.device), labels.to(args.device)
-            optimizer.zero_grad()
-            loss = plain_jal(model(pixels).logits, labels, **args.loss_args)
-            if args.l1_weight_decay:
-                loss = loss + args.l1_weight_decay * sum(parameter.abs().sum() for parameter in parameters)
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, args.max_grad_norm)
-            optimizer.step()
-            total += loss.item()
-            yield
+    try:
+        while True:
+            for pixels, labels in loader:
+                pixels, labels = pixels.to(args.device), labels.to(args.device)
+                optimizer.zero_grad()
+                loss = plain_jal(model(pixels).logits, labels, **args.loss_args)
+                if args.l1_weight_decay:
+                    loss = loss + args.l1_weight_decay * sum(
+                        parameter.abs().sum() for parameter in parameters
+                    )
+                loss.backward()
+                nn.utils.clip_grad_norm_(parameters, args.max_grad_norm)
+                optimizer.step()
+                total += loss.item()
+                yield
+    finally:
+        end_workers(loader)  # torch would wait 5 seconds for each when the process ends
 
 
 def bare_loop(settings: RunConfig, data: Any) -> Iterator[None]:

@@ -143,6 +143,7 @@ def serve_plain_loop(asked: argparse.Namespace, folder: str, pipe: Connection) -
     loop = plain_loop(settings, load_data(settings), asked.workers)
     while pipe.recv() is not None:
         pipe.send(time_loop(asked, loop))
+    loop.close()
 
 
 def time_loop(asked: argparse.Namespace, loop: Iterator[None]) -> Spent:

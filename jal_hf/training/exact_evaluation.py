@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from torch import nn
@@ -9,7 +10,7 @@ from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from jal_hf.training.evaluation import exact_figures, share_buffers
-from jal_hf.training.inputs import RawImages, dropping_last
+from jal_hf.training.inputs import RawImages, dropping_last, ending_workers
 from jal_hf.training.methods import Method
 from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
 
@@ -28,19 +29,16 @@ class ExactEvaluation(Trainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """As the parent's, of raw datasets too, and of every row of them.
 
-        The parent keeps one loader where workers persist, and gives it for any other dataset.
+        The parent keeps one loader where workers persist, and gives it for any other dataset: here only in training.
         """
         is_other = eval_dataset is not None and not isinstance(eval_dataset, str)
-        kept = self.__dict__.pop("_eval_dataloaders", {}) if is_other else None
-        with dropping_last(self.args, False):
-            loader = super().get_eval_dataloader(self._ready(eval_dataset))
-        if kept is not None:
-            self._eval_dataloaders = kept
-        return loader
+        is_kept = self.is_in_train and not is_other
+        with dropping_last(self.args, False), nullcontext() if is_kept else ending_workers(self.args):
+            return super().get_eval_dataloader(self._ready(eval_dataset))
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
         """As the parent's, of raw datasets too, and of every row of them."""
-        with dropping_last(self.args, False):
+        with dropping_last(self.args, False), ending_workers(self.args):
             return super().get_test_dataloader(self._ready(test_dataset))
 
     def _ready(self, dataset: Any) -> Any:

@@ -121,6 +121,29 @@ def leaves_one_row(model: nn.Module | None, dataset: Any, batch_size: int) -> bo
 
 
 @contextmanager
+def ending_workers(args: TrainingArguments) -> Iterator[None]:
+    """Inside, the parent's loaders get workers that end with the pass over the data, though those of training persist.
+
+    Persistent ones end with their loader. Where that is left to the garbage collector, it takes the queue from under
+    them first, and each is waited for 5 seconds.
+    """
+    before, args.dataloader_persistent_workers = args.dataloader_persistent_workers, False
+    try:
+        yield
+    finally:
+        args.dataloader_persistent_workers = before
+
+
+def end_workers(loader: Any) -> None:
+    """End the persistent workers of a loader, if it has any; another pass over it starts new ones."""
+    loader = getattr(loader, "base_dataloader", loader)
+    end = getattr(getattr(loader, "_iterator", None), "_shutdown_workers", None)
+    if end is not None:
+        end()
+        loader._iterator = None
+
+
+@contextmanager
 def dropping_last(args: TrainingArguments, is_dropped: bool) -> Iterator[None]:
     """Inside, the parent's loaders leave an incomplete last batch out, or not; it asks one setting for all of them."""
     before, args.dataloader_drop_last = args.dataloader_drop_last, is_dropped

@@ -31,6 +31,7 @@ from jal_hf.training.inputs import (
     class_names_for,
     collate_batch,
     dropping_last,
+    end_workers,
     leaves_one_row,
     on_accelerator,
 )
@@ -146,6 +147,7 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         self.last_step: tuple[Tensor, Tensor] | None = None
         """Logits and targets of the last micro-batch."""
         self.captured: CapturedStep | None = None
+        self._train_loader: Any = None
         """The step on static buffers, where training takes one."""
         self._classes_last = False
         self._operations: dict[Any, int] = {}
@@ -200,7 +202,8 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             self.train_dataset = self.captured.images
         try:
             with dropping_last(self.args, self.args.dataloader_drop_last or is_one):
-                return super().get_train_dataloader()
+                self._train_loader = super().get_train_dataloader()
+                return self._train_loader
         finally:
             self.train_dataset = given
 
@@ -238,6 +241,9 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         finally:
             self.args.save_total_limit = limit
+            for loader in (self._train_loader, *self.__dict__.pop("_eval_dataloaders", {}).values()):
+                end_workers(loader)
+            self._train_loader = None
 
     def _init_training_state(
         self,
