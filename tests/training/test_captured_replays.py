@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from jal_hf.training.captured.eligibility import has_hooks
 from jal_hf.training.captured.step import CapturedStep
 from tests.training.tape import TapeRecording
 from tests.training.test_captured import METHODS, assert_equal, logged, state_of, trainer_of
@@ -105,3 +106,21 @@ def test_hooks_of_callbacks_are_called(tmp_path: Path) -> None:
         trainer.train()
     assert callbacks[0].seen == callbacks[1].seen == [10, 11, 12, 13]
     assert_equal(*map(state_of, trainers))
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+    ],
+)
+def test_every_kind_of_hook_on_a_module_is_seen(register: str) -> None:
+    layer = torch.nn.Linear(2, 2)
+    assert not has_hooks(layer)
+    handle = getattr(layer, register)(lambda *_: None)
+    assert has_hooks(layer)
+    handle.remove()
+    assert not has_hooks(layer)

@@ -56,7 +56,8 @@ def optimizer_reason_against(optimizer: torch.optim.Optimizer) -> str | None:
 
 def has_hooks(module: torch.nn.Module) -> bool:
     """Whether Python of somebody else runs with this module."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
 
 
 def _looks_at_gradients(callback: TrainerCallback) -> bool:
