@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # The tests' networks are tiny; threads that wait for each other cost more than they bring, most of all when busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +30,31 @@ def _same_draws_in_every_run() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _pictures_are_blank() -> Iterator[Callable[..., None]]:
+    """Figures are made and saved, not drawn, which is most of a small training's time. `drawn` has them drawn."""
+    from PIL import Image
+
+    from jal_hf.analysis import style
+
+    def blank(figure: Any, picture: Path, drawing: Path) -> None:
+        Image.new("RGB", (8, 8)).save(picture)
+        drawing.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+
+    draw = style.render
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "render", blank)
+        yield draw
+
+
+@pytest.fixture(scope="module")
+def drawn(_pictures_are_blank: Callable[..., None]) -> Iterator[None]:
+    """Pictures as users have them, for a file of tests that looks at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jal_hf.analysis.style.render", _pictures_are_blank)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +103,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         MOST_WORKERS,
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now lives as long as the tests: each training collects garbage, and need not look there."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -96,11 +96,16 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture, drawing = target.with_suffix(".png"), target.with_suffix(".svg")
+    files = [target.with_suffix(".png"), target.with_suffix(".svg")]
+    render(figure, *files)
+    return files
+
+
+def render(figure: Figure, picture: Path, drawing: Path) -> None:
+    """Write the figure as PNG to `picture` and as SVG to `drawing`."""
     with _plain_text(figure):
         figure.savefig(picture, dpi=_DPI, metadata={"Software": None})
         figure.savefig(drawing, metadata={"Date": None})
-    return [picture, drawing]
 
 
 def figure_picture(figure: Figure) -> Image.Image:

@@ -15,6 +15,8 @@ from jal_hf.analysis.gradients import gradient_figure, gradient_magnitude
 from jal_hf.cli.main import main
 from jal_hf.losses import create_loss
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 P = np.linspace(0.01, 0.99, 21)
 
 

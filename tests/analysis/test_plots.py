@@ -21,6 +21,8 @@ from jal_hf.analysis.run_plots import run_figures
 from jal_hf.ground.record import read_log
 from jal_hf.training.diagnostics import confidence_histogram
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 NAMES = ("curves", "transition_matrix", "confidence_histogram")
 
 

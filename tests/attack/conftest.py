@@ -36,9 +36,3 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(huggingface_hub.HfApi, name, reached)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", reached)
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs draw nothing: it takes most of their time, and touches little of what is tested."""
-    monkeypatch.setattr("jal_hf.runs.completion.plot_run", lambda folder: [])

@@ -32,9 +32,6 @@ MARKERS: tuple[bytes, ...] = (
 )
 
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
-
 def harm(path: Path, how: str, number: int = 0) -> None:
     data, draw = bytearray(path.read_bytes()), random.Random(number)
     if how == "flip":

@@ -14,7 +14,6 @@ from accelerate.commands.config.config_args import load_config_from_file
 from jal_hf.training.hardware import launched_alone
 from tests.attack.helpers import attack, refused, train
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 ROWS = 24
 
 

@@ -25,9 +25,6 @@ FOREIGN = [
 ]
 
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
-
 @pytest.mark.parametrize("ways", WAYS, ids=str)
 @pytest.mark.parametrize("name", FOREIGN)
 def test_folder_of_somebody_else_is_refused_and_stays(name: str, ways: list[str], tmp_path: Path) -> None:

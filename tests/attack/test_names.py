@@ -16,6 +16,8 @@ from matplotlib.text import Text
 from jal_hf.analysis.style import new_figure, save_figure, shown, style_axes
 from tests.attack.helpers import attack, first
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 NAMES = [
     "$\\frac{x",
     "$a$",

@@ -11,7 +11,6 @@ import pytest
 
 from tests.attack.helpers import TOKEN, attack, first, holding, refused, train
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 SPELLINGS = [
     ["--hub_token", TOKEN],
     ["--hub-token", TOKEN],

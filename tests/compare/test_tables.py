@@ -17,6 +17,8 @@ from jal_hf.runs.grid.cells import Cell
 from jal_hf.runs.grid.ledger import result_line
 from tests.compare.helpers import record
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 NOISES = ["symmetric:0.4", "asymmetric:0.4,classes=cifar100-superclass"]
 ACCURACIES = {"ce": (0.58, 0.59, 0.57), "gce": (0.86,), "jal-ce": (0.88, 0.89, 0.90), "nce": ()}
 

@@ -229,7 +229,11 @@ def test_manifest_that_cannot_be_is_told_in_a_sentence(
         ("benchmark:owner/absent#task", "the Hub cannot be asked"),
     ],
 )
-def test_spec_that_names_no_benchmark_is_told_in_a_sentence(spec: str, sentence: str) -> None:
+def test_spec_that_names_no_benchmark_is_told_in_a_sentence(
+    spec: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")  # two folders up there is no etc
     with pytest.raises((ValueError, ConnectionError), match=sentence):
         create_noise(spec, 3)
 

@@ -21,6 +21,8 @@ from jal_hf.hub.noisy_dataset import render_dataset_card
 from jal_hf.noise import labels_sha256
 from jal_hf.noise.parquet import write_split
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 NAMES = ["ant", "bee | wasp", "cow"]
 
 

@@ -10,6 +10,7 @@ import venv
 from pathlib import Path
 
 import numpy as np
+import pytest
 import timm
 import torch
 from PIL import Image
@@ -85,8 +86,12 @@ reveal_type(jal_hf.__version__)
 """
 
 
+@pytest.mark.slow
 def test_types_of_the_top_level_names_are_found(tmp_path: Path) -> None:
-    """As in a user's environment, where the package is installed and mypy speaks of the user's file alone."""
+    """As in a user's environment, where the package is installed and mypy follows transformers too.
+
+    `typed_names.py` says the same of the package alone, with each run of the tests.
+    """
     (tmp_path / "mine.py").write_text(USERS_FILE)
     venv.create(tmp_path / "environment", symlinks=True)
     python = tmp_path / "environment" / "bin" / "python"

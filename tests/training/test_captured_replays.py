@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from jal_hf.training.captured.eligibility import has_hooks
 from jal_hf.training.captured.step import CapturedStep
 from tests.training.tape import TapeRecording
-from tests.training.test_captured import METHODS, assert_equal, logged, state_of, trainer_of
+from tests.training.test_captured import METHODS, ROWS, assert_equal, logged, state_of, trainer_of
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,9 @@ def test_replayed_operators_alone_give_the_bits_and_the_log_of_the_eager_path(
     accumulation: int, method: str, tmp_path: Path
 ) -> None:
     """Every method passes from one phase or rate to another within the training."""
+    # 17 or 10 steps an epoch, the last of them short.
     changes = {"method": method, "gradient_accumulation_steps": accumulation, "eval_strategy": "no"}
+    changes["max_train_samples"] = {1: 132, 4: ROWS}[accumulation]
     if method == "warmup":
         changes["method_args"] = '{"share": 0.2, "fade": 0.5}'
     captured = compare_both(tmp_path, **changes)
@@ -79,7 +81,7 @@ def test_each_phase_of_a_method_records_into_a_pool_of_its_own(
     monkeypatch.setattr("jal_hf.training.captured.recording.Recording", _Pooled)
     monkeypatch.setattr("jal_hf.training.captured.recording.memory_pool", _Pool)
     changes = {"method": "ema+gate+twin", "gradient_accumulation_steps": accumulation, "eval_strategy": "no"}
-    captured = compare_both(tmp_path, **changes)
+    captured = compare_both(tmp_path, max_train_samples={1: 132, 4: ROWS}[accumulation], **changes)
     assert captured.replayed > 5
 
 

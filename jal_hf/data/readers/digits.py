@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+
 import datasets
 import numpy as np
 
@@ -16,6 +19,12 @@ def load_digits() -> datasets.DatasetDict:
 
     Source: UCI Optical Recognition of Handwritten Digits, as shipped with scikit-learn.
     """
+    # Whoever gets them may set a format; the rows themselves are shared.
+    return copy.deepcopy(_digits())
+
+
+@functools.cache
+def _digits() -> datasets.DatasetDict:
     from PIL import Image
     from sklearn.datasets import load_digits as bundled_digits
 
