@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
@@ -141,6 +144,37 @@ def test_colour_jitter_on_a_gpu_gives_what_it_gives_on_a_cpu() -> None:
     torch.testing.assert_close(
         colour._jittered_everywhere(images, shift, due), colour._jittered_where_due(images, shift, due)
     )
+
+
+class _FromTheHost(TorchDispatchMode):
+    """Notes each operator that brings values from the host: from its memory, or from Python numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        places = {one.device for one in tree_leaves((args, kwargs, result)) if isinstance(one, torch.Tensor)}
+        if len(places) > 1 or "lift_fresh" in str(func):
+            self.operators.append(str(func))
+        return result
+
+
+@pytest.mark.parametrize("augment", ["none", "crop-flip", "crop-flip-rotate", "randomresizedcrop"])
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_second_batch_brings_nothing_from_the_host(
+    device: str, augment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each such copy would have the host wait for a GPU. Meta stands in for one, and is blind to Python numbers."""
+    monkeypatch.setattr(colour, "_jittered_where_due", colour._jittered_everywhere)
+    transform = BatchTransform(augment, MEAN, STD, train=True, seed=0)
+    images = _images().to(device)
+    draws = transform.draws(np.arange(6), 0).to(device)
+    transform.transformed(images, draws)
+    with _FromTheHost() as seen:
+        transform.transformed(images, draws)
+    assert seen.operators == []
 
 
 def test_resized_crop_box_keeps_area_ratio_and_bounds() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-_ORDERS = torch.tensor(list(itertools.permutations(range(4))))
+_ORDERS = tuple(itertools.permutations(range(4)))
+_GREY = (0.2989, 0.587, 0.114)
 
 
 def colour_jitter(images: Tensor, draws: Tensor, strength: tuple[float, float, float, float]) -> Tensor:
@@ -22,13 +25,19 @@ def colour_jitter(images: Tensor, draws: Tensor, strength: tuple[float, float, f
 
     Shape: (B, H, W, 3) float.
     """
-    spread = torch.tensor(strength, device=images.device, dtype=images.dtype)
+    spread = _constant(strength, images.device, images.dtype)
     shift = (2.0 * draws[:, :4].to(images.dtype) - 1.0) * spread
-    orders = _ORDERS.to(images.device)[(draws[:, 4] * len(_ORDERS)).long()]
+    orders = _constant(_ORDERS, images.device, torch.int64)[(draws[:, 4] * len(_ORDERS)).long()]
     jitter = _jittered_everywhere if images.is_cuda else _jittered_where_due
     for step in range(4):
         images = jitter(images, shift, orders[:, step])
     return images
+
+
+@functools.cache
+def _constant(values: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Numbers as a tensor, sent to the device once: each sending would have the host wait for a GPU."""
+    return torch.tensor(values, device=device, dtype=dtype)
 
 
 def _jittered_where_due(images: Tensor, shift: Tensor, due: Tensor) -> Tensor:
@@ -50,8 +59,7 @@ def _jittered_everywhere(images: Tensor, shift: Tensor, due: Tensor) -> Tensor:
 
 
 def _grey(images: Tensor) -> Tensor:
-    weights = images.new_tensor([0.2989, 0.587, 0.114])
-    return (images * weights).sum(-1, keepdim=True)
+    return (images * _constant(_GREY, images.device, images.dtype)).sum(-1, keepdim=True)
 
 
 def _blend(images: Tensor, other: Tensor, ratio: Tensor) -> Tensor:
@@ -91,7 +99,8 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
         torch.where(value == green, 2.0 + (blue - red) / safe, 4.0 + (red - green) / safe),
     )
     turned = hue + 6.0 * shift.view(-1, 1, 1)
-    position = torch.remainder(turned.unsqueeze(-1) + images.new_tensor([5.0, 3.0, 1.0]), 6.0)
+    starts = _constant((5.0, 3.0, 1.0), images.device, images.dtype)
+    position = torch.remainder(turned.unsqueeze(-1) + starts, 6.0)
     weight = torch.minimum(position, 4.0 - position).clamp(0.0, 1.0)
     return value.unsqueeze(-1) - span.unsqueeze(-1) * weight
 
