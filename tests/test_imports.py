@@ -142,6 +142,8 @@ def test_ground_floors_import_only_their_libraries(floor: str) -> None:
         ("import jal_hf.losses", ("transformers", "timm", "datasets", "accelerate", "matplotlib")),
         ("from jal_hf import create_loss; create_loss('jal-ce')", ("transformers", "timm", "datasets")),
         ("import jal_hf.cli.main as m; m.usage()", ("torch", "transformers")),
+        ("import jal_hf.cli.compare as m; m.parser()", ("torch", "transformers", "datasets", "matplotlib")),
+        ("import jal_hf.cli.train as m; m.parser()", ("timm", "evaluate", "matplotlib")),
     ],
 )
 def test_import_stays_light(statement: str, unwanted: tuple[str, ...]) -> None:

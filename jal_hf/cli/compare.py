@@ -6,17 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jal_hf.cli.flags import config_of_words
-from jal_hf.cli.lists import split_losses, split_methods, split_noises, split_seeds
 from jal_hf.cli.output import Output, add_output_flags
 from jal_hf.cli.parsers import CommandParser
 from jal_hf.cli.text import markdown_text
 from jal_hf.ground.sentences import printable
-from jal_hf.runs.grid.cells import plan_cells
-from jal_hf.runs.grid.compare import compare
-from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.grid.shared_gpu import CHOICES
-from jal_hf.runs.grid.workers import serve_grid
 
 NAME = "compare"
 HELP = "train a grid of losses, noises and seeds, and tabulate it as the papers do"
@@ -78,8 +72,17 @@ def main(words: Sequence[str]) -> int:
         ValueError: A grid that cannot be trained, before anything is.
     """
     if list(words[:1]) == ["--worker"]:
+        from jal_hf.runs.grid.workers import serve_grid
+
         serve_grid(words[1])
     own, shared = parser().parse_known_args(list(words))
+
+    from jal_hf.cli.flags import config_of_words
+    from jal_hf.cli.lists import split_losses, split_methods, split_noises, split_seeds
+    from jal_hf.runs.grid.cells import plan_cells
+    from jal_hf.runs.grid.compare import compare
+    from jal_hf.runs.grid.ledger import GridLedger
+
     output = Output(own)
     config = config_of_words(shared)
     cells = plan_cells(

@@ -14,11 +14,8 @@ from jal_hf.cli.text import facts_text, filled
 from jal_hf.ground.record import RunRecord, Section
 from jal_hf.ground.sentences import percent, printable
 from jal_hf.hub.card_facts import training_time
-from jal_hf.runs.completion import finish_folder
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.folder import has_reached
 from jal_hf.runs.recipes import load_recipe
-from jal_hf.runs.run import run_training
 from jal_hf.training.methods import method_info
 
 HELP = "train one robust classifier"
@@ -34,6 +31,12 @@ def main(words: Sequence[str]) -> int:
     """Train, draw the plots, write the card, and print a table of what came out."""
     output, rest = taken_output_flags(words)
     config = config_of_words(rest)
+
+    # Only now: help and bad flags need not wait for what trains.
+    from jal_hf.runs.completion import finish_folder
+    from jal_hf.runs.folder import has_reached
+    from jal_hf.runs.run import run_training
+
     is_first = int(os.environ.get("RANK", "0")) == 0
     if "--best" in words and is_first:
         output.remark(filled(recommendation(config)))
