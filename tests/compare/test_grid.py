@@ -71,6 +71,22 @@ def test_grid_trains_only_what_has_no_result(tmp_path: Path) -> None:
     assert ledger.results()[0]["accuracy"] == 0.5
 
 
+def test_grid_without_a_terminal_says_at_once_what_it_trains_and_where_to_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = begun(tmp_path)
+    ledger.add_result(CELLS[1], record(0.5))
+    said: list[str] = []
+
+    def train(cell: Cell) -> str | None:
+        said.append(capsys.readouterr().out)
+        return "ValueError: this loss fails."
+
+    run_cells(CELLS, ledger, train, no_stop)
+    assert said[0] == f"3 of 4 cells to train, 1 at a time; each writes {tmp_path}/CELL/log.jsonl\n"
+    assert "to train" not in "".join(said[1:]) + capsys.readouterr().out
+
+
 def test_grid_retries_a_cell_whose_line_was_cut_off(tmp_path: Path) -> None:
     ledger = begun(tmp_path)
     run_cells(CELLS, ledger, Training(tmp_path), no_stop)

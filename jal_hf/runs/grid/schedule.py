@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -46,6 +47,9 @@ def run_cells(
         ThreadPoolExecutor(max_workers=jobs) as pool,
     ):
         done = len(cells) - len(todo)
+        if bar.disable and todo:
+            start = f"{len(todo)} of {len(cells)} cells to train, {jobs} at a time"
+            _say(bar, f"{start}; each writes {ledger.folder}/CELL/log.jsonl")
         pending: dict[Future[str | None], Cell] = {pool.submit(train, cell): cell for cell in todo}
         try:
             while pending:
@@ -56,11 +60,11 @@ def run_cells(
                     done += 1
                     if error is None:
                         line = ledger.add_result(cell, RunRecord.read(ledger.folder / cell.folder))
-                        bar.write(f"{done}/{len(cells)} {cell}: {_percent(line['accuracy'])}")
+                        _say(bar, f"{done}/{len(cells)} {cell}: {_percent(line['accuracy'])}")
                     else:
                         failures[cell] = error
                         ledger.add_failure(cell, error)
-                        bar.write(f"{done}/{len(cells)} {cell}: failed, {printable(error)}")
+                        _say(bar, f"{done}/{len(cells)} {cell}: failed, {printable(error)}")
                 _show(
                     bar,
                     done,
@@ -74,6 +78,12 @@ def run_cells(
             if pending:
                 stop()
     return failures
+
+
+def _say(bar: tqdm, line: str) -> None:
+    """Print beside the bar, at once also into a file."""
+    bar.write(line)
+    sys.stdout.flush()
 
 
 def _percent(accuracy: float | None) -> str:
