@@ -171,10 +171,10 @@ def _created(name: str, parameters: Mapping[str, Any]) -> Method:
     return method(**{known[key]: value for key, value in parameters.items()})
 
 
-def _short_training(accuracy: float, why: str) -> str:
+def _short_training(accuracy: float, whole: float, why: str) -> str:
     return (
         "In short trainings of a small loss it costs accuracy: 6,000 images of MNIST, symmetric 0.8, 12 epochs, one "
-        f"seed, {accuracy} % for 59.0 % without. Probably {why}."
+        f"seed, {accuracy} % for 59.0 % without. Probably {why}. With all of MNIST {whole} % for 94.3 %."
     )
 
 
@@ -193,7 +193,15 @@ for _info in (
         "a second copy of the weights",
         "Polyak and Juditsky 1992",
     ),
-    MethodInfo("warmup", Warmup, "a CE(z_i, y_i) + (1 - a) L(z_i, y_i), a from 1 to 0", "1.0"),
+    MethodInfo(
+        "warmup",
+        Warmup,
+        "a CE(z_i, y_i) + (1 - a) L(z_i, y_i), a from 1 to 0",
+        "1.0",
+        caution="It is for losses that start slowly; where they do not, it costs accuracy, as cross entropy learns "
+        "wrong labels too: MNIST, symmetric 0.8, 12 epochs, one seed, 92.7 % for 94.3 % without; with 6,000 of the images "
+        "72.6 % for 59.0 %.",
+    ),
     MethodInfo(
         "elr",
         Elr,
@@ -201,7 +209,7 @@ for _info in (
         "1.0 to 1.05; 1.3 with the teacher",
         "rows x K in half precision, or a second copy of the weights",
         "Liu et al. 2020",
-        caution=_short_training(56.7, "there is little yet to be kept"),
+        caution=_short_training(56.7, 94.2, "there is little yet to be kept"),
     ),
     MethodInfo(
         "refurbish",
@@ -210,7 +218,7 @@ for _info in (
         "1.0 to 1.05",
         "rows x K in half precision",
         "Huang et al. 2020",
-        caution=_short_training(52.1, "the labels move towards predictions that are not yet right"),
+        caution=_short_training(52.1, 94.7, "the labels move towards predictions that are not yet right"),
     ),
     MethodInfo(
         "gate",
@@ -227,7 +235,7 @@ for _info in (
         "1.0 to 1.05",
         source="Zhang et al. 2018",
         excludes={**_MIXED, "cutmix": "both mix the images. Leave one of the two out."},
-        caution=_short_training(51.5, "mixed images take longer to learn"),
+        caution=_short_training(51.5, 93.0, "mixed images take longer to learn"),
     ),
     MethodInfo(
         "cutmix",
@@ -236,7 +244,7 @@ for _info in (
         "1.0 to 1.05",
         source="Yun et al. 2019",
         excludes=_MIXED,
-        caution=_short_training(46.4, "mixed images take longer to learn"),
+        caution=_short_training(46.4, 91.3, "mixed images take longer to learn"),
     ),
     MethodInfo(
         "twin",
@@ -247,6 +255,7 @@ for _info in (
         "SOP+, Liu et al. 2022; DSS, CVPR 2026",
         caution=_short_training(
             54.9,
+            96.5,
             "the network agrees with itself before it knows the labels",
         ),
     ),
