@@ -199,8 +199,8 @@ for _info in (
         "a CE(z_i, y_i) + (1 - a) L(z_i, y_i), a from 1 to 0",
         "1.0",
         caution="It is for losses that start slowly; where they do not, it costs accuracy, as cross entropy learns "
-        "wrong labels too: MNIST, symmetric 0.8, 12 epochs, one seed, 92.7 % for 94.3 % without; with 6,000 of the images "
-        "72.6 % for 59.0 %.",
+        "wrong labels too: MNIST, symmetric 0.8, 12 epochs, one seed, 92.7 % for 94.3 % without; with 6,000 of the "
+        "images 72.6 % for 59.0 %.",
     ),
     MethodInfo(
         "elr",
