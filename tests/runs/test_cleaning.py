@@ -17,9 +17,10 @@ import jal_hf
 from jal_hf.analysis.judgement import find_suspects, implied_accuracy, judge_labels
 from jal_hf.cli.main import main
 from jal_hf.models import freeze_batch_norm
-from jal_hf.runs.audit.cleaning import DROPPED, KEEP, clean_labels, read_decisions
+from jal_hf.runs.audit.cleaning import DROPPED, KEEP, Cleaning, clean_labels, read_decisions
+from jal_hf.runs.audit.export import export_cleaned
 from jal_hf.training.trainer import RobustTrainer
-from tests.runs.helpers import COLOURS, class_folders
+from tests.runs.helpers import COLOURS, class_folders, save_colour
 
 FLAGS = [
     "--image_size",
@@ -195,6 +196,41 @@ def test_a_saved_dataset_is_cleaned_as_a_saved_dataset(tmp_path: Path) -> None:
     assert shares[0] == pytest.approx(0.7, abs=0.01)
     assert shares[1] > shares[0] + 0.1
     assert len(cleaned["test"]) == 40
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("form", ["table", "class folders"])
+def test_no_image_is_written_over_where_files_share_a_name(
+    form: str, links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    for number, colour in enumerate(COLOURS):
+        for row in range(3):
+            save_colour(source / "train" / colour / f"{row}.png", colour, 10 * number + row)
+            save_colour(source / "test" / colour / f"{row}.png", colour, 100 + 10 * number + row)
+    # The name that the export would give row 4, the first green one, beside the blue 0.png.
+    save_colour(source / "train" / "blue" / "4-0.png", "blue", 99)
+    name = source
+    if form == "table":
+        name = tmp_path / "tables"
+        name.mkdir()
+        for split in ("train", "test"):
+            files = sorted((source / split).rglob("*.png"))
+            lines = ["path,label", *(f"{file},{file.parent.name}" for file in files)]
+            (name / f"{split}.csv").write_text("\n".join(lines))
+    data = jal_hf.load_noisy_dataset(str(name))
+    originals = {path: path.read_bytes() for path in source.rglob("*.png")}
+    if not links:
+        monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    labels = np.array(data["train"]["label"])
+    labels[4] = 0
+    assert export_cleaned(data, data["train"], Cleaning(labels, None, ()), out) == form
+    assert {path: path.read_bytes() for path in originals} == originals
+    written = jal_hf.load_noisy_dataset(str(out))
+    for split in ("train", "test"):
+        before = sorted(content for path, content in originals.items() if split in path.parts)
+        names = written.file_names(split) or ()
+        assert sorted((out / name).read_bytes() for name in names) == before
 
 
 @pytest.mark.parametrize(

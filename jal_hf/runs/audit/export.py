@@ -101,16 +101,35 @@ def _link(files: Sequence[str], places: Sequence[tuple[str, ...]], data: Any, fo
         )
         is_class = next((n + 1 for n, part in enumerate(inside.parts[:-1]) if part in classes), None)
         name = PurePath(*inside.parts[is_class or 0 :]) if place != IMAGES else inside
-        target = folder.joinpath(*place, name)
-        if target.exists():
-            target = target.with_name(f"{number}-{target.name}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(os.path.realpath(file), target)
-        except OSError:  # another disk, or one without links
-            shutil.copy2(file, target)
+        target = _put(os.path.realpath(file), folder.joinpath(*place, name), number)
         taken.append(target.relative_to(folder).as_posix())
     return taken
+
+
+def _put(file: str, target: Path, number: int) -> Path:
+    """Put a file at `target`, or beside it under a name with the row's number where that one is taken."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    place, count = target, 0
+    while not _is_put(file, place):
+        place = target.with_name("-".join([str(number), *([str(count)] if count else []), target.name]))
+        count += 1
+    return place
+
+
+def _is_put(file: str, place: Path) -> bool:
+    """Link or copy a file; False, with nothing written, where the name is taken: that may be another original."""
+    try:
+        os.link(file, place)
+    except FileExistsError:
+        return False
+    except OSError:  # another disk, or one without links
+        try:
+            with open(file, "rb") as source, place.open("xb") as copy:
+                shutil.copyfileobj(source, copy)
+        except FileExistsError:
+            return False
+        shutil.copystat(file, place)
+    return True
 
 
 def _write_table(
