@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from jal_hf.ground.files import refuse_links
@@ -35,8 +36,11 @@ from jal_hf.training.checkpoints import MARKER as WHOLE
 logger = logging.getLogger(__name__)
 
 
-def check_place(folder: Path) -> None:
+def check_place(folder: Path, more: Iterable[str] = ()) -> None:
     """Check that a run may be begun in a folder, changing nothing.
+
+    Args:
+        more: Names of files and folders that this run writes beside those of any run.
 
     Raises:
         NotADirectoryError: The path, or a part of it, is a file.
@@ -46,7 +50,7 @@ def check_place(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"The output folder {folder} is a file; choose another --output_dir.")
     check_writable(folder)
-    refuse_foreign_files(folder)
+    refuse_foreign_files(folder, more)
 
 
 def find_start(folder: Path, *, overwrite: bool, resume: str | None) -> str | None:
@@ -133,17 +137,20 @@ def named_checkpoint(checkpoint: Path) -> Path:
     return checkpoint
 
 
-def refuse_foreign_files(folder: Path) -> None:
+def refuse_foreign_files(folder: Path, more: Iterable[str] = ()) -> None:
     """Nothing is written over that no run of this package wrote.
+
+    Args:
+        more: Names beside those that any run writes.
 
     Raises:
         FileExistsError: The folder holds such a file and neither our marker nor the record of a run; or a link in
             the place of a folder of ours.
     """
-    refuse_links(folder, (*OWN_FILES, *OWN_FOLDERS, "finetune", ASIDE, MOVING, LOCK))
+    refuse_links(folder, (*OWN_FILES, *OWN_FOLDERS, "finetune", *more, ASIDE, MOVING, LOCK))
     if is_ours(folder):
         return
-    there = [name for name in (*OWN_FILES, *OWN_FOLDERS) if (folder / name).exists()]
+    there = [name for name in (*OWN_FILES, *OWN_FOLDERS, *more) if (folder / name).exists()]
     there += [path.name for path in named_like_checkpoints(folder)]
     if there:
         raise FileExistsError(

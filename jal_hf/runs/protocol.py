@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jal_hf.runs.publishing import PLACES, published_value
 from jal_hf.runs.recipes import Recipe
-from jal_hf.runs.values import Values
+from jal_hf.runs.values import Values, known_fields
+from jal_hf.training.arguments import JALTrainingArguments
 
 # What a paper's protocol fixes; anything else (folders, logging, seeds) is no deviation from it.
 PROTOCOL_FIELDS = frozenset(
@@ -34,6 +35,47 @@ REPEATED_FIELDS = frozenset(
     save_total_limit logging_strategy logging_steps sync_batchnorm torch_compile
     """.split()  # noqa: SIM905
 )
+
+# Those of them that a run may go on with in another way: its length, how it is looked at and kept, how rows come in.
+LENGTH_FIELDS = frozenset({"num_train_epochs", "max_steps"})
+_STEERING = frozenset(
+    """
+    eval_strategy eval_steps save_strategy save_steps save_total_limit logging_strategy logging_steps
+    per_device_eval_batch_size dataloader_num_workers dataloader_persistent_workers use_cpu torch_compile
+    """.split()  # noqa: SIM905
+)
+_FITTED = frozenset({"image_size", "augment"})
+"""Fields that own data decides where nobody asked, so that they are not known before the data is read."""
+
+
+def changed_setting(
+    values: Values, asked: Values, begun: Mapping[str, Any], but: Iterable[str] = ()
+) -> str | None:
+    """How a run that is asked for differs from one that was begun, such as `loss gce instead of ce`; None: it does not.
+
+    Args:
+        values, asked: Of the run that is asked for.
+        begun: What `RunConfig.to_dict` gave for the one that was begun.
+        but: Fields that may differ, beside those that decide nothing. Data and weights are told apart by name alone,
+            since they may lie elsewhere now.
+    """
+    parts = [dict(begun.get(part) or {}) for part in ("data", "model", "training")]
+    before = {name: value for part in parts for name, value in part.items()}
+    known = known_fields()
+    names = [name for name in known if known[name][0] is not JALTrainingArguments or name in REPEATED_FIELDS]
+    own = {*asked, *(begun.get("asked") or {})}
+    for name in names:
+        if name in _STEERING or name in but or (name in _FITTED and name not in own):
+            continue
+        default = known[name][1].default
+        new, old = values.get(name, default), before.get(name, default)
+        if new != old and (name not in PLACES or _last_part(name, new) != _last_part(name, old)):
+            return deviation(name, new, old)
+    return None
+
+
+def _last_part(name: str, value: Any) -> str:
+    return Path(str(published_value(name, value))).name
 
 
 def deviations(recipe: Recipe, values: Values, asked: Values, fast: bool) -> tuple[str, ...]:

@@ -111,11 +111,62 @@ def test_stages_that_are_done_are_not_done_again(
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path.name in kept)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--seed", "1"], "other settings"),
+        (["--loss", "gce"], "loss gce instead of"),
+        (["--num_train_epochs", "3"], "num_train_epochs 3 instead of 2"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
 def test_other_settings_are_refused_in_the_same_folder(
-    tuned: tuple[Path, Path, list[str]], capsys: pytest.CaptureFixture[str]
+    tuned: tuple[Path, Path, list[str]],
+    words: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main([*tuned[2], "--seed", "1"]) == 2
-    assert "--overwrite" in capsys.readouterr().err
+    before = (tuned[1] / "run.json").read_bytes()
+    assert main([*tuned[2], *words]) == 2
+    shown = capsys.readouterr().err
+    assert sentence in shown
+    assert "--overwrite" in shown
+    assert (tuned[1] / "run.json").read_bytes() == before
+
+
+def test_an_audit_stays_where_the_same_line_is_given_again(
+    tuned: tuple[Path, Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("jal_hf.runs.finetune.candidates.run_training", refuse)
+    decisions = tuned[1] / "audit" / "decisions.json"
+    decisions.parent.mkdir(exist_ok=True)
+    decisions.write_text("{}")
+    for more in ([], ["--logging_steps", "7"]):
+        assert main([*tuned[2], *more]) == 0
+        assert decisions.read_text() == "{}"
+    (tuned[1] / "model.safetensors").unlink()
+    assert main(tuned[2]) == 0
+    assert (tuned[1] / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"]], ids=str)
+def test_a_folder_named_like_the_stages_is_left_alone(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = class_folders(tmp_path / "pictures", rows=2)
+    (tmp_path / "project" / "finetune").mkdir(parents=True)
+    for name in ("finetune/my_thesis.py", "finetune/key.json"):
+        (tmp_path / "project" / name).write_text("{}")
+    assert main(["finetune", str(data), *SMALL, "--output_dir", str(tmp_path / "project"), *more]) == 2
+    assert "left alone" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "project").rglob("*")} == {
+        "finetune",
+        "my_thesis.py",
+        "key.json",
+    }
 
 
 def test_features_go_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,17 @@ def test_three_models_are_compared_on_sentences(tuned: tuple[Path, Path]) -> Non
     assert str(tuned[0]) not in card
 
 
+@pytest.mark.parametrize("name", ["suspects.csv", "tokenizer.json"])
+def test_files_of_others_are_left_alone(
+    tuned: tuple[Path, Path], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("MINE")
+    assert not (tuned[1] / "settings.json").exists()  # where somebody's own would be written over
+    assert main(finetune_words(tuned[0], tmp_path)) == 2
+    assert f"{name}, and no run of jal_hf was begun there" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "MINE")]
+
+
 def test_suspect_sentences_are_listed_the_surest_first(tuned: tuple[Path, Path]) -> None:
     with (tuned[1] / "suspects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -24,6 +24,7 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.probe import Probe
 from jal_hf.runs.marker import mark_folder
 from jal_hf.runs.parts import build_model, image_dataset
+from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.run import run_training
 from jal_hf.runs.trainer import JALTrainer
 
@@ -90,23 +91,12 @@ def choose(candidates: Mapping[str, Candidate]) -> tuple[Candidate, str]:
 
 
 def finished_candidate(config: RunConfig) -> RunRecord | None:
-    """The record of a candidate that was finished with the same config, or None."""
+    """The record of a candidate that was finished with settings of the same result, or None."""
     if not (config.output_dir / RECORD).is_file():
         return None
     record = RunRecord.read(config.output_dir)
-    asked = ("data", "model", "training")
-    wanted = config.published().to_dict()
-    steering = {"resume_from_checkpoint", "overwrite"}
-
-    def plain(content: Any) -> dict[str, Any]:
-        return {
-            part: {
-                name: value for name, value in dict(content.get(part) or {}).items() if name not in steering
-            }
-            for part in asked
-        }
-
-    return record if plain(record.config) == plain(wanted) else None
+    public = config.published()
+    return record if changed_setting(public.values, public.asked, record.config) is None else None
 
 
 def _write_probe(config: RunConfig, data: Any, probe: Probe) -> RunRecord:

@@ -32,11 +32,12 @@ from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded
 from jal_hf.runs.finetune.features import cached_features
 from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data, warmed_up
-from jal_hf.runs.finetune.text import LEARNING_RATE, check_encoder, text_stages
+from jal_hf.runs.finetune.text import LEARNING_RATE, SETTINGS, check_encoder, text_stages
 from jal_hf.runs.folder import check_place
 from jal_hf.runs.lock import LOCK, held
-from jal_hf.runs.marker import MARKER, mark_folder, marked_paths
+from jal_hf.runs.marker import MARKER, is_marked, mark_folder, marked_paths
 from jal_hf.runs.parts import build_model, image_dataset, load_data
+from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS
 from jal_hf.runs.run import RunResult
 from jal_hf.runs.texts import text_data
@@ -103,11 +104,12 @@ def finetune(
     )
     config = config.replace(output_dir=str(folder))
     check_place(folder)
+    _refuse_foreign_stages(folder)
     given = None if is_name else data
     if is_text:
         loaded = text_data(config, given, text_column)
         config = warmed_up(config.fitted(learning_rate=LEARNING_RATE, augment="none"), loaded.num_classes)
-        check_encoder(config, loaded.num_classes)
+        check_place(folder, check_encoder(config, loaded.num_classes))
     else:
         check_network(config)
         loaded = load_data(config, given)
@@ -120,8 +122,7 @@ def finetune(
     with held(folder):
         stages = folder / STAGES
         key = _key(config, loaded)
-        _take_up(folder, key, overwrite)
-        mark_folder(folder)
+        _take_up(config, key, overwrite)
         if is_text:
             made = text_stages(config, loaded, stages, lambda name: _config_of(name, config, stages), say)
             found, best, reason = made.found, made.best, made.reason
@@ -166,18 +167,45 @@ def _key(config: RunConfig, data: NoisyDatasetDict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _take_up(folder: Path, key: str, overwrite: bool) -> None:
-    notes = folder / STAGES / KEY
-    known = read_object(notes).get("key") if notes.is_file() else None
-    is_other = (folder / STAGES).exists() or (folder / RECORD).exists()
-    if known != key and is_other and not overwrite:
+def _refuse_foreign_stages(folder: Path) -> None:
+    """Nothing is written or removed in a folder named like ours that no fine-tuning began."""
+    stages = folder / STAGES
+    is_ours = is_marked(folder) and (stages / KEY).is_file()
+    if stages.exists() and not is_ours and not (stages.is_dir() and not any(stages.iterdir())):
         raise FileExistsError(
-            f"{folder} holds a run on other data, or with other settings. Choose another --output_dir, or pass "
-            "--overwrite to replace it."
+            f"{folder} holds {STAGES}, and no fine-tuning of jal_hf was begun there, so it is left alone. Choose "
+            "another --output_dir."
         )
-    if overwrite or known != key:
-        shutil.rmtree(folder / STAGES, ignore_errors=True)
-    write_json(notes, {"key": key})
+
+
+def _take_up(config: RunConfig, key: str, overwrite: bool) -> None:
+    """Keep the stages of a former call with the same data and settings; else the folder's is begun anew, if it may be.
+
+    The file with the key shows that the stages are ours, so it is there first and is never away.
+    """
+    folder, public = config.output_dir, config.published()
+    notes = folder / STAGES / KEY
+    known = read_object(notes) if notes.is_file() else {}
+    begun = known.get("settings")
+    is_same = known.get("key") == key
+    reason = "holds a run on other data, or with other settings"
+    if is_same and isinstance(begun, Mapping):
+        changed = changed_setting(public.values, public.asked, begun)
+        is_same, reason = changed is None, f"holds a run with other settings: {changed} is asked for now"
+    is_begun = notes.is_file() or (folder / RECORD).exists()
+    if not is_same and is_begun and not overwrite:
+        raise FileExistsError(
+            f"{folder} {reason}. Choose another --output_dir, or pass --overwrite to replace it."
+        )
+    mark_folder(folder, marked_paths(folder))
+    if overwrite or not is_same:
+        write_json(notes, {"key": None})
+        for path in notes.parent.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path != notes:
+                path.unlink()
+    write_json(notes, {"key": key, "settings": public.to_dict()})
 
 
 def _probe_stage(
@@ -237,7 +265,15 @@ def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
 def _export(
     folder: Path, best: Candidate, config: RunConfig, section: Mapping[str, Any], typed: Sequence[str]
 ) -> RunRecord:
-    """Make the best candidate's files the folder's own, its record with the comparison last."""
+    """Make the best candidate's files the folder's own, its record with the comparison last.
+
+    Where they are that already, what was made of them since stays: an audit, with what a person decided.
+    """
+    record = best.record.replace(recipe="finetune", command=_command(config, typed), finetune=section)
+    left_out = (RECORD, "README.md", MARKER, LOCK, SETTINGS)
+    files = [path for path in best.folder.iterdir() if path.is_file() and path.name not in left_out]
+    if _is_exported(folder, record, files):
+        return RunRecord.read(folder)
     for name in (*OWN_FILES, *OWN_FOLDERS):
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
@@ -245,14 +281,19 @@ def _export(
             (folder / name).unlink(missing_ok=True)
     if (best.folder / "plots").is_dir():
         shutil.copytree(best.folder / "plots", folder / "plots")
-    for source in best.folder.iterdir():  # a tokenizer's files too
-        if source.is_file() and source.name not in (RECORD, "README.md", MARKER, LOCK):
-            shutil.copy2(source, folder / source.name)
+    for source in files:  # a tokenizer's too
+        shutil.copy2(source, folder / source.name)
     mark_folder(folder, marked_paths(best.folder))
-    record = best.record.replace(recipe="finetune", command=_command(config, typed), finetune=section)
     record.write(folder)
     write_card(folder)
     return record
+
+
+def _is_exported(folder: Path, record: RunRecord, files: Sequence[Path]) -> bool:
+    if not all((folder / name).is_file() for name in (RECORD, "README.md", *(path.name for path in files))):
+        return False
+    there = RunRecord.read(folder).replace(hub=record.hub, command=record.command)
+    return json.loads(there.to_text()) == json.loads(record.to_text())
 
 
 def _command(config: RunConfig, typed: Sequence[str]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose, finished_candidate
 from jal_hf.runs.finetune.probe import LOSS, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.folder import find_start
+from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.recording import facts_of_config
 from jal_hf.runs.texts import BATCH, Texts, text_logits
 from jal_hf.runs.trainer import JALTrainer
@@ -138,19 +139,25 @@ def _write_suspects(path: Path, data: Any, probabilities: Any, marked: Any) -> N
     write_text(path, text.getvalue())
 
 
-def check_encoder(config: RunConfig, num_classes: int) -> None:
+def check_encoder(config: RunConfig, num_classes: int) -> list[str]:
     """Load the tokenizer and the encoder once, before anything of an earlier run is removed.
+
+    Returns:
+        Names of the files that a run on text has beside any run's: the suspects and those of this tokenizer.
 
     Raises:
         ValueError: The model that is named has none.
     """
     name = config.model.model
     try:
-        AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name)
         _model(config, num_classes, None)
     except (OSError, ValueError) as error:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}") from error
+    with tempfile.TemporaryDirectory() as place:
+        tokenizer.save_pretrained(place)
+        return [SUSPECTS, *sorted(path.name for path in Path(place).iterdir())]
 
 
 def text_features(config: RunConfig, texts: Texts, tokenizer: Any, num_classes: int, quiet: bool) -> Any:
@@ -190,13 +197,13 @@ def _weights(rows: datasets.Dataset, own: npt.NDArray[np.floating] | None) -> li
 
 def _begun(config: RunConfig) -> str | None:
     """The checkpoint from which a cut-off training with the same settings goes on; else the folder is emptied."""
-    folder, published = config.output_dir, config.published().to_dict()
+    folder, public = config.output_dir, config.published()
     notes = folder / SETTINGS
-    if notes.is_file() and read_object(notes) == json.loads(json.dumps(published)):
+    if notes.is_file() and changed_setting(public.values, public.asked, read_object(notes)) is None:
         return find_start(folder, overwrite=False, resume="auto")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write_json(notes, published)
+    write_json(notes, public.to_dict())
     return None
 
 
