@@ -78,6 +78,8 @@ def main(words: Sequence[str]) -> int:
         result = finetune(data, overwrite=overwrite, say=output.remark, **own, **changes)
     facts = {"folder": str(result.folder), **result.record.to_dict()}
     output.result(facts, f"  everything is in {result.folder}", brief=str(result.folder))
+    if result.address is not None:
+        output.remark(f"  pushed: {result.address}")
     place = shlex.quote(str(result.folder))
     output.remark(f"  next: jal-hf audit {place} --export CLEAN_FOLDER --drop")
     return 0

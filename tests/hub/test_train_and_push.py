@@ -11,6 +11,7 @@ import yaml
 
 from tests.hub.conftest import CALLS, run_client
 from tests.hub.local_hub import TOKEN, LocalHub, check_card
+from tests.runs.helpers import class_folders
 
 _DRIVER = (
     CALLS
@@ -40,6 +41,8 @@ _DRIVER = (
     call("card", "card", "refused", "--print")
     call("private-too-late", "push", "refused", "tester/late", "--private")
     call("going-on", "train", "digits", *short, "--output_dir", "going-on", "--model", "hf-hub:tester/late")
+    push = ["--push_to_hub", "true", "--hub_token", token, "--hub_private_repo", "true"]
+    call("tuned", "finetune", "pictures", "--model", "refused", *short[:2], *short[4:], "--output_dir", "tuned", *push)
     Path("told.json").write_text(json.dumps(told))
 """
 )
@@ -56,6 +59,7 @@ class Session:
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     folder = tmp_path_factory.mktemp("session")
+    class_folders(folder / "pictures", rows=12, test=2)
     with LocalHub() as hub:
         done = run_client(hub, folder, _DRIVER)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-6000:]
@@ -111,6 +115,20 @@ def test_training_goes_on_from_a_pushed_model_and_its_card_says_so(session: Sess
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "base_model: tester/late" in card
     assert "import jal_hf  # registers the network in timm" in card
+
+
+def test_fine_tuning_pushes_the_chosen_model_and_no_other(session: Session) -> None:
+    answer = session.told["tuned"]
+    assert answer["code"] == 0, answer["err"]
+    names = {name for _, name in session.hub.repositories}
+    assert names == {"tester/digits", "tester/late", "tester/tuned"}
+    repository = session.hub.repository("tester/tuned")
+    assert repository.private
+    assert [commit.title for commit in repository.commits][1:] == ["Add the trained model with its card"]
+    pushed, folder = session.hub.files("tester/tuned"), session.folder / "tuned"
+    assert json.loads(pushed["run.json"])["finetune"]["candidates"]
+    for name in ("run.json", "README.md", "model.safetensors"):
+        assert pushed[name] == (folder / name).read_bytes(), name
 
 
 def test_failed_push_leaves_the_run_complete_and_names_the_command_that_tries_again(session: Session) -> None:

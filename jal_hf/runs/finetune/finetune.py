@@ -24,6 +24,7 @@ from jal_hf.data.column_values import integer_column
 from jal_hf.ground.files import read_object, whole_file, write_json
 from jal_hf.ground.places import place_name
 from jal_hf.ground.record import RECORD, RunRecord
+from jal_hf.hub import check_hub_access, push_run, repository_name
 from jal_hf.hub.model_card import write_card
 from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.config import RunConfig
@@ -83,6 +84,7 @@ def finetune(
     Raises:
         ValueError: Data or settings that cannot be trained on.
         FileExistsError: The folder holds a run with other settings.
+        ConnectionError: The push failed; the folder is complete then, and the message says how to try again.
 
     Example:
         result = jal_hf.finetune("my_folder", model="resnet50.a1_in1k", output_dir="runs/mine")
@@ -105,6 +107,7 @@ def finetune(
     config = config.replace(output_dir=str(folder))
     check_place(folder)
     _refuse_foreign_stages(folder)
+    repo_id = _repository(config)
     given = None if is_name else data
     if is_text:
         loaded = text_data(config, given, text_column)
@@ -148,7 +151,19 @@ def finetune(
         record = _export(folder, best, config, section, typed)
     for line in lines_of(section):
         say(line)
-    return RunResult(folder, record, data=given)
+    address = None
+    if repo_id is not None:
+        private, revision = (config.training.get(f"hub_{name}") for name in ("private_repo", "revision"))
+        address = push_run(folder, repo_id, private, config.secrets.get("hub_token"), revision=revision)
+    return RunResult(folder, record, address=address, data=given)
+
+
+def _repository(config: RunConfig) -> str | None:
+    """Where the best model goes, with the right to it checked before the work; None where no push was asked for."""
+    if not config.training.get("push_to_hub"):
+        return None
+    name = config.training.get("hub_model_id") or repository_name(config.output_dir)
+    return check_hub_access(name, token=config.secrets.get("hub_token"))
 
 
 def _key(config: RunConfig, data: NoisyDatasetDict) -> str:
@@ -254,7 +269,9 @@ def _weighted(data: NoisyDatasetDict, own: np.ndarray[Any, Any]) -> NoisyDataset
 
 
 def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
-    place = {"output_dir": str(stages / FOLDERS[name])}
+    place: dict[str, Any] = {"output_dir": str(stages / FOLDERS[name])}
+    if config.training.get("push_to_hub"):
+        place["push_to_hub"] = False  # only the chosen model is pushed, once it is the folder's
     if name == PLAIN:
         decay = config.training.get("weight_decay")  # which another loss would lose
         plain = {"loss": "ce", "loss_scale": "none", "method": "plain", "method_args": None}
