@@ -35,11 +35,15 @@ REDUCTIONS = ("mean", "sum", "none")
 LossConfig: TypeAlias = dict[str, Any]
 """A loss's name and parameters, or some of the parameters: JSON-ready arguments of `create_loss`."""
 
+_TIED_TO_EQUATION = ("slope", "kernel_terms", "_rule", "floor")
+_TIED_TO_EQUATION += ("symmetric", "asymmetry_ratio", "smallest_a", "verdict")
+
 
 class RobustLoss(Tolerance, nn.Module):
     """A classification loss on logits. A subclass writes `equation`, the loss of each sample, and no more.
 
-    One that writes `slope` too, its closed form, costs about as much as cross entropy.
+    One that writes `slope` too, its closed form, costs about as much as cross entropy. A subclass of a loss that
+    writes another `equation` inherits nothing that was said of the first: slope, kernel, floor, theorems.
 
     Args:
         weight: K per-class weights; a mean then divides by the sum of the weights, as `F.cross_entropy` does.
@@ -65,6 +69,11 @@ class RobustLoss(Tolerance, nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__name__
+        # What an ancestor says of its own equation is not true of another one.
+        with_equation = next(place for place, base in enumerate(cls.__mro__) if "equation" in vars(base))
+        for name in _TIED_TO_EQUATION:
+            if not any(name in vars(base) for base in cls.__mro__[: with_equation + 1]):
+                setattr(cls, name, getattr(RobustLoss, name))
 
     def __init__(
         self,

@@ -11,7 +11,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jal_hf.losses import JointLoss, Normalized, RobustLoss, create_loss, list_losses, loss_info
+from jal_hf.losses import (
+    AsymmetricMeanSquareErrorLoss,
+    JointLoss,
+    MeanAbsoluteErrorLoss,
+    Normalized,
+    RobustLoss,
+    create_loss,
+    list_losses,
+    loss_info,
+)
+from jal_hf.losses.scores import Scores
 
 NAMES = list_losses()
 DETERMINISTIC = [name for name in NAMES if not loss_info(name).random]
@@ -177,6 +187,68 @@ def test_closed_form_gives_value_and_gradient_of_the_equation(name: str) -> None
     torch.testing.assert_close(gradient, leaf.grad, rtol=1e-9, atol=1e-15)
 
 
+class Doubling:
+    def equation(self, scores: Scores) -> torch.Tensor:
+        doubled: torch.Tensor = 2.0 * super().equation(scores)  # type: ignore[misc]
+        return doubled
+
+
+class DoubledAMSE(AsymmetricMeanSquareErrorLoss):
+    def equation(self, scores: Scores) -> torch.Tensor:
+        return 2.0 * super().equation(scores)
+
+
+class DoubledJoint(JointLoss):
+    def equation(self, scores: Scores) -> torch.Tensor:
+        return 2.0 * super().equation(scores)
+
+
+class DoublyMixedAMSE(Doubling, AsymmetricMeanSquareErrorLoss):
+    pass
+
+
+class DoubledAgain(DoubledAMSE):
+    """Without an equation of its own."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "as_pair"),
+    [
+        (DoubledAMSE(), (0.0, 2.0)),
+        (DoublyMixedAMSE(), (0.0, 2.0)),
+        (DoubledAgain(), (0.0, 2.0)),
+        (DoubledJoint("nce", "amse"), (2.0, 2.0)),
+        (JointLoss("nce", DoubledAMSE()), (1.0, 2.0)),
+    ],
+    ids=lambda case: type(case).__name__,
+)
+def test_subclass_with_another_equation_trains_on_it(loss: RobustLoss, as_pair: tuple[float, float]) -> None:
+    logits, labels = _batch(40, 17)
+    value, gradient = _value_and_gradient(loss, logits, labels)
+    expected, expected_gradient = _value_and_gradient(JointLoss("nce", "amse", *as_pair), logits, labels)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(loss(logits, labels), value, rtol=1e-12, atol=0)
+    assert loss.kernel_terms() is None
+
+
+def test_subclass_with_another_equation_inherits_no_promise_of_the_first() -> None:
+    class Squared(MeanAbsoluteErrorLoss):
+        def equation(self, scores: Scores) -> torch.Tensor:
+            return super().equation(scores).square()
+
+    assert Squared.symmetric is False
+    assert Squared().asymmetry_ratio() is None
+    assert DoubledAMSE().floor(10) == 0.0
+    assert DoubledAMSE().with_a() is None
+
+    class Alike(MeanAbsoluteErrorLoss):
+        """Without an equation of its own."""
+
+    assert Alike.slope is MeanAbsoluteErrorLoss.slope
+    assert Alike().asymmetry_ratio() == 1.0
+
+
 def test_joint_of_a_part_without_slope_is_left_to_autograd() -> None:
     logits, labels = _batch(300, 1000)
     value, gradient = _value_and_gradient(JointLoss("ldr", "mae"), logits, labels)
@@ -193,8 +265,6 @@ def test_second_derivative_is_that_of_the_formula(name: str, shape: tuple[int, i
     loss = create_loss(name)
     (slope,) = torch.autograd.grad(loss(leaf, labels), leaf, create_graph=True)
     (curve,) = torch.autograd.grad(slope.square().sum(), leaf)
-    from jal_hf.losses.scores import Scores
-
     plain = loss.equation(Scores(leaf, labels)).mean()
     (plain_slope,) = torch.autograd.grad(plain, leaf, create_graph=True)
     (plain_curve,) = torch.autograd.grad(plain_slope.square().sum(), leaf)
