@@ -298,9 +298,19 @@ class RobustLoss(Tolerance, nn.Module):
         slope = self.slope
         if slope is not None:
             return Rule(value_and_gradient, slope, self._column)
-        if not self.random and logits.device.type == "cpu" and logits.numel() > BLOCK:
+        if (
+            not self.random
+            and logits.device.type == "cpu"
+            and logits.numel() > BLOCK
+            and not self._learns(logits)
+        ):
             return Rule(by_autograd, self.equation, self._column)
         return None
+
+    def _learns(self, logits: Tensor) -> bool:
+        """Whether gradients go to tensors of the loss's own too, which a rule does not find."""
+        row, label = logits[:1].detach(), torch.zeros(1, dtype=torch.int64, device=logits.device)
+        return self._column(row, label).requires_grad
 
     def _kernel_terms(self, logits: Tensor) -> KernelTerms | None:
         """The terms of the device's own kernel, where it takes these logits and a gradient is wanted."""

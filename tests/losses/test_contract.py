@@ -21,6 +21,7 @@ from jal_hf.losses import (
     list_losses,
     loss_info,
 )
+from jal_hf.losses.fused import BLOCK
 from jal_hf.losses.scores import Scores
 
 NAMES = list_losses()
@@ -247,6 +248,37 @@ def test_subclass_with_another_equation_inherits_no_promise_of_the_first() -> No
 
     assert Alike.slope is MeanAbsoluteErrorLoss.slope
     assert Alike().asymmetry_ratio() == 1.0
+
+
+class TemperedLoss(RobustLoss):
+    """Learns its temperature, as a parameter or as a tensor that is none."""
+
+    def __init__(self, *, registered: bool) -> None:
+        super().__init__()
+        plain = torch.ones((), dtype=torch.float64)
+        self.temperature = torch.nn.Parameter(plain) if registered else plain.requires_grad_()
+
+    def equation(self, scores: Scores) -> torch.Tensor:
+        return -scores.label(torch.log_softmax(scores.logits / self.temperature, dim=1))
+
+
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("joint", [True, False])
+def test_loss_that_learns_gets_its_gradient_in_batches_of_any_size(registered: bool, joint: bool) -> None:
+    logits, labels = _batch(400, 1000)
+    assert logits.numel() > BLOCK
+    tempered = TemperedLoss(registered=registered)
+    loss = JointLoss(tempered, "mae", beta=0.0) if joint else tempered
+    loss(logits.requires_grad_(), labels).backward()
+    # d/dT of -log softmax(z / T) at T = 1.
+    p = torch.softmax(logits.detach(), dim=1)
+    expected = (
+        logits.detach().gather(1, labels.unsqueeze(1)) - (p * logits.detach()).sum(1, keepdim=True)
+    ).mean()
+    torch.testing.assert_close(tempered.temperature.grad, expected, rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        logits.grad, _value_and_gradient(create_loss("ce"), logits.detach(), labels)[1]
+    )
 
 
 def test_joint_of_a_part_without_slope_is_left_to_autograd() -> None:
