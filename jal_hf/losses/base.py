@@ -24,6 +24,7 @@ from jal_hf.losses.inputs import (
     flatten_sample_weight,
     in_full_precision,
     is_soft,
+    is_traced,
 )
 from jal_hf.losses.kernel_terms import KernelTerms
 from jal_hf.losses.parameters import parameter_names, require_choice
@@ -282,7 +283,7 @@ class RobustLoss(Tolerance, nn.Module):
         terms = None if targets.is_floating_point() else self._kernel_terms(logits)
         if terms is not None:
             return on_device.one_kernel(logits, targets, terms, self.ignore_index, reduction, self._column)[0]
-        if logits.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if logits.requires_grad and torch.is_grad_enabled() and not is_traced():
             # A gradient by the class probabilities is autograd's affair.
             rule = None if targets.requires_grad else self._rule(logits)
             if rule is not None:
@@ -314,6 +315,6 @@ class RobustLoss(Tolerance, nn.Module):
 
     def _kernel_terms(self, logits: Tensor) -> KernelTerms | None:
         """The terms of the device's own kernel, where it takes these logits and a gradient is wanted."""
-        if torch.compiler.is_compiling() or not (logits.requires_grad and torch.is_grad_enabled()):
+        if is_traced() or not (logits.requires_grad and torch.is_grad_enabled()):
             return None
         return self.kernel_terms() if on_device.covers(logits) else None

@@ -289,6 +289,47 @@ def test_joint_of_a_part_without_slope_is_left_to_autograd() -> None:
     torch.testing.assert_close(gradient, parts[0][1] + parts[1][1], rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_transforms_of_torch_func_give_the_gradient(name: str) -> None:
+    logits, labels = _batch()
+    loss, each = create_loss(name), create_loss(name, reduction="none")
+    _, expected = _value_and_gradient(loss, logits, labels)
+
+    def close(found: torch.Tensor) -> None:
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-13)
+
+    close(torch.func.grad(loss)(logits, labels))
+    close(torch.func.jacrev(each)(logits, labels).mean(0))
+    close(torch.autograd.functional.jacobian(lambda z: loss(z, labels), logits, vectorize=True))
+    close(torch.autograd.functional.jacobian(lambda z: each(z, labels), logits, vectorize=True).mean(0))
+    by_row = torch.func.vmap(torch.func.grad(lambda z, y: loss(z.unsqueeze(0), y.unsqueeze(0))))(
+        logits, labels
+    )
+    if name in DETERMINISTIC:
+        close(by_row / len(logits))
+    if loss.soft_targets:
+        soft = torch.softmax(logits.flip(0), dim=1)
+        _, expected = _value_and_gradient(loss, logits, soft)
+        close(torch.func.grad(loss)(logits, soft))
+        by_row = torch.func.vmap(torch.func.grad(lambda z, t: loss(z.unsqueeze(0), t.unsqueeze(0))))(
+            logits, soft
+        )
+        close(by_row / len(logits))
+
+
+def test_transforms_of_torch_func_skip_and_weigh_rows() -> None:
+    logits, labels = _batch()
+    labels[2::3] = -100
+    weights = torch.rand(len(labels), dtype=torch.float64)
+    loss = create_loss("jal-ce", weight=[1.0, 2.0, 0.5, 1.0, 4.0, 0.1])
+    _, expected = _value_and_gradient(loss, logits, labels, weights)
+    found = torch.func.grad(loss)(logits, labels, weights)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-13)
+    curve = torch.func.hessian(loss)(logits, labels, weights)
+    twice = torch.autograd.functional.hessian(lambda z: loss(z, labels, weights), logits)
+    torch.testing.assert_close(curve, twice, rtol=1e-9, atol=1e-13)
+
+
 @pytest.mark.parametrize("name", ["jal-ce", "jal-fl", "nce", "amse", "mae", "anl-ce", "ldr", "ce+lc"])
 @pytest.mark.parametrize("shape", [(4, K), (300, 1000)])
 def test_second_derivative_is_that_of_the_formula(name: str, shape: tuple[int, int]) -> None:
