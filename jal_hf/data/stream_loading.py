@@ -16,6 +16,7 @@ from jal_hf.data.labels import IGNORE_INDEX, is_no_label
 from jal_hf.data.noisy_labels import is_noise_known, resolved_noise
 from jal_hf.data.readers.source import Source
 from jal_hf.noise import LabelNoise, add_label_noise
+from jal_hf.noise.stream import in_order
 
 _BLOCK = 32
 
@@ -201,6 +202,8 @@ def numbered_stream(
     index = stream.features.get("index")
     if isinstance(index, datasets.Value) and index.dtype.startswith(("int", "uint")):
         kept.append("index")
+    else:
+        stream = in_order(stream)
     stream = stream.select_columns(kept).cast_column(image_column, datasets.Image(decode=False))
     features = datasets.Features({name: stream.features[name] for name in kept})
     if label_column is not None:

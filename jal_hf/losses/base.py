@@ -24,6 +24,7 @@ from jal_hf.losses.inputs import (
     flatten_sample_weight,
     in_full_precision,
     is_soft,
+    is_traced,
 )
 from jal_hf.losses.kernel_terms import KernelTerms
 from jal_hf.losses.parameters import parameter_names, require_choice
@@ -35,11 +36,15 @@ REDUCTIONS = ("mean", "sum", "none")
 LossConfig: TypeAlias = dict[str, Any]
 """A loss's name and parameters, or some of the parameters: JSON-ready arguments of `create_loss`."""
 
+_TIED_TO_EQUATION = ("slope", "kernel_terms", "_rule", "floor")
+_TIED_TO_EQUATION += ("symmetric", "asymmetry_ratio", "smallest_a", "verdict")
+
 
 class RobustLoss(Tolerance, nn.Module):
     """A classification loss on logits. A subclass writes `equation`, the loss of each sample, and no more.
 
-    One that writes `slope` too, its closed form, costs about as much as cross entropy.
+    One that writes `slope` too, its closed form, costs about as much as cross entropy. A subclass of a loss that
+    writes another `equation` inherits nothing that was said of the first: slope, kernel, floor, theorems.
 
     Args:
         weight: K per-class weights; a mean then divides by the sum of the weights, as `F.cross_entropy` does.
@@ -65,6 +70,11 @@ class RobustLoss(Tolerance, nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__name__
+        # What an ancestor says of its own equation is not true of another one.
+        with_equation = next(place for place, base in enumerate(cls.__mro__) if "equation" in vars(base))
+        for name in _TIED_TO_EQUATION:
+            if not any(name in vars(base) for base in cls.__mro__[: with_equation + 1]):
+                setattr(cls, name, getattr(RobustLoss, name))
 
     def __init__(
         self,
@@ -273,7 +283,7 @@ class RobustLoss(Tolerance, nn.Module):
         terms = None if targets.is_floating_point() else self._kernel_terms(logits)
         if terms is not None:
             return on_device.one_kernel(logits, targets, terms, self.ignore_index, reduction, self._column)[0]
-        if logits.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if logits.requires_grad and torch.is_grad_enabled() and not is_traced():
             # A gradient by the class probabilities is autograd's affair.
             rule = None if targets.requires_grad else self._rule(logits)
             if rule is not None:
@@ -289,12 +299,22 @@ class RobustLoss(Tolerance, nn.Module):
         slope = self.slope
         if slope is not None:
             return Rule(value_and_gradient, slope, self._column)
-        if not self.random and logits.device.type == "cpu" and logits.numel() > BLOCK:
+        if (
+            not self.random
+            and logits.device.type == "cpu"
+            and logits.numel() > BLOCK
+            and not self._learns(logits)
+        ):
             return Rule(by_autograd, self.equation, self._column)
         return None
 
+    def _learns(self, logits: Tensor) -> bool:
+        """Whether gradients go to tensors of the loss's own too, which a rule does not find."""
+        row, label = logits[:1].detach(), torch.zeros(1, dtype=torch.int64, device=logits.device)
+        return self._column(row, label).requires_grad
+
     def _kernel_terms(self, logits: Tensor) -> KernelTerms | None:
         """The terms of the device's own kernel, where it takes these logits and a gradient is wanted."""
-        if torch.compiler.is_compiling() or not (logits.requires_grad and torch.is_grad_enabled()):
+        if is_traced() or not (logits.requires_grad and torch.is_grad_enabled()):
             return None
         return self.kernel_terms() if on_device.covers(logits) else None

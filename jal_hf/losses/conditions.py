@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+JUST_ENOUGH = 1.0 - 1e-12
+"""A margin of 1 less what rounding may take: weights at which a condition just holds must not be turned away."""
+
 
 class Lead(NamedTuple):
     """A row of label weights as the conditions read it: the label that should dominate, and its rivals.
@@ -44,8 +47,7 @@ def leading(weights: Sequence[float], dominant: int | None = None) -> Lead:
 def ratio_verdict(lead: Lead, ratio: float) -> Verdict:
     """The verdict on a loss of the label's probability alone: asymmetric where (w_m / w_n) r >= 1."""
     margin = math.inf if lead.next == 0.0 else lead.top / lead.next * ratio
-    # Rounding must not turn the weights of a complete asymmetry away.
-    return Verdict(margin >= 1.0 - 1e-12, margin, "asymmetry ratio")
+    return Verdict(margin >= JUST_ENOUGH, margin, "asymmetry ratio")
 
 
 def amse_verdict(lead: Lead, a: float, q: float) -> Verdict:
@@ -57,7 +59,8 @@ def amse_verdict(lead: Lead, a: float, q: float) -> Verdict:
     if q <= 1.0:
         return Verdict(True, None, "AMSE theorem, q <= 1")
     have, need = lead.top * ((a - 1.0) / a) ** (q - 1.0), lead.next + lead.others * a ** (1.0 - q)
-    return Verdict(have >= need, have / need if need else math.inf, "AMSE theorem")
+    margin = have / need if need else math.inf
+    return Verdict(margin >= JUST_ENOUGH, margin, "AMSE theorem")
 
 
 def amse_smallest_a(lead: Lead, q: float) -> float:

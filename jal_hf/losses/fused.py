@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from jal_hf.losses.inputs import in_full_precision
+from jal_hf.losses.inputs import in_full_precision, may_be_several
 
 # Rows are taken in blocks of about this many logits on the CPU, so that temporaries stay in the cache; several
 # threads take larger ones, as they wait for each other after every operator.
@@ -64,13 +64,16 @@ class _OnePass(torch.autograd.Function):
         if gradient is None:
             gradient = _evaluate(logits, targets, ctx.rule, ctx.share)[1]
         # Autograd takes the gradient to the dtype of the logits.
+        rest = max(len(logits), 1) if ctx.reduction == "mean" and ctx.share == 1.0 else 1
+        if may_be_several(upstream):
+            factor = upstream.unsqueeze(1) if ctx.reduction == "none" else upstream / rest
+            return gradient * factor, None, None, None
         if ctx.reduction == "none":
             return gradient.mul_(upstream.unsqueeze(1)), None, None, None
-        rest = max(len(logits), 1) if ctx.reduction == "mean" and ctx.share == 1.0 else 1
         if not upstream.is_cpu:
             return gradient.mul_(upstream / rest), None, None, None
-        factor = float(upstream.tolist()) / rest  # type: ignore[arg-type]
-        return gradient if factor == 1.0 else gradient.mul_(factor), None, None, None
+        scale = float(upstream.tolist()) / rest  # type: ignore[arg-type]
+        return gradient if scale == 1.0 else gradient.mul_(scale), None, None, None
 
 
 def one_pass(logits: Tensor, targets: Tensor, rule: Rule, reduction: str) -> Tensor:

@@ -11,6 +11,16 @@ from torch import Tensor
 _NOTHING = nullcontext()
 
 
+def is_traced() -> bool:
+    """Whether torch.compile or torch.func (grad, vmap, ...) looks on: plain operators alone, and no value is read."""
+    return torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None
+
+
+def may_be_several(gradient: Tensor) -> bool:
+    """Whether an incoming gradient may stand for several at once, which nothing of one's size can take in place."""
+    return is_traced() or torch._C._functorch.is_legacy_batchedtensor(gradient)
+
+
 def flatten_logits(logits: Tensor) -> Tensor:
     """Logits (N, K) or (N, K, d1, ...) as rows (M, K).
 
@@ -70,13 +80,13 @@ def as_labels(target: Tensor) -> Tensor:
 def all_labels_valid(labels: Tensor, num_classes: int, ignore_index: int) -> bool:
     """Checks labels on the CPU; True when no row is ignored, so that the mask can be left out.
 
-    On an accelerator the check would wait for the device at every step, and while compiling it would break
-    the graph; there the indexing kernel itself rejects a label outside [0, K).
+    On an accelerator the check would wait for the device at every step, and a traced label cannot be read; there
+    the indexing kernel itself rejects a label outside [0, K).
 
     Raises:
         ValueError: a label that is neither in [0, K) nor `ignore_index`.
     """
-    if not labels.is_cpu or torch.compiler.is_compiling() or not len(labels):
+    if not labels.is_cpu or is_traced() or not len(labels):
         return False
     lowest, highest = (int(bound.tolist()) for bound in torch.aminmax(labels))  # type: ignore[call-overload]
     if lowest >= 0 and highest < num_classes:
@@ -98,7 +108,7 @@ def check_class_probabilities(target: Tensor, sample_weight: Tensor | None, logi
     Raises:
         ValueError: an entry below 0, or a row that sums to anything but 1.
     """
-    if not target.is_cpu or torch.compiler.is_compiling() or not len(target):
+    if not target.is_cpu or is_traced() or not len(target):
         return
     values = in_full_precision(target.detach())
     sums = values.sum(1)

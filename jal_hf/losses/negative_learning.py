@@ -132,4 +132,4 @@ class NegativeLearningLoss(RobustLoss):
         """(N, ln_neg) classes other than the label, given as a column."""
         numbers = keyed_numbers(self.draw_key, self.seed, len(label), self.ln_neg, label.device)
         drawn = numbers.remainder_(num_classes - 1)
-        return drawn.add_(drawn >= label)
+        return drawn + (drawn >= label)

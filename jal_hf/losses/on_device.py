@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jal_hf.losses.inputs import may_be_several
 from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 
 # Up to so many logits a gradient's extra float32 buffer costs nothing worth saving.
@@ -80,6 +81,8 @@ class _OneKernel(torch.autograd.Function):
         if gradient is None:
             gradient = _rows(logits, labels, ctx.terms, ctx.ignore_index, ctx.reduction)[1]
         factor = upstream.unsqueeze(1) if ctx.reduction == "none" else upstream
+        if may_be_several(upstream):
+            return (gradient * factor).to(logits.dtype), None, None, None, None, None
         if gradient.dtype is not logits.dtype:
             scaled = torch.empty_like(logits)
             torch.mul(gradient, factor, out=scaled)

@@ -83,6 +83,19 @@ def read_columns(path: Path) -> Columns:
         raise ValueError(f"The label file {str(path)!r} cannot be read: {_first_line(error)}") from error
 
 
+def csv_texts(path: Path, column: str) -> list[str]:
+    """The fields of one column of a csv file as they are written, numbers too.
+
+    Raises:
+        ValueError: The column is not text in UTF-8.
+    """
+    try:
+        texts: list[str] = _read_csv(path, column)[column].to_pylist()
+    except _BROKEN as error:
+        raise ValueError(f"The label file {str(path)!r} cannot be read: {_first_line(error)}") from error
+    return texts
+
+
 def read_matrix(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     """A matrix of numbers from an npy, csv or json file, as it stands there."""
     existing_file(path, "matrix file")
@@ -154,13 +167,19 @@ def _table_columns(table: pa.Table) -> Columns:
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(path: Path, text_column: str | None = None) -> pa.Table:
+    """The table with types guessed from the fields, or one column as text."""
     with path.open(newline="", encoding="utf-8") as lines:
         header = next(csv.reader(lines), [])
     numeric = bool(header) and all(name.strip().lstrip("-").isdigit() for name in header)
     names = [ONLY_COLUMN] if len(header) == 1 else [str(number) for number in range(len(header))]
     options = pyarrow.csv.ReadOptions(column_names=names if numeric else None)
-    return pyarrow.csv.read_csv(path, read_options=options)
+    convert = None
+    if text_column is not None:
+        convert = pyarrow.csv.ConvertOptions(
+            include_columns=[text_column], column_types={text_column: pa.string()}
+        )
+    return pyarrow.csv.read_csv(path, read_options=options, convert_options=convert)
 
 
 def _json_columns(content: Any) -> Columns:

@@ -58,7 +58,8 @@ def add_label_noise(
         noise: A noise, or a spec, for which the label column must be a ClassLabel.
         label_column: The column to change; its feature stays, and `clean_label` gets the same.
         seed: Names the draw.
-        index_column: Integers or strings that name the rows; None takes the row number.
+        index_column: Integers or strings that name the rows; None takes the row number. A stream is then read as one
+            shard and in one order at every epoch, to be shuffled and split afterwards.
         splits: Which splits of a dict get noise.
         features: For `idn` and `pdn`, an (N, D) array to use instead of the images.
         image_column: The images `idn` and `pdn` look at; None takes the only column of images.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jal_hf.ground.sentences import did_you_mean
-from jal_hf.noise.array_files import ONLY_COLUMN, Columns, read_columns
+from jal_hf.noise.array_files import ONLY_COLUMN, Columns, csv_texts, read_columns
 from jal_hf.noise.base import LabelNoise, Labels
 from jal_hf.noise.keyed import UInt64
 from jal_hf.noise.spec import join_spec
@@ -39,11 +39,12 @@ class LabelFileNoise(LabelNoise):
         self.source = source
         path, column = _split_source(source)
         columns = read_columns(path)
-        self._labels = _integers(columns, _choose(columns, column, source), source, num_classes, class_names)
+        column = _choose(columns, column, source)
+        self._labels = _integers(path, columns, column, source, num_classes, class_names)
         self._clean: Labels | None = None
         rate = 0.0
         if _CLEAN in columns:
-            self._clean = _integers(columns, _CLEAN, source, num_classes, class_names)
+            self._clean = _integers(path, columns, _CLEAN, source, num_classes, class_names)
             if len(self._clean) != len(self._labels):
                 raise ValueError(
                     f"The file of {source!r} has {len(self._labels)} labels and {len(self._clean)} clean "
@@ -159,13 +160,22 @@ def _choose(columns: Columns, column: str | None, source: str) -> str:
 
 
 def _integers(
-    columns: Columns, name: str, source: str, num_classes: int | None, class_names: Sequence[str] | None
+    path: Path,
+    columns: Columns,
+    name: str,
+    source: str,
+    num_classes: int | None,
+    class_names: Sequence[str] | None,
 ) -> Labels:
     """One column as (N,) int64, class names turned into ids, range checked."""
     what = f"The column {name!r} of {source!r}" if name else f"The file {source!r}"
     values = np.asarray(columns[name])
     if values.ndim != 1:
         raise ValueError(f"{what} has shape {values.shape}; give one label for each row.")
+    if class_names is not None and path.suffix.lower() == ".csv":
+        named = _named(csv_texts(path, name), values, class_names, what)
+        if named is not None:
+            return named
     if (
         values.dtype.kind not in "iu"
         and class_names is not None
@@ -190,3 +200,27 @@ def _integers(
             f"be {bound}."
         )
     return values.astype(np.int64)
+
+
+def _named(
+    texts: Sequence[str], values: NDArray[Any], class_names: Sequence[str], what: str
+) -> Labels | None:
+    """Ids of a csv's fields, each of which names a class; None where one names none.
+
+    Raises:
+        ValueError: they may as well be ids, and of other classes.
+    """
+    ids = {text: number for number, text in enumerate(class_names)}
+    if not ids.keys() >= set(texts):
+        return None
+    named = np.array([ids[text] for text in texts], dtype=np.int64)
+    numbers = values.tolist() if values.dtype.kind in "iu" else []
+    if [str(number) for number in numbers] == texts and set(numbers) <= set(ids.values()):
+        other = np.flatnonzero(named != values)
+        if len(other):
+            row = int(other[0])
+            raise ValueError(
+                f"{what} holds {texts[row]} in row {row}, the name of class {named[row]} and the id of class "
+                f"{class_names[numbers[row]]!r}; give a parquet file, where text is names and integers are ids."
+            )
+    return named

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import Features, IterableDataset
+from datasets.iterable_dataset import ArrowExamplesIterable
 
 from jal_hf.noise.base import LabelNoise
 from jal_hf.noise.columns import CLEAN_COLUMN, check_columns, class_names_of
 from jal_hf.noise.image_encoder import ImageSettings
 from jal_hf.noise.image_features import StreamImages, image_column_of
 from jal_hf.noise.image_hashes import image_sha256
+
+_BLOCK = 32  # rows read at once to be numbered, each of which may hold an image
 
 
 def add_to_stream(
@@ -25,10 +28,10 @@ def add_to_stream(
     settings: ImageSettings,
     batch_size: int,
 ) -> IterableDataset:
-    """Corrupt a stream lazily. Without an id column the rows are counted, which only one reader can do.
+    """Corrupt a stream lazily. Without an id column the rows are counted, for which it is read `in_order`.
 
     Raises:
-        ValueError: The noise needs all rows at once (mode exact).
+        ValueError: The noise needs all rows at once (mode exact), or the rows cannot be counted.
     """
     if not noise.row_wise:
         raise ValueError(
@@ -45,7 +48,14 @@ def add_to_stream(
         column = image_column_of(features, settings.image_column)
         images = StreamImages(column, settings, class_names_of(features, label_column) or noise.class_names)
     hashed = None if noise.image_hashes is None else image_column_of(features, settings.image_column)
-    corrupt = _BatchCorruption(noise, label_column, seed, index_column, dataset.num_shards, images, hashed)
+    if index_column is None:
+        if dataset._distributed is not None:
+            raise ValueError(
+                "The stream is one process's part of another (split_dataset_by_node), so its rows cannot be "
+                "numbered; split it after the noise, or give index_column, a column that names each row."
+            )
+        dataset = in_order(dataset)
+    corrupt = _BatchCorruption(noise, label_column, seed, index_column, images, hashed)
     return dataset.map(
         corrupt,
         batched=True,
@@ -53,6 +63,25 @@ def add_to_stream(
         with_indices=index_column is None,
         features=None if features is None else Features({**features, CLEAN_COLUMN: features[label_column]}),
     )
+
+
+def in_order(stream: IterableDataset) -> IterableDataset:
+    """The rows of a stream with known features, at every epoch and for every reader in the order in which it has them.
+
+    `datasets` shuffles and splits the shards below a map, even when it is asked to above it; this has one shard.
+    """
+    return IterableDataset(
+        ArrowExamplesIterable(_tables, {"stream": stream.with_format("arrow")}),
+        info=stream.info,
+        split=stream.split,
+        formatting=stream._formatting,
+        token_per_repo_id=stream._token_per_repo_id,
+    )
+
+
+def _tables(stream: IterableDataset) -> Iterator[tuple[int, pa.Table]]:
+    # Batches, unlike rows, are not shared out among the workers of a DataLoader.
+    yield from enumerate(stream.iter(_BLOCK))
 
 
 class _BatchCorruption:
@@ -64,20 +93,14 @@ class _BatchCorruption:
         label_column: str,
         seed: int,
         index_column: str | None,
-        num_shards: int,
         images: StreamImages | None,
         hashed_column: str | None,
     ) -> None:
         self.noise, self.label_column, self.seed = noise, label_column, seed
-        self.index_column, self.num_shards, self.images = index_column, num_shards, images
-        self.hashed_column = hashed_column
+        self.index_column, self.images, self.hashed_column = index_column, images, hashed_column
 
     def __call__(self, batch: Mapping[str, Any], indices: list[int] | None = None) -> dict[str, Any]:
-        if self.index_column is None:
-            self._check_single_reader()
-            keys: Any = indices
-        else:
-            keys = batch[self.index_column]
+        keys: Any = indices if self.index_column is None else batch[self.index_column]
         labels = batch[self.label_column]
         if any(label is None for label in labels):
             raise ValueError(f"The stream has rows without {self.label_column!r}; label or filter them.")
@@ -88,13 +111,3 @@ class _BatchCorruption:
             self.noise.check_images([image_sha256(image, key) for image, key in images], keys)
         noisy = self.noise.corrupt(clean, self.seed, keys, features)
         return {**batch, self.label_column: noisy.tolist(), CLEAN_COLUMN: clean.tolist()}
-
-    def _check_single_reader(self) -> None:
-        torch_data = sys.modules.get("torch.utils.data")  # only a loaded torch can have workers
-        worker = torch_data.get_worker_info() if torch_data is not None else None
-        if worker is not None and worker.num_workers > 1 and self.num_shards > 1:
-            raise ValueError(
-                f"The stream has {self.num_shards} shards read by {worker.num_workers} workers, so its rows "
-                "cannot be numbered as they pass; give index_column, a column that names each row, or use "
-                "one worker."
-            )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
 from jal_hf.data import collate_images, load_noisy_dataset, make_image_dataset
@@ -67,6 +68,19 @@ def test_stream_keeps_the_row_numbers_of_its_rows() -> None:
     )
     rows = [(row["index"], row["label"]) for row in stream["train"].take(200)]
     assert rows == list(zip(table["train"]["index"][:200], table["train"]["label"][:200], strict=True))
+
+
+def test_stream_keeps_numbers_and_noise_of_rows_where_shards_are_shuffled_and_split() -> None:
+    digits = load_noisy_dataset("digits")["train"].select_columns(["image", "label"]).select(range(96))
+    given = digits.to_iterable_dataset(num_shards=4)
+    train = load_noisy_dataset(given, noise="symmetric:0.4,mode=iid")["train"]
+    rows = {row["index"]: (row["label"], row["image"]["bytes"]) for row in train}
+    assert sorted(rows) == list(range(96))
+    shuffled = train.shuffle(seed=1, buffer_size=10)
+    shuffled.set_epoch(1)
+    parts = [row for rank in range(2) for row in split_dataset_by_node(train, rank, 2)]
+    for order in (list(shuffled), parts):
+        assert {row["index"]: (row["label"], row["image"]["bytes"]) for row in order} == rows
 
 
 def test_stream_refuses_noise_that_needs_all_labels(write_tar: Callable[..., Path]) -> None:

@@ -11,7 +11,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jal_hf.losses import JointLoss, Normalized, RobustLoss, create_loss, list_losses, loss_info
+from jal_hf.losses import (
+    AsymmetricMeanSquareErrorLoss,
+    JointLoss,
+    MeanAbsoluteErrorLoss,
+    Normalized,
+    RobustLoss,
+    create_loss,
+    list_losses,
+    loss_info,
+)
+from jal_hf.losses.fused import BLOCK
+from jal_hf.losses.scores import Scores
 
 NAMES = list_losses()
 DETERMINISTIC = [name for name in NAMES if not loss_info(name).random]
@@ -177,12 +188,146 @@ def test_closed_form_gives_value_and_gradient_of_the_equation(name: str) -> None
     torch.testing.assert_close(gradient, leaf.grad, rtol=1e-9, atol=1e-15)
 
 
+class Doubling:
+    def equation(self, scores: Scores) -> torch.Tensor:
+        doubled: torch.Tensor = 2.0 * super().equation(scores)  # type: ignore[misc]
+        return doubled
+
+
+class DoubledAMSE(AsymmetricMeanSquareErrorLoss):
+    def equation(self, scores: Scores) -> torch.Tensor:
+        return 2.0 * super().equation(scores)
+
+
+class DoubledJoint(JointLoss):
+    def equation(self, scores: Scores) -> torch.Tensor:
+        return 2.0 * super().equation(scores)
+
+
+class DoublyMixedAMSE(Doubling, AsymmetricMeanSquareErrorLoss):
+    pass
+
+
+class DoubledAgain(DoubledAMSE):
+    """Without an equation of its own."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "as_pair"),
+    [
+        (DoubledAMSE(), (0.0, 2.0)),
+        (DoublyMixedAMSE(), (0.0, 2.0)),
+        (DoubledAgain(), (0.0, 2.0)),
+        (DoubledJoint("nce", "amse"), (2.0, 2.0)),
+        (JointLoss("nce", DoubledAMSE()), (1.0, 2.0)),
+    ],
+    ids=lambda case: type(case).__name__,
+)
+def test_subclass_with_another_equation_trains_on_it(loss: RobustLoss, as_pair: tuple[float, float]) -> None:
+    logits, labels = _batch(40, 17)
+    value, gradient = _value_and_gradient(loss, logits, labels)
+    expected, expected_gradient = _value_and_gradient(JointLoss("nce", "amse", *as_pair), logits, labels)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(loss(logits, labels), value, rtol=1e-12, atol=0)
+    assert loss.kernel_terms() is None
+
+
+def test_subclass_with_another_equation_inherits_no_promise_of_the_first() -> None:
+    class Squared(MeanAbsoluteErrorLoss):
+        def equation(self, scores: Scores) -> torch.Tensor:
+            return super().equation(scores).square()
+
+    assert Squared.symmetric is False
+    assert Squared().asymmetry_ratio() is None
+    assert DoubledAMSE().floor(10) == 0.0
+    assert DoubledAMSE().with_a() is None
+
+    class Alike(MeanAbsoluteErrorLoss):
+        """Without an equation of its own."""
+
+    assert Alike.slope is MeanAbsoluteErrorLoss.slope
+    assert Alike().asymmetry_ratio() == 1.0
+
+
+class TemperedLoss(RobustLoss):
+    """Learns its temperature, as a parameter or as a tensor that is none."""
+
+    def __init__(self, *, registered: bool) -> None:
+        super().__init__()
+        plain = torch.ones((), dtype=torch.float64)
+        self.temperature = torch.nn.Parameter(plain) if registered else plain.requires_grad_()
+
+    def equation(self, scores: Scores) -> torch.Tensor:
+        return -scores.label(torch.log_softmax(scores.logits / self.temperature, dim=1))
+
+
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("joint", [True, False])
+def test_loss_that_learns_gets_its_gradient_in_batches_of_any_size(registered: bool, joint: bool) -> None:
+    logits, labels = _batch(400, 1000)
+    assert logits.numel() > BLOCK
+    tempered = TemperedLoss(registered=registered)
+    loss = JointLoss(tempered, "mae", beta=0.0) if joint else tempered
+    loss(logits.requires_grad_(), labels).backward()
+    # d/dT of -log softmax(z / T) at T = 1.
+    p = torch.softmax(logits.detach(), dim=1)
+    expected = (
+        logits.detach().gather(1, labels.unsqueeze(1)) - (p * logits.detach()).sum(1, keepdim=True)
+    ).mean()
+    torch.testing.assert_close(tempered.temperature.grad, expected, rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        logits.grad, _value_and_gradient(create_loss("ce"), logits.detach(), labels)[1]
+    )
+
+
 def test_joint_of_a_part_without_slope_is_left_to_autograd() -> None:
     logits, labels = _batch(300, 1000)
     value, gradient = _value_and_gradient(JointLoss("ldr", "mae"), logits, labels)
     parts = [_value_and_gradient(create_loss(name), logits, labels) for name in ("ldr", "mae")]
     torch.testing.assert_close(value, parts[0][0] + parts[1][0], rtol=1e-12, atol=0)
     torch.testing.assert_close(gradient, parts[0][1] + parts[1][1], rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_transforms_of_torch_func_give_the_gradient(name: str) -> None:
+    logits, labels = _batch()
+    loss, each = create_loss(name), create_loss(name, reduction="none")
+    _, expected = _value_and_gradient(loss, logits, labels)
+
+    def close(found: torch.Tensor) -> None:
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-13)
+
+    close(torch.func.grad(loss)(logits, labels))
+    close(torch.func.jacrev(each)(logits, labels).mean(0))
+    close(torch.autograd.functional.jacobian(lambda z: loss(z, labels), logits, vectorize=True))
+    close(torch.autograd.functional.jacobian(lambda z: each(z, labels), logits, vectorize=True).mean(0))
+    by_row = torch.func.vmap(torch.func.grad(lambda z, y: loss(z.unsqueeze(0), y.unsqueeze(0))))(
+        logits, labels
+    )
+    if name in DETERMINISTIC:
+        close(by_row / len(logits))
+    if loss.soft_targets:
+        soft = torch.softmax(logits.flip(0), dim=1)
+        _, expected = _value_and_gradient(loss, logits, soft)
+        close(torch.func.grad(loss)(logits, soft))
+        by_row = torch.func.vmap(torch.func.grad(lambda z, t: loss(z.unsqueeze(0), t.unsqueeze(0))))(
+            logits, soft
+        )
+        close(by_row / len(logits))
+
+
+def test_transforms_of_torch_func_skip_and_weigh_rows() -> None:
+    logits, labels = _batch()
+    labels[2::3] = -100
+    weights = torch.rand(len(labels), dtype=torch.float64)
+    loss = create_loss("jal-ce", weight=[1.0, 2.0, 0.5, 1.0, 4.0, 0.1])
+    _, expected = _value_and_gradient(loss, logits, labels, weights)
+    found = torch.func.grad(loss)(logits, labels, weights)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-13)
+    curve = torch.func.hessian(loss)(logits, labels, weights)
+    twice = torch.autograd.functional.hessian(lambda z: loss(z, labels, weights), logits)
+    torch.testing.assert_close(curve, twice, rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["jal-ce", "jal-fl", "nce", "amse", "mae", "anl-ce", "ldr", "ce+lc"])
@@ -193,8 +338,6 @@ def test_second_derivative_is_that_of_the_formula(name: str, shape: tuple[int, i
     loss = create_loss(name)
     (slope,) = torch.autograd.grad(loss(leaf, labels), leaf, create_graph=True)
     (curve,) = torch.autograd.grad(slope.square().sum(), leaf)
-    from jal_hf.losses.scores import Scores
-
     plain = loss.equation(Scores(leaf, labels)).mean()
     (plain_slope,) = torch.autograd.grad(plain, leaf, create_graph=True)
     (plain_curve,) = torch.autograd.grad(plain_slope.square().sum(), leaf)

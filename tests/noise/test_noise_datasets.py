@@ -18,6 +18,7 @@ from datasets import (
     IterableDatasetDict,
     Value,
 )
+from datasets.distributed import split_dataset_by_node
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
@@ -123,13 +124,39 @@ def test_stream_keeps_features_and_survives_worker_processes(rows: Dataset) -> N
     assert [seen[number] for number in range(COUNT)] == expected.tolist()
 
 
-def test_stream_without_ids_is_refused_by_several_workers(rows: Dataset) -> None:
+def test_stream_without_ids_gives_a_row_one_label_however_it_is_read(rows: Dataset) -> None:
     from torch.utils.data import DataLoader
 
-    stream = add_label_noise(rows.to_iterable_dataset(num_shards=4), "symmetric:0.4,mode=iid")
-    loader = DataLoader(stream.select_columns(["label"]), num_workers=2)
-    with pytest.raises(ValueError, match="give index_column"):
-        list(loader)
+    spec = "symmetric:0.4,mode=iid"
+    whole = noisy_labels(add_label_noise(rows, spec))
+    shards = rows.remove_columns("image").to_iterable_dataset(num_shards=4)
+    stream = add_label_noise(shards, spec)
+    shuffled = stream.shuffle(seed=3, buffer_size=50)
+    parts = [row for rank in range(3) for row in split_dataset_by_node(stream, rank, 3)]
+    loader = DataLoader(stream.select_columns(["label", "number"]), batch_size=None, num_workers=2)
+    orders = [list(stream), list(shuffled), parts, list(loader)]
+    for number in (1, 2):
+        stream.set_epoch(number)
+        shuffled.set_epoch(number)
+        orders += [list(stream), list(shuffled)]
+    for order in orders:
+        assert {row["number"]: row["label"] for row in order} == dict(enumerate(whole.tolist()))
+        assert len(order) == COUNT
+    assert [row["number"] for row in orders[1]] != [row["number"] for row in orders[-1]]
+
+    first = add_label_noise(shards.shuffle(seed=3, buffer_size=50), spec)
+    labels = [row["label"] for row in first]
+    first.set_epoch(1)
+    assert [row["label"] for row in first] == labels
+
+
+def test_part_of_a_stream_without_ids_is_refused(rows: Dataset) -> None:
+    part = split_dataset_by_node(rows.to_iterable_dataset(num_shards=4), 0, 2)
+    with pytest.raises(ValueError, match=r"split it after the noise, or give index_column"):
+        add_label_noise(part, "symmetric:0.4,mode=iid")
+    labels = noisy_labels(add_label_noise(rows, "symmetric:0.4,mode=iid", index_column="name"))
+    for row in add_label_noise(part, "symmetric:0.4,mode=iid", index_column="name"):
+        assert row["label"] == labels[row["number"]]
 
 
 def test_stream_of_unknown_features_gets_labels_too() -> None:

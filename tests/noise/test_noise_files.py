@@ -98,6 +98,39 @@ def test_class_names_are_read_as_labels(tmp_path: Path) -> None:
         create_noise(spec, class_names=["cab", "dog"])
 
 
+@pytest.mark.parametrize(
+    ("names", "fields", "ids"),
+    [
+        (["001", "002", "003"], ["002", "001", "001"], [1, 0, 0]),
+        (["1", "2", "3"], ["3", "1", "2"], [2, 0, 1]),
+        (["0", "1", "2"], ["2", "0", "1"], [2, 0, 1]),
+        (["true", "false"], ["false", "true", "true"], [1, 0, 0]),
+        (["2020-01-01", "1.50"], ["1.50", "2020-01-01", "1.50"], [1, 0, 1]),
+        (["null", "NaN"], ["NaN", "null", "NaN"], [1, 0, 1]),
+        (["0", "1", "10", "2"], ["3", "1", "0"], [3, 1, 0]),
+        (["cat", "dog"], ["1", "0", "0"], [1, 0, 0]),
+    ],
+)
+def test_csv_holds_names_that_look_like_values(
+    names: list[str], fields: list[str], ids: list[int], tmp_path: Path
+) -> None:
+    write_csv(tmp_path / "l.csv", {"clean_label": fields, "given": fields})
+    noise = create_noise(f"labels:{tmp_path / 'l.csv'}#given", class_names=names)
+    assert noise.corrupt(ids).tolist() == ids
+    assert noise.rate == 0.0
+
+
+def test_csv_of_numbers_that_are_names_and_ids_is_refused(tmp_path: Path) -> None:
+    names, fields = ["0", "1", "10", "2"], ["0", "1", "2", "1"]
+    write_csv(tmp_path / "l.csv", {"given": fields})
+    with pytest.raises(ValueError, match=r"holds 2 in row 2, the name of class 3 and the id of class '10'"):
+        create_noise(f"labels:{tmp_path / 'l.csv'}", class_names=names)
+    for column, ids in ((fields, [0, 1, 3, 1]), ([0, 1, 2, 1], [0, 1, 2, 1])):
+        write_parquet(tmp_path / "l.parquet", {"given": column})
+        noise = create_noise(f"labels:{tmp_path / 'l.parquet'}", class_names=names)
+        assert noise.corrupt([0] * 4).tolist() == ids
+
+
 def test_rows_are_found_by_index(tmp_path: Path) -> None:
     write_parquet(tmp_path / "l.parquet", {"clean_label": CLEAN, "worse": NOISY})
     noise = create_noise(f"labels:{tmp_path / 'l.parquet'}#worse", 3)

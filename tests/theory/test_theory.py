@@ -120,6 +120,28 @@ def test_smallest_a_is_where_the_condition_turns(weights: list[float], q: float)
         assert not is_asymmetric(create_loss("amse", a=1.0 + (limit - 1.0) * (1 - 1e-6), q=q), weights)
 
 
+@pytest.mark.parametrize(
+    ("name", "exponent"),
+    [("amse", 2.0), ("amse", 3.0), ("amse", 1.5), ("agce", 0.5), ("aul", 2.0), ("ael", None)],
+)
+def test_smallest_a_itself_is_safe(name: str, exponent: float | None) -> None:
+    exponents = {} if exponent is None else {"p" if name == "aul" else "q": exponent}
+    for classes in (2, 3, 5, 10, 100):
+        for rate in np.linspace(0.01, 0.99 * (classes - 1) / classes, 30).tolist():
+            a = minimum_a(rate, classes, loss=name, exponent=exponent)
+            if name != "aul" or a > 1.0:
+                assert is_asymmetric(create_loss(name, a=max(a, 1e-9), **exponents), rate, classes), (
+                    classes,
+                    rate,
+                )
+
+
+def test_smallest_a_of_the_paper_is_safe() -> None:
+    assert is_asymmetric(create_loss("amse", a=9), 0.8, num_classes=10)
+    assert is_asymmetric(create_loss("amse", a=5), [0.6, 0.4])
+    assert not is_asymmetric(create_loss("amse", a=9 * (1 - 1e-9)), 0.8, num_classes=10)
+
+
 def test_noise_is_read_as_rate_matrix_and_object() -> None:
     class Noise:
         def transition_matrix(self) -> np.ndarray:
