@@ -6,6 +6,7 @@ the test split has an output, and takes endings of formats that are not decoded 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,16 +40,17 @@ def split_folders(path: Path) -> dict[str, Path]:
             )
         found[split] = entry
     is_classes = "train" not in found and all(
-        _holds_image(folder) and not _subfolders(folder) for folder in found.values()
+        holds_image(folder) and not _subfolders(folder) for folder in found.values()
     )
     return {} if is_classes else found
 
 
-def looks_like_image_folder(path: Path) -> bool:
-    """Whether a folder holds class folders with images, with or without split folders around them."""
+def looks_like_image_folder(path: Path, least: int = 1) -> bool:
+    """Whether a folder holds at least so many class folders with images, with or without split folders around them."""
     roots = split_folders(path)
     root = roots.get("train", path) if roots else path
-    return any(_holds_image(folder) for folder in _subfolders(root))
+    holding = (folder for folder in _subfolders(root) if holds_image(folder))
+    return len(list(itertools.islice(holding, least))) == least
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -66,7 +68,8 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield place, subfolders, sorted(files)
 
 
-def _holds_image(folder: Path) -> bool:
+def holds_image(folder: Path) -> bool:
+    """Whether an image lies in the folder or below it."""
     return any(has_image_ending(name) for _, _, files in _walk(folder) for name in files)
 
 
@@ -85,7 +88,7 @@ def read_image_folder(name: str, path: Path) -> Source:
     classes = [folder.name for folder in _subfolders(roots[first])]
     warnings: list[str] = []
     beside = [folder for folder in _subfolders(path) if found and folder not in found.values()]
-    if unused := [folder.name for folder in beside if _holds_image(folder)]:
+    if unused := [folder.name for folder in beside if holds_image(folder)]:
         warnings.append(
             f"Images in {listed(unused[:5])}, beside the folders of the splits, are of no split and were not used."
         )
