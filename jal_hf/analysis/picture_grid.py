@@ -11,6 +11,7 @@ from PIL import Image
 
 from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, shown
 from jal_hf.analysis.thumbnails import as_picture
+from jal_hf.ground.image_files import as_mode
 
 COLUMNS = 8
 LONGEST = 20
@@ -32,7 +33,7 @@ def picture_grid_figure(
     for panel in figure.subplots(lines, COLUMNS, squeeze=False).flat:
         panel.axis("off")
     for panel, image, caption in zip(figure.axes, pictures, captions, strict=False):
-        panel.imshow(np.asarray(as_picture(image).convert("RGB")), interpolation="nearest")
+        panel.imshow(np.asarray(as_mode(as_picture(image), "RGB")), interpolation="nearest")
         panel.set_title(shown(caption, LONGEST), fontsize=FONT_SIZE - 2, color=INK)
     figure.suptitle(shown(title, 90), fontsize=FONT_SIZE + 1, color=INK)
     return figure

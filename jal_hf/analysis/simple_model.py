@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from jal_hf.analysis.estimates import NoiseEstimate, estimate_by_confident_learning
 from jal_hf.analysis.folds import IntArray, check_folds, cross_validated_probabilities
 from jal_hf.analysis.label_issues import FloatArray
+from jal_hf.ground.image_files import as_mode, is_grey
 
 SIDE = 16
 
@@ -50,9 +51,9 @@ def small_image_features(images: Sequence[Any], side: int = SIDE) -> npt.NDArray
         image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image, dtype=np.uint8))
         for image in images
     ]
-    mode = "L" if all(picture.mode in {"1", "L", "I", "I;16", "F"} for picture in pictures) else "RGB"
+    mode = "L" if all(is_grey(picture.mode) for picture in pictures) else "RGB"
     rows = [
-        np.asarray(picture.convert(mode).resize((side, side), Image.Resampling.BILINEAR)).reshape(-1)
+        np.asarray(as_mode(picture, mode).resize((side, side), Image.Resampling.BILINEAR)).reshape(-1)
         for picture in pictures
     ]
     return np.stack(rows).astype(np.float32) / 255.0

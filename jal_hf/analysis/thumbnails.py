@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from jal_hf.ground.image_files import DECODE_ERRORS
+from jal_hf.ground.image_files import DECODE_ERRORS, as_mode, is_grey
 
 SIDE = 64
 _LARGEST_READ = 4 * SIDE
@@ -34,7 +34,7 @@ def thumbnail_uri(image: Image.Image | npt.NDArray[np.uint8], side: int = SIDE) 
     Tiny images keep every pixel as PNG; what had to be shrunk is stored as JPEG, five times smaller.
     """
     picture = as_picture(image)
-    picture = picture.convert("L" if picture.mode in {"1", "L", "I", "F", "I;16"} else "RGB")
+    picture = as_mode(picture, "L" if is_grey(picture.mode) else "RGB")
     shrunk = max(picture.size) > side
     if shrunk:
         picture.thumbnail((side, side))

@@ -14,7 +14,7 @@ LABEL_NAMES = ("label", "labels", "fine_label", "cls", "class", "target", "categ
 EVAL_NAMES = ("test", "validation", "val", "valid", "dev", "eval")
 SPLIT_NAMES = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
-    "dev": "validation", "test": "test", "testing": "test",
+    "dev": "validation", "eval": "validation", "evaluation": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
 """What folders and tables of a split are called, to the split's name."""
 _RESERVED = ("clean_label", "index")

@@ -92,20 +92,43 @@ def upright(image: Image.Image) -> Image.Image:
     return image
 
 
+def is_grey(mode: str) -> bool:
+    """Whether a Pillow mode has one channel of brightness."""
+    return mode in ("1", "L", "LA", "I", "F") or mode.startswith("I;16")
+
+
+def as_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The image with 8 bits a channel, in grey (`mode` "L") or colour ("RGB"): what training, prediction and pages see.
+
+    Raises:
+        ValueError: its pixels are floating-point numbers.
+    """
+    if image.mode == "F":
+        raise ValueError(
+            "floating-point pixels do not say which number is white; save the image with 8 or 16 bits a channel"
+        )
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
+        image = image.convert("I").point(lambda value: value * (1 / 256))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert(mode)
+
+
 def unreadable(encoded: Encoded | None, row: object, error: BaseException) -> UnreadableImageError:
     """The error that names the row of an image which failed to decode."""
     return UnreadableImageError(f"Row {row}{_place(encoded)} is not a readable image: {error}.")
 
 
 def picture(encoded: Encoded | None, row: object) -> Image.Image:
-    """The decoded image in the mode that it is stored in, for looking at.
+    """The decoded image in grey or colour, 8 bits a channel, for looking at.
 
     Raises:
         UnreadableImageError: as `open_encoded`, or its pixels are damaged.
     """
     try:
         with open_encoded(encoded, row) as image:
-            return upright(image).copy()
+            return as_mode(upright(image), "L" if is_grey(image.mode) else "RGB").copy()
     except UnreadableImageError:
         raise
     except DECODE_ERRORS as error:

@@ -44,11 +44,21 @@ def head_parameter_names(model: nn.Module) -> frozenset[str]:
 
 
 def last_layers(model: nn.Module) -> list[nn.Module]:
-    """The last layer of each classifier, the one that gives logits; a distilled network has two classifiers."""
+    """The last layer of each classifier, the one that gives logits.
+
+    A distilled network has two classifiers, as two modules or side by side in one: layers of the last one's shape,
+    unless it is square, so that one could feed the other.
+    """
     layers: list[nn.Module] = []
     for module in head_modules(model).values():
         inside = [layer for layer in module.modules() if isinstance(layer, _LAST_LAYERS)]
-        layers += inside[-1:]
+        shapes = [layer.weight.shape for layer in inside]
+        is_square = bool(shapes) and shapes[-1][0] == shapes[-1][1]
+        layers += [
+            layer
+            for layer in inside
+            if layer is inside[-1] or (layer.weight.shape == shapes[-1] and not is_square)
+        ]
     return layers
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from jal_hf.ground.image_files import DECODE_ERRORS, open_encoded, unreadable, upright
+from jal_hf.ground.image_files import DECODE_ERRORS, as_mode, is_grey, open_encoded, unreadable, upright
 from jal_hf.noise.class_maps import infer_class_map
 
 # Channel means and deviations of the training images, as in the papers' protocols.
@@ -53,7 +53,7 @@ class ImageEncoder:
         """Decode one image; `row` names it in an error."""
         with open_image(image, row) as opened:
             try:
-                converted = upright(opened).convert(self.mode)
+                converted = as_mode(upright(opened), self.mode)
             except DECODE_ERRORS as error:
                 raise unreadable(None, row, error) from error
         if converted.size != self.size:
@@ -66,11 +66,6 @@ class ImageEncoder:
 def open_image(image: Any, row: object) -> PILImage.Image:
     """Open an encoded image ({'bytes', 'path'}) or return a decoded one."""
     return image if isinstance(image, PILImage.Image) else open_encoded(image, row)
-
-
-def is_grey(mode: str) -> bool:
-    """Whether a PIL mode has one channel of brightness."""
-    return mode in ("1", "L", "LA", "I", "F") or mode.startswith("I;16")
 
 
 def make_encoder(

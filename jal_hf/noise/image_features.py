@@ -10,7 +10,8 @@ import numpy as np
 from datasets import Dataset, Image
 from numpy.typing import NDArray
 
-from jal_hf.noise.image_encoder import ImageEncoder, ImageSettings, is_grey, make_encoder, open_image
+from jal_hf.ground.image_files import is_grey
+from jal_hf.noise.image_encoder import ImageEncoder, ImageSettings, make_encoder, open_image
 
 _BLOCK = 1024  # encoded images held at once
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset, Image
 
-from jal_hf.ground.image_files import DECODE_ERRORS, unreadable
+from jal_hf.ground.image_files import DECODE_ERRORS, as_mode, unreadable
 from jal_hf.noise.image_encoder import open_image
 
 RECIPE = (
@@ -34,7 +34,7 @@ def image_sha256(image: Any, row: object = 0) -> str:
     """
     opened = open_image(image, row)
     try:
-        pixels = opened.convert("RGB")
+        pixels = as_mode(opened, "RGB")
     except DECODE_ERRORS as error:
         raise unreadable(None, row, error) from error
     finally:

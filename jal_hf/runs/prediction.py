@@ -13,8 +13,9 @@ from PIL import Image
 from safetensors import SafetensorError
 from transformers import pipeline
 
+from jal_hf.data.images.decoding import open_image
 from jal_hf.data.progress import progress_line
-from jal_hf.ground.image_files import picture
+from jal_hf.ground.image_files import as_mode
 from jal_hf.ground.sentences import shortened
 from jal_hf.models.sources import check_saved_model
 
@@ -69,10 +70,10 @@ def load_classifier(
 
 def _picture(item: Any) -> Image.Image:
     if isinstance(item, Image.Image):
-        return item.convert("RGB")
+        return as_mode(item, "RGB")
     if isinstance(item, np.ndarray):
-        return Image.fromarray(item).convert("RGB")
+        return as_mode(Image.fromarray(item), "RGB")
     path = Path(item)
     if not path.is_file():
         raise FileNotFoundError(f"There is no image file {str(path)!r}.")
-    return picture({"bytes": None, "path": str(path)}, str(path)).convert("RGB")
+    return open_image({"bytes": None, "path": str(path)}, 3, str(path))

@@ -82,6 +82,81 @@ def test_folder_with_a_table_and_tables_named_after_splits(pictures: Path, label
     assert data.file_names("test") == photo_paths()[9:]
 
 
+OWN = "path,label\n" + "".join(
+    f"{name}/{row}.png,seen {name}\n" for name in ("cat", "dog") for row in range(3)
+)
+
+
+@pytest.fixture
+def labelled_folders(tmp_path: Path) -> Path:
+    """Class folders whose corrected labels stand in a table beside them, to be written by the test."""
+    for number, name in enumerate(("cat", "dog")):
+        for row in range(3):
+            save_picture(tmp_path / "own" / name / f"{row}.png", 10 * number + row)
+    return tmp_path / "own"
+
+
+@pytest.mark.parametrize(
+    "text", [OWN, OWN.replace("label\n", "label\n ,seen dog\n", 1)], ids=["whole", "first cell empty"]
+)
+def test_table_beside_class_folders_says_the_labels(labelled_folders: Path, text: str) -> None:
+    (labelled_folders / "labels.csv").write_text(text)
+    (labelled_folders / "classes.csv").write_text("class,name\ncat,Felis\n")
+    (labelled_folders / "._labels.csv").write_bytes(b"\0\5\26\7")
+    if text != OWN:
+        with pytest.raises(ValueError, match=r"1 of 7 image files of labels\.csv are missing.* row 0"):
+            load_noisy_dataset(str(labelled_folders))
+        return
+    data = load_noisy_dataset(str(labelled_folders))
+    assert data.class_names == ["seen cat", "seen dog"]
+    assert any(
+        warning.startswith("'classes.csv' beside the images was not used") for warning in data.warnings
+    )
+
+
+@pytest.mark.parametrize("folders", [True, False], ids=["class folders", "one folder"])
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"labels.csv": OWN.replace(",", ";")}, r"'labels\.csv' is unclear.*'path;label'.*commas"),
+        ({"labels.csv": OWN + "dog/2.png,dog,checked\n"}, r"'labels\.csv' of .* cannot be read"),
+        ({"a.csv": OWN, "b.csv": OWN}, r"'a\.csv', 'b\.csv' in .* all name images"),
+        ({"train.csv": OWN, "training.csv": OWN}, r"'train\.csv', 'training\.csv' in .* all name images"),
+        ({"labels.csv": OWN.replace("cat/0.png", "cat/0.heic")}, r"of 6 image files .* row 0: .*heic"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_table_that_names_images_but_cannot_be_used_is_refused(
+    labelled_folders: Path, files: dict[str, str], sentence: str, folders: bool
+) -> None:
+    if not folders:
+        (labelled_folders / "dog").rename(labelled_folders / "cat/dog")
+    for name, text in files.items():
+        (labelled_folders / name).write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        load_noisy_dataset(str(labelled_folders))
+
+
+@pytest.mark.parametrize("place", [".", "cat"])
+def test_table_that_names_no_image_is_said_to_be_unused(labelled_folders: Path, place: str) -> None:
+    save_picture(labelled_folders / "cat/more/0.png", 9)
+    (labelled_folders / place / "labels.csv").write_text(OWN.replace(".png", ""))
+    data = load_noisy_dataset(str(labelled_folders))
+    assert (data.class_names, len(data["train"])) == (["cat", "dog"], 7)
+    assert any(
+        "labels.csv' beside the images was not used; the labels are the names of the folders" in warning
+        for warning in data.warnings
+    )
+
+
+def test_images_that_nothing_labels_are_refused_with_what_is_missing(pictures: Path) -> None:
+    write_table(pictures / "labels.csv", {"id": range(12), "label": TEXTS})
+    with pytest.raises(
+        ValueError, match=r"no class folders, and 'labels\.csv' is no table .* endings included"
+    ):
+        load_noisy_dataset(str(pictures))
+
+
 def test_paths_may_be_absolute_but_relative_ones_stay_in_the_folder(pictures: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -11,8 +11,11 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
+from jal_hf.analysis.simple_model import small_image_features
+from jal_hf.analysis.thumbnails import picture_of_uri, thumbnail_uri
 from jal_hf.data import (
     cache_folder,
     collate_images,
@@ -20,7 +23,10 @@ from jal_hf.data import (
     make_image_dataset,
 )
 from jal_hf.data.images.decoded_arrays import decoded_array
+from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.ground.image_files import UnreadableImageError
+from jal_hf.noise.image_features import ImageSettings, make_encoder
+from jal_hf.noise.image_hashes import image_sha256
 from tests.data.conftest import colour_images, encoded
 
 GREY: dict[str, Any] = {"image_size": 8, "in_chans": 1, "mean": [0.3], "std": [0.4]}
@@ -144,6 +150,36 @@ def test_other_sizes_are_scaled_and_grey_becomes_three_channels() -> None:
     batch = colour_images(split, 20).__getitems__([0, 1])
     assert batch["pixel_values"].shape == (2, 3, 20, 20)
     assert torch.equal(batch["pixel_values"][:, 0], batch["pixel_values"][:, 2])
+
+
+def test_sixteen_bit_grey_is_scaled_wherever_an_image_is_looked_at(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 1 << 16, (16, 16), dtype=np.uint16)
+    wanted = (deep >> 8).astype(np.uint8)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    given = datasets.Dataset.from_dict({"image": [str(tmp_path / "deep.png")], "label": [0]})
+    rows = given.cast_column("image", datasets.Image())
+    stored = stored_pictures(rows, "image")[0]
+    encoder = make_encoder({("L", (16, 16))}, ImageSettings(mean=(0.0,), std=(1.0,)), None)
+    seen = {
+        "training": colour_images(rows, 16, mean=[0.0] * 3, std=[1.0] * 3)[0]["pixel_values"][0] * 255,
+        "stored": np.asarray(stored),
+        "advice": small_image_features([stored]).reshape(16, 16) * 255,
+        "advice on an array's image": small_image_features([Image.fromarray(deep)]).reshape(16, 16) * 255,
+        "thumbnail": np.asarray(picture_of_uri(thumbnail_uri(Image.fromarray(deep))))[:, :, 0],
+        "noise": encoder(Image.fromarray(deep), 0).reshape(16, 16) * 255,
+    }
+    for who, pixels in seen.items():
+        assert np.array_equal(np.rint(np.asarray(pixels)), wanted), who
+    assert image_sha256(Image.fromarray(deep)) == image_sha256(Image.fromarray(wanted))
+
+
+def test_floating_point_pixels_are_refused_by_row(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).random((16, 16), dtype=np.float32)).save(tmp_path / "float.tiff")
+    given = datasets.Dataset.from_dict({"image": [str(tmp_path / "float.tiff")], "label": [0]})
+    rows = given.cast_column("image", datasets.Image())
+    for look in (lambda: colour_images(rows, 16), lambda: stored_pictures(rows, "image")):
+        with pytest.raises(UnreadableImageError, match=r"Row 0 .*floating-point .* 8 or 16 bits"):
+            look()
 
 
 @pytest.mark.parametrize("augment", ["randomresizedcrop", "resize-crop-flip", "crop-flip"])

@@ -44,6 +44,54 @@ def test_image_folder_other_files_are_counted(image_folder: Path) -> None:
     assert any("1 file(s)" in warning for warning in load_noisy_dataset(str(image_folder)).warnings)
 
 
+def test_folders_that_programs_leave_behind_are_no_data(image_folder: Path) -> None:
+    plain = load_noisy_dataset(str(image_folder))
+    for name in ("cat", "dog"):
+        save_picture(image_folder / "train" / name / ".ipynb_checkpoints/0-checkpoint.png", 50)
+        save_picture(image_folder / "train" / name / "@eaDir/0.png/THUMB_M.jpg", 51)
+    save_picture(image_folder / "train/__MACOSX/cat/0.png", 52)
+    save_picture(image_folder / "__MACOSX/cat/0.png", 53)
+    data = load_noisy_dataset(str(image_folder))
+    assert data.class_names == ["cat", "dog"]
+    assert data.file_names("train") == plain.file_names("train")
+    assert data.warnings == plain.warnings
+
+
+def test_linked_folders_inside_a_class_are_counted(image_folder: Path, tmp_path: Path) -> None:
+    save_picture(tmp_path / "store/0.png", 1)
+    (image_folder / "train/cat/more").symlink_to(tmp_path / "store")
+    data = load_noisy_dataset(str(image_folder))
+    assert len(data["train"]) == 12
+    assert any("1 linked folder(s) inside the classes of 'train'" in warning for warning in data.warnings)
+
+
+@pytest.mark.parametrize("name", ["eval", "Evaluation"])
+def test_image_folder_eval_is_a_split_and_other_folders_are_said_to_be_none(
+    image_folder: Path, name: str
+) -> None:
+    (image_folder / "test").rename(image_folder / name)
+    save_picture(image_folder / "extra/cat/0.png", 1)
+    data = load_noisy_dataset(str(image_folder))
+    assert len(data["test"]) == 4
+    assert any("Images in 'extra'" in warning for warning in data.warnings)
+
+
+@pytest.mark.parametrize("names", [("control", "test"), ("dev", "prod"), ("invalid", "valid")])
+def test_class_named_like_a_split_is_a_class(tmp_path: Path, names: tuple[str, str]) -> None:
+    for number, name in enumerate(names):
+        for row in range(3):
+            save_picture(tmp_path / "own" / name / f"{row}.png", 10 * number + row)
+    data = load_noisy_dataset(str(tmp_path / "own"))
+    assert (data.class_names, len(data["train"])) == (list(names), 6)
+
+
+def test_two_folders_of_one_split_are_refused(image_folder: Path) -> None:
+    save_picture(image_folder / "val/cat/0.png", 1)
+    save_picture(image_folder / "valid/cat/0.png", 2)
+    with pytest.raises(ValueError, match=r"'val' and 'valid' in .* the split 'validation'"):
+        load_noisy_dataset(str(image_folder))
+
+
 def test_parquet_folder_of_plain_structs_is_read_as_images(tmp_path: Path) -> None:
     rows = [{"bytes": encoded(seed), "path": None} for seed in range(8)]
     table = pa.table({"img": rows, "fine_label": ["b", "a"] * 4})

@@ -235,6 +235,13 @@ def test_head_starts_as_asked(kind: str) -> None:
             start_head(model, wrong)
 
 
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "repvit_m0_9"])
+def test_both_classifiers_of_a_distilled_network_are_started(name: str) -> None:
+    model = create_model(name, num_labels=5, image_size=32)
+    assert start_head(model, "zero") == 0
+    assert not logits(model.eval(), torch.randn(2, 3, 32, 32)).any()
+
+
 @every_model
 def test_groups_hold_every_parameter_once_and_spare_norms_and_biases(kind: str) -> None:
     model = MODELS[kind]()

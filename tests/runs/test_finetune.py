@@ -14,11 +14,12 @@ import torch
 import jal_hf
 from jal_hf.cli.main import main
 from jal_hf.ground.record import RunRecord
+from jal_hf.models import extract_features
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune import features as feature_cache
-from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose
+from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose, put_probe
 from jal_hf.runs.finetune.finetune import _config_of
-from jal_hf.runs.finetune.probe import FOLDS, fit_probe, fold_numbers, out_of_fold, row_weights
+from jal_hf.runs.finetune.probe import FOLDS, Probe, fit_probe, fold_numbers, out_of_fold, row_weights
 from jal_hf.runs.finetune.settings import warmed_up
 from tests.runs.helpers import class_folders
 
@@ -241,6 +242,22 @@ def test_rows_are_weighted_as_far_as_their_labels_deserve_it(
 ) -> None:
     own = np.array([0.0, 0.3, 1.0], dtype=np.float32)
     assert row_weights(own, agreement, noise_rate).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "efficientformer_l1", "repvit_m0_9"])
+def test_a_probe_on_a_network_with_two_classifiers_gives_the_probes_logits(name: str) -> None:
+    side = 224 if name == "efficientformer_l1" else 32  # whose positions are of one size
+    model = jal_hf.create_model(name, num_labels=5, image_size=side).eval()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm1d):  # as pretrained weights have it
+            torch.nn.init.normal_(layer.running_mean)
+    images = torch.randn(2, 3, side, side)
+    features = extract_features(model, [images])
+    probe = Probe(torch.randn(5, features.shape[1]), torch.randn(5))
+    put_probe(model, probe)
+    with torch.inference_mode():
+        found = model(images).logits
+    assert torch.allclose(found, features @ probe.weight.T + probe.bias, rtol=1e-3, atol=1e-3)
 
 
 def test_folds_spread_classes_and_keep_equal_images_together() -> None:

@@ -14,6 +14,7 @@ from transformers import ViTConfig, ViTForImageClassification, pipeline
 import jal_hf
 from jal_hf.cli.main import main
 from jal_hf.models import export_model
+from jal_hf.runs.prediction import predict_images
 from tests.runs.helpers import class_folders
 
 FLAGS = [
@@ -60,6 +61,18 @@ def test_predict_prints_a_line_a_file(run: tuple[Path, Path], capsys: pytest.Cap
     image = run[0] / "test" / "red" / "000.png"
     assert main(["predict", str(run[1]), str(image)]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split("\t")[:2] == [str(image), "red"]
+
+
+def test_predict_sees_sixteen_bit_images_as_training_does(run: tuple[Path, Path], tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 1 << 16, (16, 16), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.fromarray((deep >> 8).astype(np.uint8)).save(tmp_path / "grey.png")
+    answers = predict_images(
+        run[1], [tmp_path / "grey.png", tmp_path / "deep.png", Image.fromarray(deep), deep]
+    )
+    assert answers == [answers[0]] * 4
+    with pytest.raises(ValueError, match="floating-point"):
+        predict_images(run[1], [deep.astype(np.float32)])
 
 
 @pytest.mark.parametrize(("kind", "name"), [("torchscript", "model.pt"), ("onnx", "model.onnx")])

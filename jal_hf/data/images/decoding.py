@@ -10,43 +10,35 @@ from jal_hf.ground.image_files import (
     DECODE_ERRORS,
     Encoded,
     UnreadableImageError,
+    as_mode,
     open_encoded,
     unreadable,
     upright,
 )
 
 
-def open_image(encoded: Encoded | None, channels: int, row: int, draft: int | None = None) -> Image.Image:
+def open_image(encoded: Encoded | None, channels: int, row: object, draft: int | None = None) -> Image.Image:
     """Decode one image to grey (`channels` 1) or RGB (3).
 
     Args:
         encoded: bytes or a path, as `datasets.Image(decode=False)` gives them.
         channels: 1 or 3.
-        row: original row number, for the message.
+        row: original row number, or another name, for the message.
         draft: a JPEG may be decoded at a reduced scale as long as its shorter side keeps this many pixels.
 
     Raises:
-        UnreadableImageError: nothing there, not an image, truncated, or too large to be one.
+        UnreadableImageError: nothing there, not an image, truncated, of floating-point pixels, or too large to be one.
     """
+    mode = "L" if channels == 1 else "RGB"
     try:
         with open_encoded(encoded, row) as image:
             if draft is not None:
-                image.draft("L" if channels == 1 else "RGB", (draft, draft))
-            return _as_mode(upright(image), channels)
+                image.draft(mode, (draft, draft))
+            return as_mode(upright(image), mode)
     except UnreadableImageError:
         raise
     except DECODE_ERRORS as error:
         raise unreadable(encoded, row, error) from error
-
-
-def _as_mode(image: Image.Image, channels: int) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
-        scaled = (np.asarray(image, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        image = Image.fromarray(scaled)
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("L" if channels == 1 else "RGB")
 
 
 def resize_shorter_side(image: Image.Image, side: int) -> Image.Image:

@@ -39,7 +39,7 @@ def iterate_encoded(split: datasets.Dataset, image_column: str) -> Iterator[list
 def stored_pictures(
     split: datasets.Dataset, image_column: str, positions: Sequence[int] | None = None
 ) -> list[Image.Image]:
-    """Decoded images of some rows, in the mode that they are stored in; all rows when `positions` is None.
+    """Decoded images of some rows, in grey or colour; all rows when `positions` is None.
 
     `split[position][image_column]` would decode with every reader that Pillow has, and wait for pipes.
 

@@ -19,8 +19,16 @@ from jal_hf.data.columns import SPLIT_NAMES
 from jal_hf.data.noisy_labels import read_manifest
 from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
 from jal_hf.data.readers.digits import load_digits
-from jal_hf.data.readers.image_folder import looks_like_image_folder, read_image_folder
-from jal_hf.data.readers.image_table import CHANGES, TABLE_FORMS, open_paths, read_image_table, table_files
+from jal_hf.data.readers.image_folder import holds_image, looks_like_image_folder, read_image_folder
+from jal_hf.data.readers.image_table import (
+    CHANGES,
+    TABLE_FORMS,
+    has_images_inside,
+    naming_tables,
+    open_paths,
+    read_image_table,
+    table_files,
+)
 from jal_hf.data.readers.loaded import first_line, load, load_files
 from jal_hf.data.readers.source import ReadOptions, Source, Splits
 from jal_hf.data.readers.web_dataset import read_web_dataset, tar_files
@@ -144,23 +152,57 @@ def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
         return _published(name, "webvision", str(path), options)
     if is_clothing1m(path):
         return _published(name, "clothing1m", str(path), options)
-    if not _has_data_files(path) and looks_like_image_folder(path):
-        return _streamed(read_image_folder(name, path), options)
+    if (
+        options.has_images
+        and not _has_data_files(path)
+        and (source := _from_image_files(name, path, options))
+    ):
+        return _streamed(source, options)
     if (tables := table_files(path)) and (source := read_image_table(name, tables, options)):
         return _streamed(source, options)
     splits = load(name, str(path), options.config, streaming=options.streaming)
     return Source(name, splits, manifest=read_manifest(path))
 
 
-def _has_data_files(path: Path) -> bool:
-    """Whether tables or metadata describe the folder, so that its class folders are not all there is to it.
+def _from_image_files(name: str, path: Path, options: ReadOptions) -> Source | None:
+    """Images that are files of the folder, labelled by a table at its top or else by class folders; None without both.
 
-    JSON files beside class folders are mostly notes; as data they are named metadata, or after a split.
+    Raises:
+        ValueError: a table names images in a way that cannot be used, or images have neither.
     """
-    found = (entry for level in ("*", "*/*") for entry in path.glob(level))
-    tables = [entry for entry in found if entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES]
+    tables = naming_tables(name, path, options.image_column)
+    source = read_image_table(name, tables, options) if tables else None
+    used = tables.values() if source else ()
+    beside = [str(table.relative_to(path)) for table in _tables(path) if table not in used]
+    if source is None and looks_like_image_folder(path, least=2 if beside else 1):
+        source = read_image_folder(name, path)
+    elif source is None and beside and holds_image(path):
+        raise ValueError(
+            f"Nothing says what the images in {name!r} show: they lie in no class folders, and {listed(beside[:5])} is "
+            "no table at its top with a column of paths of image files, endings included."
+        )
+    if source is None or not beside:
+        return source
+    labels = f"those of {listed(table.name for table in used)}" if used else "the names of the folders"
+    warning = (
+        f"{listed(beside[:5])} beside the images was not used; the labels are {labels}. A table of labels lies at the "
+        "top of the folder and has a column of paths of image files, endings included."
+    )
+    return dataclasses.replace(source, warnings=(*source.warnings, warning))
+
+
+def _tables(path: Path) -> list[Path]:
+    """Tables in a folder and its subfolders; JSON files there are mostly notes, but for metadata and splits."""
+    found = (entry for level in ("*", "*/*") for entry in sorted(path.glob(level)))
+    shown = (entry for entry in found if not entry.name.startswith("."))
+    tables = [entry for entry in shown if entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES]
     named = {"metadata", *SPLIT_NAMES}
-    return any(entry.suffix.lower() != ".json" or entry.stem.lower() in named for entry in tables)
+    return [entry for entry in tables if entry.suffix.lower() != ".json" or entry.stem.lower() in named]
+
+
+def _has_data_files(path: Path) -> bool:
+    """Whether tables of images or metadata describe the folder, in the layouts that `datasets` itself reads."""
+    return any(table.stem.lower() == "metadata" or has_images_inside(table) for table in _tables(path))
 
 
 def _saved_to_disk(name: str, path: Path) -> dict[str, datasets.Dataset]:

@@ -14,13 +14,16 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets.exceptions import DatasetsError
 
 from jal_hf.data.columns import IMAGE_NAMES, SPLIT_NAMES, is_encoded_image
 from jal_hf.data.labels import with_whole_numbers
+from jal_hf.data.readers.image_folder import looks_like_image_folder
 from jal_hf.data.readers.listed_images import PresentFiles, leaves_folder
-from jal_hf.data.readers.loaded import load_files
+from jal_hf.data.readers.loaded import first_line, load_files
 from jal_hf.data.readers.source import ReadOptions, Source
-from jal_hf.ground.image_files import has_image_ending
+from jal_hf.ground.image_files import IMAGE_ENDINGS, has_image_ending
+from jal_hf.ground.sentences import listed
 
 TABLE_FORMS = {
     ".arrow": "arrow",
@@ -40,18 +43,71 @@ PATH_NAMES = (
     "image_name", *IMAGE_NAMES,
 )  # fmt: skip
 
+_ROWS_LOOKED_AT = 100
+
 
 def table_files(folder: Path) -> dict[str, Path]:
     """The table at the top of a folder, or those named after splits; empty where it is unclear which one counts."""
-    tables = [
-        entry for entry in sorted(folder.iterdir()) if entry.suffix.lower() in TABLE_FORMS and entry.is_file()
-    ]
-    # metadata.* beside images is the layout of `datasets`' own imagefolder.
-    tables = [table for table in tables if table.stem != "metadata" and table.name != CHANGES]
+    tables = loose_tables(folder)
     if len(tables) == 1:
         return {"train": tables[0]}
-    splits = {SPLIT_NAMES[table.stem.lower()]: table for table in tables if table.stem.lower() in SPLIT_NAMES}
-    return splits if len(splits) == len(tables) else {}
+    named = [table for table in tables if table.stem.lower() in SPLIT_NAMES]
+    splits = {SPLIT_NAMES[table.stem.lower()]: table for table in named}
+    return splits if len(splits) == len(named) else {}
+
+
+def loose_tables(folder: Path) -> list[Path]:
+    """The tables at the top of a folder, in order.
+
+    JSON files beside class folders are mostly notes; as data they are named after a split.
+    """
+    # metadata.* beside images is the layout of `datasets`' own imagefolder.
+    tables = [
+        entry
+        for entry in sorted(folder.iterdir())
+        if entry.suffix.lower() in TABLE_FORMS
+        and entry.is_file()
+        and not entry.name.startswith(".")
+        and entry.stem != "metadata"
+        and entry.name != CHANGES
+    ]
+    if any(table.suffix.lower() == ".json" for table in tables) and looks_like_image_folder(folder):
+        return [
+            table for table in tables if table.suffix.lower() != ".json" or table.stem.lower() in SPLIT_NAMES
+        ]
+    return tables
+
+
+def naming_tables(name: str, folder: Path, asked: str | None = None) -> dict[str, Path]:
+    """Of the tables at the top of a folder those that name its images, by split; empty where none does.
+
+    Args:
+        name: as the user gave it.
+        folder: where they lie.
+        asked: the column of paths; None finds it.
+
+    Raises:
+        ValueError: a table cannot be read, several name images and no split, or none of the columns holds paths alone.
+    """
+    cells = {table: _first_cells(name, table) for table in loose_tables(folder)}
+    tables = [table for table, first in cells.items() if _name_images(first)]
+    named = [table for table in tables if table.stem.lower() in SPLIT_NAMES]
+    chosen = {SPLIT_NAMES[table.stem.lower()]: table for table in named}
+    if len(chosen) < len(named) or (len(tables) > 1 and not named):
+        raise ValueError(
+            f"The tables {listed(table.name for table in named or tables)} in {name!r} all name images; give one of "
+            "them as the dataset, or name them after splits, as train.csv and test.csv."
+        )
+    if tables and not named:
+        chosen = {"train": tables[0]}
+    for table in chosen.values():
+        if asked is None and _path_column(cells[table], None) is None:
+            raise ValueError(
+                f"The image column of {table.name!r} is unclear: it names images, and none of its columns, or more "
+                f"than one, holds their paths alone. Columns: {listed(cells[table])}. Separate columns by commas in "
+                ".csv and by tabs in .tsv, or name the column with image_column."
+            )
+    return chosen
 
 
 def read_image_table(name: str, tables: Mapping[str, Path], options: ReadOptions) -> Source | None:
@@ -70,7 +126,10 @@ def read_image_table(name: str, tables: Mapping[str, Path], options: ReadOptions
     if len(forms) != 1 or not options.has_images:
         return None
     form = forms.pop()
-    column = _path_column(_first_row(next(iter(tables.values())), form), options.image_column)
+    try:
+        column = _path_column(_first_cells(name, next(iter(tables.values()))), options.image_column)
+    except ValueError:
+        column = None  # what is wrong is said when all of it is read
     if column is None:
         return None
     files = PresentFiles(options.on_bad_image)
@@ -99,11 +158,24 @@ def open_paths(splits: Mapping[str, Any], options: ReadOptions) -> tuple[dict[st
         ]
         if any(map(is_encoded_image, rows.features.values())) or not texts:
             continue
-        column = _path_column(rows.select_columns(texts)[0], options.image_column)
+        column = _path_column(rows.select_columns(texts)[:_ROWS_LOOKED_AT], options.image_column)
         if column is not None:
             paths = ["" if path is None else os.path.abspath(path) for path in _texts(rows, column)]
             found[name] = _with_images(rows, column, paths, files, f"split {name}")
     return found, files.missing
+
+
+def has_images_inside(table: Path) -> bool:
+    """Whether a table has the images inside: parquet files say so in their columns, Arrow files are taken to."""
+    if table.suffix.lower() != ".parquet":
+        return table.suffix.lower() == ".arrow"
+    try:
+        features = datasets.Features.from_arrow_schema(pq.read_schema(table))
+    except (OSError, ValueError, pa.ArrowException):
+        return True  # what is wrong is said when it is read
+    return any(
+        isinstance(feature, datasets.Image) or is_encoded_image(feature) for feature in features.values()
+    )
 
 
 def _csv_options(form: str) -> dict[str, Any]:
@@ -112,8 +184,13 @@ def _csv_options(form: str) -> dict[str, Any]:
     return {**options, "sep": "\t"} if form == ".tsv" else options if form == ".csv" else {}
 
 
-def _first_row(path: Path, form: str) -> Mapping[str, Any]:
-    """The first row's texts; empty where the table has images itself, no rows, or cannot be read."""
+def _first_cells(name: str, path: Path) -> Mapping[str, Sequence[Any]]:
+    """The first rows' cells by column; empty where the table has images itself, or no rows.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    form = path.suffix.lower()
     try:
         if form == ".parquet":
             schema = pq.read_schema(path)
@@ -124,20 +201,33 @@ def _first_row(path: Path, form: str) -> Mapping[str, Any]:
                 for field in schema
                 if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
             ]
-            first = next(pq.ParquetFile(path).iter_batches(1, columns=texts), None)
-            rows = [] if first is None else first.to_pylist()
-        else:
-            options = {"streaming": True, "split": "train", **_csv_options(form)}
-            stream = datasets.load_dataset(TABLE_FORMS[form], data_files=str(path), **options)
-            rows = list(stream.take(1))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, datasets.exceptions.DatasetsError):
-        # What is wrong is said when the whole table is read.
-        return {}
-    return rows[0] if rows else {}
+            first = next(pq.ParquetFile(path).iter_batches(_ROWS_LOOKED_AT, columns=texts), None)
+            return {} if first is None else first.to_pydict()
+        splits = load_files(name, TABLE_FORMS[form], {"train": path}, streaming=True, **_csv_options(form))
+        stream = splits["train"]
+        if any(isinstance(feature, datasets.Image) for feature in (stream.features or {}).values()):
+            return {}
+        return next(iter(stream.iter(_ROWS_LOOKED_AT)), {})
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, DatasetsError) as error:
+        raise ValueError(
+            f"The table {path.name!r} of {name!r} cannot be read: {first_line(error)}"
+        ) from error
 
 
-def _path_column(row: Mapping[str, Any], asked: str | None) -> str | None:
-    held = [column for column, value in row.items() if isinstance(value, str) and has_image_ending(value)]
+def _texts_of(cells: Sequence[Any]) -> list[str]:
+    return [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+
+
+def _name_images(cells: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether any text has the ending of an image's name in it."""
+    texts = [text.lower() for column in cells.values() for text in _texts_of(column)]
+    return any(ending in text for ending in IMAGE_ENDINGS for text in texts)
+
+
+def _path_column(cells: Mapping[str, Sequence[Any]], asked: str | None) -> str | None:
+    """The column in which most texts are names of image files."""
+    texts = {column: _texts_of(values) for column, values in cells.items()}
+    held = [column for column, found in texts.items() if 2 * sum(map(has_image_ending, found)) > len(found)]
     if asked is not None:
         return asked if asked in held else None
     named = [column for column in PATH_NAMES if column in held]

@@ -15,7 +15,7 @@ from typing import Any
 import datasets
 from datasets.exceptions import DatasetsError
 
-from jal_hf.data.columns import EVAL_NAMES
+from jal_hf.data.columns import SPLIT_NAMES
 from jal_hf.data.readers.image_folder import split_folders
 from jal_hf.data.readers.source import Source
 from jal_hf.data.readers.tar_shards import is_pipe, iterate_tar
@@ -38,8 +38,7 @@ def tar_files(name: str) -> dict[str, list[str]]:
         splits: dict[str, list[str]] = {}
         for shard in sorted(_shards(path)):
             start = shard.name.split(".")[0].split("-")[0].split("_")[0].lower()
-            split = start if start in EVAL_NAMES else "train"
-            splits.setdefault("validation" if split in ("val", "valid") else split, []).append(str(shard))
+            splits.setdefault(SPLIT_NAMES.get(start, "train"), []).append(str(shard))
         return splits
     if name.endswith(_ENDINGS) or (glob.has_magic(name) and ".t" in name):
         files = sorted(glob.glob(os.path.expanduser(name)))

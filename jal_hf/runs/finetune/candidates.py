@@ -18,7 +18,7 @@ from jal_hf.data import NoisyDatasetDict
 from jal_hf.data.column_values import integer_column
 from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.models import create_model
-from jal_hf.models.head import last_layers
+from jal_hf.models.head import head_modules, last_layers
 from jal_hf.runs.completion import complete_run
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.probe import Probe
@@ -101,17 +101,29 @@ def finished_candidate(config: RunConfig) -> RunRecord | None:
 
 def _write_probe(config: RunConfig, data: Any, probe: Probe) -> RunRecord:
     model = build_model(config, data)
-    (layer,) = last_layers(model)
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
-    with torch.no_grad():
-        layer.weight.copy_(probe.weight.reshape(layer.weight.shape))
-        if layer.bias is not None:
-            layer.bias.copy_(probe.bias)
+    put_probe(model, probe)
     config.output_dir.mkdir(parents=True, exist_ok=True)
     (config.output_dir / "log.jsonl").unlink(missing_ok=True)
     trainer = JALTrainer.from_config(config, data=data, model=model)
     mark_folder(config.output_dir, trainer.local_paths)
     return complete_run(trainer, evaluate=True)
+
+
+def put_probe(model: nn.Module, probe: Probe) -> None:
+    """Make the probe the model's classifier, or each of the two whose mean a distilled network gives.
+
+    A normalisation inside the classifier, which the probe's features did not pass, is made to change nothing.
+    """
+    for module in head_modules(model).values():
+        for layer in module.modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                layer.reset_parameters()
+    with torch.no_grad():
+        for layer in last_layers(model):
+            assert isinstance(layer, nn.Linear | nn.Conv2d)
+            layer.weight.copy_(probe.weight.reshape(layer.weight.shape))
+            if layer.bias is not None:
+                layer.bias.copy_(probe.bias)
 
 
 def _agreement(model: nn.Module, config: RunConfig, data: NoisyDatasetDict) -> npt.NDArray[np.bool_]:
