@@ -15,7 +15,7 @@ from jal_hf.data.checked_splits import checked_split
 from jal_hf.data.columns import find_image_column, find_label_column, is_encoded_image
 from jal_hf.data.images.augmentation import check_augment
 from jal_hf.data.images.image_dataset import make_image_dataset
-from jal_hf.data.labels import check_num_classes, read_labels, unlabelled_rows
+from jal_hf.data.labels import TRUTHS, check_num_classes, read_labels, unlabelled_rows
 from jal_hf.data.stream_loading import class_names_of_stream, numbered_stream, with_features
 
 logger = logging.getLogger(__name__)
@@ -139,8 +139,9 @@ def training_names(
     feature = dataset.features[labels]
     if isinstance(feature, datasets.ClassLabel):
         return list(feature.names or ()) or None
-    is_named = _is_text(feature) or feature == datasets.Value("bool")
-    if isinstance(dataset, datasets.IterableDataset) or not is_named:
+    if feature == datasets.Value("bool"):
+        return list(TRUTHS)
+    if isinstance(dataset, datasets.IterableDataset) or not _is_text(feature):
         return None
     return read_labels(dataset, labels, str(dataset.split or "given"))[1]
 
@@ -201,7 +202,8 @@ def _prepared_stream(
         names = class_names_of_stream(stream, "given", label_column, count, can_count=False)
     if class_names is not None:
         check_num_classes(names or (), len(class_names))
-    return numbered_stream(stream, "given", image_column, label_column, names or ()), label_column
+    stream = numbered_stream(stream, "given", image_column, label_column, names or (), is_weighted=train)
+    return stream, label_column
 
 
 def _names_for(
