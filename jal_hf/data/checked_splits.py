@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.columns import is_encoded_image
 from jal_hf.data.images.encoded import BLOCK, stored_blocks
-from jal_hf.data.labels import read_labels, unlabelled_rows, with_labels, with_whole_numbers
+from jal_hf.data.labels import read_labels, read_weights, unlabelled_rows, with_labels, with_whole_numbers
 from jal_hf.ground.image_files import IMAGE_ENDINGS, UnreadableImageError
 
 ENDING_PATTERN = rf"({'|'.join(sorted(re.escape(ending) for ending in IMAGE_ENDINGS))})$"
@@ -37,8 +37,8 @@ def checked_split(
         warnings: sentences are added here.
 
     Raises:
-        ValueError: a column is absent or holds something else, labels are wrong, or a row names a file that is no
-            image; rows are named.
+        ValueError: a column is absent or holds something else, labels or weights are wrong, or a row names a file that
+            is no image; rows are named.
     """
     for column in (image_column, label_column):
         if column is not None and column not in split.column_names:
@@ -49,6 +49,8 @@ def checked_split(
     if label_column is not None:
         labels, names = read_labels(split, label_column, split_name, names)
         split = _with_clean_labels(with_labels(split, label_column, labels, names), split_name, names)
+    if "sample_weight" in split.column_names and read_weights(split, split_name) is None:
+        split = split.remove_columns(["sample_weight"])
     _refuse_other_files(split, split_name, image_column)
     split = split.cast_column(
         image_column, image_feature(split.features[image_column], image_column, split_name)

@@ -1,4 +1,4 @@
-"""One pass over the labels, before anything long starts."""
+"""One pass over the labels and the weights of rows, before anything long starts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from jal_hf.ground.sentences import listed
 
 IGNORE_INDEX = -100
+TRUTHS = ("False", "True")
+"""Class names of booleans."""
 _SHOWN = 5
 
 Labels = npt.NDArray[np.int64]
@@ -51,7 +53,7 @@ def read_labels(
     _refuse_missing(values, column, split_name)
     own = list(feature.names) if isinstance(feature, datasets.ClassLabel) and feature.names else None
     if pa.types.is_boolean(values.type):
-        values, own = values.cast(pa.int64()), ["False", "True"]
+        values, own = values.cast(pa.int64()), list(TRUTHS)
     if _is_text(values.type):
         return _from_strings(values, column, split_name, names)
     if not pa.types.is_integer(values.type):
@@ -65,6 +67,34 @@ def read_labels(
     known = list(names) if names is not None else own or _numbered(labels, column, split_name)
     _refuse_outside(labels, len(known), column, split_name)
     return labels, known
+
+
+def read_weights(split: datasets.Dataset, split_name: str) -> npt.NDArray[np.float32] | None:
+    """Weights of the rows, (N,), from the column `sample_weight`; None without one, or where it holds nothing.
+
+    Raises:
+        ValueError: a weight is no finite number of at least 0; the rows are named.
+    """
+    if "sample_weight" not in split.column_names:
+        return None
+    values = _values(split, "sample_weight")
+    if values.null_count == len(values):
+        return None
+    if _is_text(values.type):
+        raise ValueError(
+            f"The column 'sample_weight' of split {split_name!r} holds text; weights must be numbers. Convert it, or "
+            "remove it."
+        )
+    numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        weights = np.asarray(numbers, dtype=np.float32)
+    rows = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(rows) > 0:
+        raise ValueError(
+            f"The column 'sample_weight' of split {split_name!r} has {len(rows)} weight(s) that are empty, negative or "
+            f"not finite, at {rows_text(rows)}; a weight is a finite number of at least 0."
+        )
+    return weights
 
 
 def _values(split: datasets.Dataset, column: str) -> pa.Array:

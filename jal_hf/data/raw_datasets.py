@@ -15,7 +15,7 @@ from jal_hf.data.checked_splits import checked_split
 from jal_hf.data.columns import find_image_column, find_label_column, is_encoded_image
 from jal_hf.data.images.augmentation import check_augment
 from jal_hf.data.images.image_dataset import make_image_dataset
-from jal_hf.data.labels import check_num_classes, unlabelled_rows
+from jal_hf.data.labels import TRUTHS, check_num_classes, read_labels, unlabelled_rows
 from jal_hf.data.stream_loading import class_names_of_stream, numbered_stream, with_features
 
 logger = logging.getLogger(__name__)
@@ -51,13 +51,14 @@ def prepare_dataset(
         label_column: default: found by type and usual names; without one, rows for prediction have no `labels`.
         image_column: default: found by type and usual names.
         class_names: of the model, in the order of its outputs; labels of the same names are carried over, and
-            numbers must lie below their count. Placeholders (`LABEL_0`, ...) only count.
+            numbers must lie below their count. Placeholders (`LABEL_0`, ...) only count: beside them, texts are
+            numbered in training, in the order of `training_names`, and refused elsewhere.
         device: small images are kept and augmented there when they fit.
         on_bad_image: for streams, `skip` leaves unreadable images out and counts them.
 
     Raises:
-        ValueError: no label column in training, unclear columns, wrong labels, more classes than outputs, or a dict
-            of splits to train on.
+        ValueError: no label column in training, unclear columns, wrong labels, more classes than outputs, texts to
+            evaluate beside placeholders, or a dict of splits to train on.
     """
     check_augment(augment)
     if isinstance(dataset, Mapping):
@@ -83,7 +84,7 @@ def prepare_dataset(
         return dataset
     if isinstance(dataset, datasets.IterableDataset):
         dataset = with_features(dataset, "given")
-    if image_column is None and not any(map(_is_image, dataset.features.values())):
+    if not _has_images(dataset, image_column):
         return dataset
     images = find_image_column(dataset.features, image_column)
     labels = find_label_column(dataset.features, label_column, is_needed=train)
@@ -108,14 +109,64 @@ def prepare_dataset(
     )
 
 
+def training_names(
+    dataset: Any,
+    preprocessing: Mapping[str, Any] | None,
+    *,
+    label_column: str | None = None,
+    image_column: str | None = None,
+) -> list[str] | None:
+    """Names that the labels of a training dataset give to the classes, in the order of their ids.
+
+    None where the labels are plain numbers, and where `prepare_dataset` leaves the dataset alone or must refuse it.
+
+    Args:
+        dataset: as in `prepare_dataset`, for training.
+        preprocessing: the same.
+        label_column: the same.
+        image_column: the same.
+
+    Raises:
+        ValueError: unclear columns, or texts that are no names of classes.
+    """
+    if not preprocessing or not _is_raw(dataset):
+        return None
+    if isinstance(dataset, datasets.IterableDataset):
+        dataset = with_features(dataset, "given")
+    if not _has_images(dataset, image_column):
+        return None
+    labels = find_label_column(dataset.features, label_column)
+    feature = dataset.features[labels]
+    if isinstance(feature, datasets.ClassLabel):
+        return list(feature.names or ()) or None
+    if feature == datasets.Value("bool"):
+        return list(TRUTHS)
+    if isinstance(dataset, datasets.IterableDataset) or not _is_text(feature):
+        return None
+    return read_labels(dataset, labels, str(dataset.split or "given"))[1]
+
+
+def are_placeholders(class_names: Sequence[str]) -> bool:
+    """Whether a model's names of its classes (`LABEL_0`, ...) say nothing but their numbers."""
+    return all(map(_PLACEHOLDER.fullmatch, class_names))
+
+
 def _is_raw(dataset: Any) -> bool:
     if isinstance(dataset, datasets.IterableDataset):
         return True
     return isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"
 
 
+def _has_images(dataset: Any, image_column: str | None) -> bool:
+    return image_column is not None or any(map(_is_image, dataset.features.values()))
+
+
 def _is_image(feature: Any) -> bool:
     return isinstance(feature, datasets.Image) or (isinstance(feature, dict) and is_encoded_image(feature))
+
+
+def _is_text(feature: Any) -> bool:
+    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
 
 
 def _prepared_rows(
@@ -128,7 +179,7 @@ def _prepared_rows(
     if label_column is not None and not train and unlabelled_rows(split, label_column).all():
         label_column = None
     name = str(split.split or "given")
-    names = _names_for(split.features, label_column, class_names)
+    names = _names_for(split.features, label_column, class_names, train)
     warnings: list[str] = []
     split, found = checked_split(split, name, image_column, label_column, names, warnings)
     for warning in warnings:
@@ -145,17 +196,18 @@ def _prepared_stream(
     class_names: Sequence[str] | None,
     train: bool,
 ) -> tuple[datasets.IterableDataset, str | None]:
-    names = _names_for(stream.features, label_column, class_names)
+    names = _names_for(stream.features, label_column, class_names, train)
     if label_column is not None and names is None:
         count = None if class_names is None else len(class_names)
         names = class_names_of_stream(stream, "given", label_column, count, can_count=False)
     if class_names is not None:
         check_num_classes(names or (), len(class_names))
-    return numbered_stream(stream, "given", image_column, label_column, names or ()), label_column
+    stream = numbered_stream(stream, "given", image_column, label_column, names or (), is_weighted=train)
+    return stream, label_column
 
 
 def _names_for(
-    features: datasets.Features, label_column: str | None, class_names: Sequence[str] | None
+    features: datasets.Features, label_column: str | None, class_names: Sequence[str] | None, train: bool
 ) -> list[str] | None:
     """The names that the labels' ids stand for; None where the column must tell them."""
     if label_column is None or class_names is None:
@@ -165,5 +217,12 @@ def _names_for(
     if own and not set(own) & set(class_names):
         # Other names altogether, so only the numbers can be meant.
         return own
-    is_text = isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
-    return None if is_text and all(map(_PLACEHOLDER.fullmatch, class_names)) else list(class_names)
+    if not _is_text(feature) or not are_placeholders(class_names):
+        return list(class_names)
+    if train:
+        return None
+    raise ValueError(
+        f"The column {label_column!r} names classes by text, and the model's are called {class_names[0]} and so on, "
+        "so no text tells a class; create the model with class_names, train it on labels that are such texts, or "
+        "give class ids."
+    )

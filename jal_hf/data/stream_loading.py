@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from itertools import compress
 from typing import Any
@@ -12,7 +13,7 @@ import datasets
 from jal_hf.data.checked_splits import image_feature
 from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyIterableDatasetDict, StreamNoise
-from jal_hf.data.labels import IGNORE_INDEX, is_no_label
+from jal_hf.data.labels import IGNORE_INDEX, TRUTHS, is_no_label
 from jal_hf.data.noisy_labels import is_noise_known, resolved_noise
 from jal_hf.data.readers.source import Source
 from jal_hf.noise import LabelNoise, add_label_noise
@@ -67,7 +68,11 @@ def load_stream(
     image_column = find_image_column(train.features, image_column)
     label_column = find_label_column(train.features, label_column)
     names = class_names_of_stream(train, train_name, label_column, num_classes, can_count)
-    splits = {"train": numbered_stream(train, train_name, image_column, label_column, names, unlabelled)}
+    splits = {
+        "train": numbered_stream(
+            train, train_name, image_column, label_column, names, unlabelled, is_weighted=True
+        )
+    }
     if eval_name is not None:
         test = with_features(source.splits[eval_name], eval_name)
         splits["test"] = numbered_stream(test, eval_name, image_column, label_column, names, unlabelled)
@@ -128,7 +133,7 @@ def class_names_of_stream(
     num_classes: int | None,
     can_count: bool,
 ) -> list[str]:
-    """Class names of a stream: its ClassLabel's, else numbers up to `num_classes`, else by a pass over the labels.
+    """Class names of a stream: those of a ClassLabel or of booleans, else numbers up to `num_classes`, else by a pass.
 
     Raises:
         ValueError: nothing tells the classes, or a pass that is not allowed would have to.
@@ -136,6 +141,8 @@ def class_names_of_stream(
     feature = train.features[label_column]
     if isinstance(feature, datasets.ClassLabel) and feature.names:
         return list(feature.names)
+    if feature == datasets.Value("bool"):
+        return list(TRUTHS)
     is_text = isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
     if num_classes is not None and not is_text:
         if num_classes < 2:
@@ -175,8 +182,12 @@ def numbered_stream(
     label_column: str | None,
     names: Sequence[str],
     unlabelled: str = "error",
+    *,
+    is_weighted: bool = False,
 ) -> datasets.IterableDataset:
     """The stream with encoded images, labels as ids of `names`, and row numbers in a column `index`.
+
+    `clean_label`, where there is one, comes as ids too, -100 in rows without it.
 
     Args:
         stream: rows whose columns are known.
@@ -185,6 +196,7 @@ def numbered_stream(
         label_column: name of the labels; None leaves them out.
         names: class names in the order of their ids.
         unlabelled: `drop` leaves rows without a label out; `error` refuses them as they come.
+        is_weighted: keep the column `sample_weight`.
 
     Raises:
         ValueError: a column is absent or holds no images.
@@ -195,10 +207,11 @@ def numbered_stream(
                 f"Split {split_name!r} has no column {column!r}; it has {', '.join(stream.features)}."
             )
     image_feature(stream.features[image_column], image_column, split_name)
-    own = stream.features.get(label_column)
-    own_names = list(own.names) if isinstance(own, datasets.ClassLabel) and own.names else None
-    wanted = (image_column,) if label_column is None else (image_column, label_column, "clean_label")
-    kept = [name for name in wanted if name in stream.features]
+    labels = () if label_column is None else dict.fromkeys((label_column, "clean_label"))
+    classes = [name for name in labels if name in stream.features]
+    kept = [image_column, *classes]
+    if is_weighted and "sample_weight" in stream.features:
+        kept.append("sample_weight")
     index = stream.features.get("index")
     if isinstance(index, datasets.Value) and index.dtype.startswith(("int", "uint")):
         kept.append("index")
@@ -206,18 +219,25 @@ def numbered_stream(
         stream = in_order(stream)
     stream = stream.select_columns(kept).cast_column(image_column, datasets.Image(decode=False))
     features = datasets.Features({name: stream.features[name] for name in kept})
-    if label_column is not None:
-        features[label_column] = datasets.ClassLabel(names=list(names))
+    features |= dict.fromkeys(classes, datasets.ClassLabel(names=list(names)))
+    if "sample_weight" in kept:
+        features["sample_weight"] = datasets.Value("float32")
     features["index"] = datasets.Value("int64")
     convert = functools.partial(
         _convert,
         split_name=split_name,
         label_column=label_column,
         names=tuple(names),
-        own=own_names,
+        own={name: _own_names(stream.features[name]) for name in classes},
         drop=unlabelled == "drop",
     )
     return stream.map(convert, batched=True, batch_size=_BLOCK, with_indices=True, features=features)
+
+
+def _own_names(feature: Any) -> tuple[str, ...]:
+    if feature == datasets.Value("bool"):
+        return TRUTHS
+    return tuple(feature.names or ()) if isinstance(feature, datasets.ClassLabel) else ()
 
 
 def _convert(
@@ -227,29 +247,47 @@ def _convert(
     split_name: str,
     label_column: str | None,
     names: tuple[str, ...],
-    own: list[str] | None,
+    own: dict[str, tuple[str, ...]],
     drop: bool,
 ) -> dict[str, list[Any]]:
-    """Labels as checked ids, and the row numbers: the stream's own column `index`, else counted."""
+    """Labels as checked ids, checked weights, and the row numbers: the stream's own column `index`, else counted.
+
+    `own` holds, for each column of labels, the names that its numbers stand for, as far as it tells any.
+    """
     batch = {**batch, "index": list(batch.get("index") or rows)}
     if drop and label_column is not None:
         kept = [not is_no_label(label) for label in batch[label_column]]
         batch = {name: list(compress(values, kept)) for name, values in batch.items()}
     rows = batch["index"]
-    if label_column is None:
-        return batch
+    for column, told in own.items():
+        is_clean = column != label_column
+        values = [IGNORE_INDEX if value is None and is_clean else value for value in batch[column]]
+        word = column if is_clean else "label"
+        batch[column] = _class_ids(values, rows, f"of split {split_name!r} has the {word}", told, names)
+    for row, weight in zip(rows, batch.get("sample_weight", [1] * len(rows)), strict=True):
+        if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise ValueError(
+                f"Row {row} of split {split_name!r} has the sample_weight {weight!r}; a weight is a finite number of "
+                "at least 0."
+            )
+    return batch
+
+
+def _class_ids(
+    values: list[Any], rows: list[int], what: str, own: tuple[str, ...], names: tuple[str, ...]
+) -> list[int]:
+    """Ids of `names` from texts, booleans, and numbers, which stand for `own` where the column tells those."""
     ids = {name: number for number, name in enumerate(names)}
     labels = []
-    for row, label in zip(rows, batch[label_column], strict=True):
+    for row, label in zip(rows, values, strict=True):
+        if isinstance(label, int) and 0 <= label < len(own):
+            label = own[label]
         if isinstance(label, str):
             label = ids.get(label, label)
-        elif own is not None and isinstance(label, int) and 0 <= label < len(own) and own != list(names):
-            label = ids.get(own[label], own[label])
         is_id = isinstance(label, int) and not isinstance(label, bool)
         if not is_id or not (0 <= label < len(names) or label == IGNORE_INDEX):
             raise ValueError(
-                f"Row {row} of split {split_name!r} has the label {label!r}; a label is a class id in "
-                f"[0, {len(names)}) or the name of a class."
+                f"Row {row} {what} {label!r}; a label is a class id in [0, {len(names)}) or the name of a class."
             )
         labels.append(label)
-    return {**batch, label_column: labels}
+    return labels

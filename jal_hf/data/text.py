@@ -13,7 +13,7 @@ import numpy.typing as npt
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.columns import choose_splits, find_label_column
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict
-from jal_hf.data.labels import read_labels
+from jal_hf.data.labels import read_labels, read_weights
 from jal_hf.data.noisy_labels import put_noise
 from jal_hf.data.readers.dataset_forms import read_source
 from jal_hf.data.readers.source import ReadOptions
@@ -86,8 +86,8 @@ def load_text_dataset(
         empty += int((~full).sum())
         made = datasets.Dataset.from_dict({"text": texts, "label": labels, "index": np.arange(len(texts))})
         made = made.cast_column("label", datasets.ClassLabel(names=names))
-        if "sample_weight" in rows.column_names:
-            weights = np.asarray(rows["sample_weight"][:], dtype=np.float32)
+        weights = read_weights(rows, kept)
+        if weights is not None:
             made = made.add_column("sample_weight", weights)
         splits[split] = take_subset(made.select(np.flatnonzero(full)), most, seed, split)
     train, report = put_noise(splits["train"], "label", names or [], None, seed, None, warnings)

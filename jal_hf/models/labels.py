@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 def resolve_class_names(num_labels: int, class_names: Sequence[str] | None) -> list[str]:
@@ -27,6 +28,12 @@ def resolve_class_names(num_labels: int, class_names: Sequence[str] | None) -> l
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"Class names must differ; {_shorten(twice)} come more than once.")
     return names
+
+
+def name_classes(config: Any, names: Sequence[str]) -> None:
+    """Write the classes' names into a config of transformers."""
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: label for label, name in enumerate(names)}
 
 
 def _shorten(names: Sequence[object], limit: int = 5) -> str:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, TimmWrapperForImageClassification
 
 from jal_hf.ground.files import JsonObject
 from jal_hf.models import networks  # noqa: F401 - a network of ours is one of timm's, too
-from jal_hf.models.labels import resolve_class_names
+from jal_hf.models.labels import name_classes, resolve_class_names
 from jal_hf.models.preprocessing import Preprocessing, resolve_preprocessing
 from jal_hf.models.wrapper import RunTimmModel, wrap_timm
 
@@ -126,9 +126,7 @@ def _describe(
     config: Any, class_names: Sequence[str] | None, preprocessing: Preprocessing | Mapping[str, Any] | None
 ) -> None:
     if class_names is not None:
-        names = resolve_class_names(int(config.num_labels), class_names)
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: label for label, name in enumerate(names)}
+        name_classes(config, resolve_class_names(int(config.num_labels), class_names))
     if preprocessing is not None:
         known = getattr(config, "pretrained_cfg", None) or {}
         channels = (known.get("input_size") or [getattr(config, "num_channels", 3)])[0]

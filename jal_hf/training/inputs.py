@@ -18,6 +18,8 @@ from transformers.trainer_utils import has_length
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
 from jal_hf.data.images.crops import evaluation_crop
+from jal_hf.data.raw_datasets import are_placeholders, training_names
+from jal_hf.models.labels import name_classes
 from jal_hf.models.preprocessing import describe_evaluation
 from jal_hf.training.methods.method import Batch
 
@@ -50,18 +52,31 @@ class RawImages:
     on_bad_image: str = "error"
 
     def ready(self, dataset: Any, *, train: bool) -> Any:
-        """The dataset as the Trainer takes it; see `prepare_dataset`."""
+        """The dataset as the Trainer takes it; see `prepare_dataset`.
+
+        The names of a training dataset become the model's where it knows none, so that every other split is numbered
+        by them.
+        """
         config = getattr(self.model, "config", None)
-        names = getattr(config, "id2label", None) or {}
+        preprocessing = getattr(config, "pretrained_cfg", None)
+        known = getattr(config, "id2label", None) or {}
+        names = [str(known[number]) for number in sorted(known)]
+        if train and names and are_placeholders(names):
+            found = training_names(
+                dataset, preprocessing, label_column=self.label_column, image_column=self.image_column
+            )
+            if found is not None and len(found) <= len(names):
+                names[: len(found)] = found
+                name_classes(config, names)
         prepared = prepare_dataset(
             dataset,
-            getattr(config, "pretrained_cfg", None),
+            preprocessing,
             train=train,
             augment=self.augment or "none",
             seed=self.seed,
             label_column=self.label_column,
             image_column=self.image_column,
-            class_names=[str(names[number]) for number in sorted(names)] or None,
+            class_names=names or None,
             device=self.device,
             on_bad_image=self.on_bad_image,
         )

@@ -89,6 +89,15 @@ def test_texts_become_ids_of_the_models_classes() -> None:
 
 
 @pytest.mark.parametrize("streams", [False, True])
+def test_texts_are_not_numbered_where_no_name_tells_their_class(streams: bool) -> None:
+    split = rows(TEXTS)
+    given = split.to_iterable_dataset() if streams else split
+    placeholders = [f"LABEL_{number}" for number in range(3)]
+    with pytest.raises(ValueError, match="'label' names classes by text, and the model's are called LABEL_0"):
+        prepare_dataset(given, RGB, train=False, class_names=placeholders)
+
+
+@pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("label", [CLASSES, NUMBERS])
 def test_more_classes_than_outputs_are_refused_before_training(label: Any, streams: bool) -> None:
     split = rows(label)

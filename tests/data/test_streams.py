@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from datasets.distributed import split_dataset_by_node
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from jal_hf.data import collate_images, load_noisy_dataset, make_image_dataset
 from jal_hf.ground.image_files import UnreadableImageError
-from tests.data.conftest import colour_images
+from tests.data.conftest import colour_images, encoded
 
 
 def test_stream_gives_the_same_images_and_noise_as_the_table(write_tar: Callable[..., Path]) -> None:
@@ -113,3 +114,60 @@ def test_stream_row_with_a_label_out_of_range_is_named(write_tar: Callable[..., 
     stream = load_noisy_dataset(str(folder), streaming=True, num_classes=3)["train"]
     with pytest.raises(ValueError, match=r"Row 3 .* label 9"):
         list(colour_images(stream, 16))
+
+
+def _rows(**columns: list[Any]) -> datasets.Dataset:
+    images = [{"bytes": encoded(seed), "path": None} for seed in range(len(columns["label"]))]
+    rows = datasets.Dataset.from_dict({"image": images, **columns}).cast_column("image", datasets.Image())
+    is_numbered = isinstance(columns["label"][0], int) and not isinstance(columns["label"][0], bool)
+    return rows.cast_column("label", datasets.ClassLabel(names=["a", "b", "c"])) if is_numbered else rows
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"label": [0, 1, 2, 0, 1, 2], "sample_weight": [0.5, 1, 0, 2, 1, 1]},
+        {"label": [0, 1, 2, 0, 1, 2], "clean_label": list("abccba")},
+        {"label": [True, False] * 3, "clean_label": [True] * 4 + [False] * 2},
+    ],
+    ids=["weights", "clean texts", "truths"],
+)
+def test_stream_gives_the_columns_of_the_table(columns: dict[str, list[Any]]) -> None:
+    """A stream once trained without the weights, which nobody was told."""
+    rows = _rows(**columns)
+    table, stream = load_noisy_dataset(rows), load_noisy_dataset(rows.to_iterable_dataset())
+    assert stream.class_names == table.class_names
+    expected = colour_images(table["train"], 16, train=True).__getitems__(list(range(6)))
+    batch = collate_images(list(colour_images(stream["train"], 16, train=True, shuffle_buffer=1)))
+    assert set(batch) == set(expected)
+    assert all(torch.equal(batch[name], expected[name]) for name in expected)
+
+
+def test_stream_marks_rows_whose_true_class_is_not_known() -> None:
+    stream = load_noisy_dataset(_rows(label=[0, 1, 0], clean_label=[None, 1, 0]).to_iterable_dataset())
+    assert [row["clean_label"] for row in stream["train"]] == [-100, 1, 0]
+
+
+@pytest.mark.parametrize("weight", [None, -1.0, float("nan"), float("inf"), "much"])
+@pytest.mark.parametrize("streams", [False, True])
+def test_weights_that_cannot_be_trained_with_are_refused_by_row(weight: Any, streams: bool) -> None:
+    weights = [str(number) for number in range(3)] if isinstance(weight, str) else [1.0, 0.0, 1.0]
+    rows = _rows(label=[0, 1, 0, 1], sample_weight=[*weights, weight])
+    with pytest.raises(
+        ValueError, match=r"sample_weight.*(at row 3;|holds text;|a weight is a finite number)"
+    ):
+        list(load_noisy_dataset(rows.to_iterable_dataset() if streams else rows)["train"])
+
+
+def test_empty_weights_of_a_test_split_are_none() -> None:
+    full, empty = (
+        _rows(label=[0, 1, 0, 1], sample_weight=weights).cast_column(
+            "sample_weight", datasets.Value("float32")
+        )
+        for weights in ([1.0, 0.5, 1.0, 0.0], [None] * 4)
+    )
+    table = load_noisy_dataset(datasets.DatasetDict(train=full, test=empty))
+    assert "sample_weight" not in table["test"].column_names
+    streams = {"train": full.to_iterable_dataset(), "test": empty.to_iterable_dataset()}
+    stream = load_noisy_dataset(datasets.IterableDatasetDict(streams))
+    assert [row["label"] for row in stream["test"]] == [0, 1, 0, 1]

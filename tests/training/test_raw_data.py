@@ -94,6 +94,33 @@ def test_label_columns_of_usual_names_are_found(tmp_path: Path, label: str) -> N
     assert "eval_accuracy" in trainer.evaluate(raw(8, label=label))
 
 
+@pytest.mark.parametrize("kind", ["text", "names", "truths"])
+def test_every_split_is_numbered_by_the_classes_of_training(tmp_path: Path, kind: str) -> None:
+    """An evaluation split without the first class once numbered its own labels from there on."""
+
+    def told(labels: list[int]) -> datasets.Dataset:
+        images = raw(len(labels)).remove_columns("label")
+        if kind == "truths":
+            return images.add_column("label", [label > 0 for label in labels])
+        texts = [CLASSES[label] for label in labels]
+        made = images.add_column("label", texts)
+        return made.class_encode_column("label") if kind == "names" else made
+
+    def labels_of(split: Any) -> list[int]:
+        return [int(label) for label in split.__getitems__(list(range(len(split))))["labels"]]
+
+    model = create_model("jal_digits_cnn", num_labels=4, image_size=8, in_chans=3)
+    train, test = told([2, 0, 1, 0, 2, 1]), told([1, 2, 2])
+    trainer = JALTrainer(model, arguments(tmp_path), train_dataset=train, eval_dataset=test, augment="none")
+    expected = [1, 1, 1] if kind == "truths" else [1, 2, 2]
+    assert labels_of(trainer.eval_dataset) == expected
+    assert labels_of(trainer.get_test_dataloader(test).dataset) == expected
+    assert labels_of(trainer.unaugmented_train_dataset()) == labels_of(trainer.train_dataset)
+    names = ["False", "True", "LABEL_2"] if kind == "truths" else CLASSES
+    assert trainer.model.config.id2label == dict(enumerate([*names, "LABEL_3"]))
+    assert trainer.model.config.label2id[names[0]] == 0
+
+
 def test_training_without_augmentation_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         trainer_on(tmp_path, augment=None)

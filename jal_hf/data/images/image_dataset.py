@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from jal_hf.data.images.batch_datasets import ArrayImages, DecodedImages, Labell
 from jal_hf.data.images.crops import ImageCrop
 from jal_hf.data.images.decoded_arrays import decoded_array
 from jal_hf.data.images.stream_dataset import StreamedImages
+from jal_hf.data.labels import read_weights
 
 SMALL_SIDE = 64
 """Images up to this side are decoded once into memory-mapped uint8; larger ones as they are used."""
@@ -65,8 +65,8 @@ def make_image_dataset(
         on_bad_image: for streams, `skip` leaves unreadable images out and counts them, up to 5 %.
 
     Raises:
-        ValueError: unknown augmentation, wrong number of means, impossible size, or an unreadable image (its
-            row named).
+        ValueError: unknown augmentation, wrong number of means, impossible size, wrong weights, or an unreadable image
+            (its row named).
     """
     check_augment(augment)
     _check_shape(image_size, in_chans, mean, std)
@@ -88,9 +88,9 @@ def make_image_dataset(
         for name, column in columns.items()
         if column is not None and column in split.column_names
     }
-    if "sample_weight" in split.column_names:
-        weights = split.with_format("numpy", columns=["sample_weight"])[:]["sample_weight"]
-        tensors["sample_weight"] = torch.from_numpy(np.asarray(weights, dtype=np.float32).copy())
+    weights = read_weights(split, str(split.split or "given"))
+    if weights is not None:
+        tensors["sample_weight"] = torch.from_numpy(weights)
     tensors.setdefault("index", torch.from_numpy(rows.copy()))
     if image_size > SMALL_SIDE or augment in ("randomresizedcrop", "resize-crop-flip"):
         crop = ImageCrop(augment, image_size, in_chans, train, seed)

@@ -127,6 +127,8 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
             columns["labels"] = self._column(kept, self.label_column)
         if kept[0].get("clean_label") is not None:
             columns["clean_label"] = self._column(kept, "clean_label")
+        if "sample_weight" in kept[0]:
+            columns["sample_weight"] = self._column(kept, "sample_weight", torch.float32)
         images = self.transform(torch.from_numpy(np.stack(squares)), columns["index"].numpy(), epoch)
         for position in range(len(kept)):
             yield {
@@ -135,8 +137,8 @@ class StreamedImages(torch.utils.data.IterableDataset[Batch]):
             }
 
     @staticmethod
-    def _column(rows: list[Row], name: str) -> torch.Tensor:
-        return torch.tensor([row[name] for row in rows], dtype=torch.int64)
+    def _column(rows: list[Row], name: str, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        return torch.tensor([row[name] for row in rows], dtype=dtype)
 
     def _count(self, seen: int, bad: int) -> None:
         worker = torch.utils.data.get_worker_info()
