@@ -197,7 +197,7 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         A last batch of one row, on which batch norm cannot train, is left out.
         """
         given: Any = self.train_dataset  # type: ignore[has-type]
-        is_one = leaves_one_row(self.model, given, self.args.train_batch_size)
+        is_one = leaves_one_row(self.model, given, self.args.train_batch_size * self.args.world_size)
         if self.captured is not None:
             self.train_dataset = self.captured.images
         try:

@@ -161,6 +161,37 @@ def train_sharded(folder: Path, dtype: str, accumulation: int) -> dict[str, Tens
     return parameters_of(model)
 
 
+class _Counter(JALTrainer):
+    """Notes how many labels each step divides by."""
+
+    def get_batch_samples(self, *args: Any) -> Any:
+        batches, count = super().get_batch_samples(*args)
+        if batches:
+            self.counts.append(int(count))
+        return batches, count
+
+
+# What leaves the last rows of an epoch out: the loader's setting, and batch norm of one row.
+LEAVING_OUT = {
+    "drop_last": (ROWS, Network, {"dataloader_drop_last": True}),
+    "one-row": (41, WithBatchNorm, {}),
+    "not-one-row": (45, WithBatchNorm, {}),
+    "accumulated": (42, Network, {"dataloader_drop_last": True, "gradient_accumulation_steps": 2}),
+    "dispatched": (45, Network, {"accelerator_config": {"dispatch_batches": True}}),
+}
+
+
+def counted_labels(folder: Path, processes: int, name: str) -> list[int]:
+    """Labels counted in each step of an epoch, none of which is ignored."""
+    rows, network, changes = LEAVING_OUT[name]
+    changes = {"max_steps": -1, "num_train_epochs": 1, **changes}
+    args = make_trainer(folder, processes, 1, torch.float32, **changes).args
+    trainer = _Counter(model=network(), args=args, train_dataset=Points(rows, torch.float32), loss="ce")
+    trainer.counts = []
+    trainer.train()
+    return trainer.counts
+
+
 class _Recorder(JALTrainer):
     """Notes which image each step sees, how it is augmented and labelled."""
 
@@ -276,6 +307,7 @@ def run_all(folder: Path) -> None:
     results["seen-resumed"] = seen_rows(folder / "resumed", 2, resume_at=4)
     results["signal"] = stopped_and_resumed(folder / "signal", int(os.environ["RANK"]))
     results["non-finite"] = non_finite(folder / "nan")
+    results["counted"] = {name: counted_labels(folder / name, 2, name) for name in LEAVING_OUT}
     trainer = make_trainer(folder / "bn", 2, 1, torch.float32, WithBatchNorm())
     trainer.train()
     results["batch-norm"] = evaluation(trainer)
