@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from jal_hf.training.methods import Method, combined, create_method, default_parameters, list_methods
+from jal_hf.training.methods import Method, Setting, combined, create_method, default_parameters, list_methods
 from jal_hf.training.methods.checkpointing import STATE_FILE
 from jal_hf.training.methods.method import for_the_loss
 from tests.methods.helpers import ALL, COMBINATIONS, trainer, view, weights_of
+from tests.training.helpers import CLASSES, SIZE
 
 
 def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor], **tolerance: float) -> None:
@@ -51,6 +52,29 @@ def test_step_does_not_depend_on_accumulation(name: str, tmp_path: Path) -> None
     split.train()
     assert_equal(weights_of(whole.model), weights_of(split.model), rtol=1e-4, atol=1e-6)
     assert_equal(whole.method.state_dict(), split.method.state_dict(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["plain", "warmup", "elr", "twin", *COMBINATIONS])
+def test_step_does_not_depend_on_the_scale_of_class_weights(name: str, tmp_path: Path) -> None:
+    weights = [1.0, 2.0, 0.5, 1.0]
+    first = trainer(tmp_path / "a", name, weight=weights)
+    first.train()
+    scaled = trainer(tmp_path / "b", name, weight=[8 * weight for weight in weights])
+    scaled.train()
+    assert_equal(weights_of(first.model), weights_of(scaled.model), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5, 1.0]])
+@pytest.mark.parametrize("name", ["elr", "twin"])
+def test_strength_of_a_network_that_does_not_tell_its_classes_follows_the_loss(
+    name: str, weight: list[float] | None, tmp_path: Path
+) -> None:
+    silent = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, CLASSES))
+    trained = trainer(tmp_path, name, model=silent, weight=weight, max_steps=1)
+    trained.train()
+    told = create_method(name)
+    told.begin(Setting(model=silent, criterion=trained.criterion, num_classes=CLASSES, rows=32))
+    assert trained.method.config() == told.config()
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "plain"])
