@@ -184,5 +184,5 @@ def _prediction(model: nn.Module, teacher: AveragedWeights, batch: Batch) -> Ten
     features = {name: value for name, value in batch.items() if name not in BATCH_EXTRAS}
     pixels = [features.pop("pixel_values")] if "pixel_values" in features else []
     with _evaluating(model):
-        outputs = functional_call(model, teacher.tensors, tuple(pixels), features)
+        outputs = functional_call(model, teacher.fitting(model), tuple(pixels), features)
     return logits_of(outputs).float().softmax(dim=1)
