@@ -1,12 +1,15 @@
-"""The epoch number, brought to every part that draws from it."""
+"""The epoch number, brought to every part that draws from it, and a sampler that does."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 _INNER = ("base_dataloader", "batch_sampler", "sampler")
 
@@ -41,6 +44,30 @@ class EpochCallback(TrainerCallback):
         # A stream's passes are no whole epochs of the state, whose fraction is of all steps; so they are counted.
         self._epoch = int(state.epoch or 0) if self._epoch is None else self._epoch + 1
         set_epoch_everywhere(train_dataloader, self._epoch)
+
+
+class LengthGroupsByEpoch(LengthGroupedSampler):  # type: ignore[misc]
+    """Rows of about the same length side by side, in an order that (seed, epoch) alone decides.
+
+    The parent's draws from torch's global generator, whose state is another one on each process and after a resume.
+
+    Args:
+        lengths: Of the rows.
+        batch_size: Rows of an optimizer step on all processes together.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(self.seed + self.epoch)
+        rows: Iterator[int] = super().__iter__()
+        return rows
 
 
 def place_in_stream(checkpoint: Path, accumulation_steps: int) -> tuple[int, int]:

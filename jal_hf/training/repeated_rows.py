@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.data_loader import BatchSamplerShard, DataLoaderDispatcher
 
 
 def batches_without_padding(
@@ -29,12 +30,25 @@ def real_rows_of_last_batch(
         dataset_rows: Rows of the dataset, or None for a stream, whose loader knows it at its end.
     """
     state = accelerator.gradient_state
-    if accelerator.num_processes == 1 or not state.end_of_dataloader:
+    loader = state.active_dataloader
+    if accelerator.num_processes == 1 or not state.end_of_dataloader or not fills_last_batch(loader):
         return None
     total = local_rows * accelerator.num_processes
-    # The loader's own remainder is lost when batches were skipped on resume, so a known length is counted again.
-    real = int(state.remainder) if dataset_rows is None else dataset_rows % total
+    # The remainder of a loader that shards is lost when batches were skipped on resume, so a known length is counted
+    # again; one that dispatches fills its last batch only until the processes can share it.
+    is_known = dataset_rows is not None and not isinstance(loader, DataLoaderDispatcher)
+    real = dataset_rows % total if is_known else int(state.remainder)
     return real if 0 < real < total else None
+
+
+def fills_last_batch(loader: Any) -> bool:
+    """Whether a prepared loader may repeat rows in the last batch of an epoch: not where it leaves rows out instead,
+    or gives each process a batch of its own size.
+    """
+    part = getattr(loader, "batch_sampler", None)
+    while part is not None and not isinstance(part, BatchSamplerShard):
+        part = getattr(part, "batch_sampler", None)
+    return part is None or (part.even_batches and not part.drop_last and part.num_processes > 1)
 
 
 def without_padding(

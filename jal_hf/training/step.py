@@ -96,6 +96,7 @@ class RobustStep(Trainer):
             progress=self.state.global_step / max(1, self.state.max_steps),
             targets=labels,
             ignore_index=self.criterion.ignore_index,
+            class_weight=self.criterion.weight,
             rates=inputs.get("rates", {}),
         )
         view, weights = for_the_loss(self.method, view)

@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProgressCallback, TrainerCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import has_length
 
 from jal_hf.data.images.batch_datasets import DecodedImages
@@ -20,7 +21,7 @@ from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.captured.step import CapturedStep
 from jal_hf.training.checkpoints import CheckpointCallback, begin_checkpoint, is_checkpoint_of
 from jal_hf.training.criterion import decide_loss
-from jal_hf.training.epochs import EpochCallback, place_in_stream
+from jal_hf.training.epochs import EpochCallback, LengthGroupsByEpoch, place_in_stream
 from jal_hf.training.exact_evaluation import ExactEvaluation
 from jal_hf.training.failures import explained, resuming
 from jal_hf.training.head_watch import HeadWatch
@@ -197,7 +198,7 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         A last batch of one row, on which batch norm cannot train, is left out.
         """
         given: Any = self.train_dataset  # type: ignore[has-type]
-        is_one = leaves_one_row(self.model, given, self.args.train_batch_size)
+        is_one = leaves_one_row(self.model, given, self.args.train_batch_size * self.args.world_size)
         if self.captured is not None:
             self.train_dataset = self.captured.images
         try:
@@ -206,6 +207,16 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
                 return self._train_loader
         finally:
             self.train_dataset = given
+
+    def _get_train_sampler(self, *arguments: Any) -> Any:
+        """As the parent's; groups of like length are drawn by epoch too, as no public method lets them be."""
+        args, sampler = self.args, super()._get_train_sampler(*arguments)
+        if not isinstance(sampler, LengthGroupedSampler):
+            return sampler
+        rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        return LengthGroupsByEpoch(
+            sampler.lengths, rows, args.seed if args.data_seed is None else args.data_seed
+        )
 
     def unaugmented_train_dataset(self) -> Any:
         """The training rows as they are evaluated, or None where they are no raw images, or a stream."""

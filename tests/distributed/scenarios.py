@@ -161,6 +161,37 @@ def train_sharded(folder: Path, dtype: str, accumulation: int) -> dict[str, Tens
     return parameters_of(model)
 
 
+class _Counter(JALTrainer):
+    """Notes how many labels each step divides by."""
+
+    def get_batch_samples(self, *args: Any) -> Any:
+        batches, count = super().get_batch_samples(*args)
+        if batches:
+            self.counts.append(int(count))
+        return batches, count
+
+
+# What leaves the last rows of an epoch out: the loader's setting, and batch norm of one row.
+LEAVING_OUT = {
+    "drop_last": (ROWS, Network, {"dataloader_drop_last": True}),
+    "one-row": (41, WithBatchNorm, {}),
+    "not-one-row": (45, WithBatchNorm, {}),
+    "accumulated": (42, Network, {"dataloader_drop_last": True, "gradient_accumulation_steps": 2}),
+    "dispatched": (45, Network, {"accelerator_config": {"dispatch_batches": True}}),
+}
+
+
+def counted_labels(folder: Path, processes: int, name: str) -> list[int]:
+    """Labels counted in each step of an epoch, none of which is ignored."""
+    rows, network, changes = LEAVING_OUT[name]
+    changes = {"max_steps": -1, "num_train_epochs": 1, **changes}
+    args = make_trainer(folder, processes, 1, torch.float32, **changes).args
+    trainer = _Counter(model=network(), args=args, train_dataset=Points(rows, torch.float32), loss="ce")
+    trainer.counts = []
+    trainer.train()
+    return trainer.counts
+
+
 class _Recorder(JALTrainer):
     """Notes which image each step sees, how it is augmented and labelled."""
 
@@ -211,6 +242,63 @@ def seen_rows(folder: Path, processes: int, resume_at: int | None = None) -> lis
             loss="jal-ce",
         )
         trainer.seen = []
+        trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{resume_at}"))
+    return sorted(gather_object(trainer.seen))
+
+
+# Of 1 to 9 words each.
+SENTENCES = [
+    {"input_ids": [row] * (1 + row * 7 % 9), "labels": row % CLASSES, "index": row} for row in range(ROWS)
+]
+
+
+class BagOfWords(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.EmbeddingBag(ROWS, CLASSES)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.words(input_ids)
+
+
+def padded(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+    longest = max(len(row["input_ids"]) for row in rows)
+    tokens = [row["input_ids"] + [0] * (longest - len(row["input_ids"])) for row in rows]
+    return {
+        "input_ids": torch.tensor(tokens),
+        "labels": torch.tensor([row["labels"] for row in rows]),
+        "index": torch.tensor([row["index"] for row in rows]),
+    }
+
+
+class _RowsOfSteps(JALTrainer):
+    """Notes which rows each step counts."""
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        rows = inputs["index"][inputs["labels"] != -100]
+        self.seen += [[self.state.global_step, int(row)] for row in rows]
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+
+def grouped_rows(folder: Path, processes: int, resume_at: int | None = None) -> list[list[int]]:
+    """[step, row] of each row that is trained on in two epochs of rows grouped by length, over all processes."""
+    from accelerate.utils import gather_object
+
+    changes = {"max_steps": 12, "train_sampling_strategy": "group_by_length", "save_strategy": "steps"}
+    args = make_trainer(folder, processes, 1, torch.float32, save_steps=4, **changes).args
+
+    def made() -> _RowsOfSteps:
+        set_seed(0)
+        found = _RowsOfSteps(
+            model=BagOfWords(), args=args, train_dataset=SENTENCES, loss="ce", data_collator=padded
+        )
+        found.seen = []
+        return found
+
+    trainer = made()
+    trainer.train()
+    if resume_at is not None:
+        trainer = made()
         trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{resume_at}"))
     return sorted(gather_object(trainer.seen))
 
@@ -274,8 +362,10 @@ def run_all(folder: Path) -> None:
         tensors |= {f"fsdp-{name}/{key}": value for key, value in sharded.items()}
     results["seen"] = seen_rows(folder / "seen", 2)
     results["seen-resumed"] = seen_rows(folder / "resumed", 2, resume_at=4)
+    results["grouped"] = grouped_rows(folder / "grouped", 2)
     results["signal"] = stopped_and_resumed(folder / "signal", int(os.environ["RANK"]))
     results["non-finite"] = non_finite(folder / "nan")
+    results["counted"] = {name: counted_labels(folder / name, 2, name) for name in LEAVING_OUT}
     trainer = make_trainer(folder / "bn", 2, 1, torch.float32, WithBatchNorm())
     trainer.train()
     results["batch-norm"] = evaluation(trainer)

@@ -80,6 +80,28 @@ def test_order_labels_and_augmentation_do_not_depend_on_the_number_of_processes(
     np.testing.assert_allclose(both[0]["seen"], alone, rtol=1e-6)
 
 
+def test_rows_are_counted_alike_where_the_last_ones_of_an_epoch_are_left_out(
+    both: tuple[Any, ...], tmp_path: Path
+) -> None:
+    alone = {name: scenarios.counted_labels(tmp_path / name, 1, name) for name in scenarios.LEAVING_OUT}
+    assert alone["drop_last"] == alone["one-row"] == [8] * 5
+    assert alone["not-one-row"] == alone["dispatched"] == [8] * 5 + [5]
+    assert both[0]["counted"] == alone
+
+
+def test_rows_grouped_by_length_are_each_seen_once_an_epoch_whatever_the_processes_and_after_a_resume(
+    both: tuple[Any, ...], tmp_path: Path
+) -> None:
+    alone = scenarios.grouped_rows(tmp_path, 1)
+    assert [sorted(row for step, row in alone if step // 6 == epoch) for epoch in (0, 1)] == [
+        list(range(scenarios.ROWS))
+    ] * 2
+    assert [row for step, row in alone if step < 6] != [row for step, row in alone if step >= 6]
+    assert both[0]["grouped"] == alone
+    resumed = scenarios.grouped_rows(tmp_path / "resumed", 1, resume_at=8)
+    assert resumed == [[step, row] for step, row in alone if step >= 8]
+
+
 def test_resume_within_an_epoch_goes_on_with_the_same_data_on_two_processes(both: tuple[Any, ...]) -> None:
     whole = [row for row in both[0]["seen"] if row[0] >= 12]
     resumed = both[0]["seen-resumed"]

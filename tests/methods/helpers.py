@@ -35,9 +35,10 @@ def trainer(
     batch: int = 8,
     accumulation: int = 1,
     model: nn.Module | None = None,
+    weight: list[float] | None = None,
     **changes: Any,
 ) -> RobustTrainer:
-    """Eight rows a step, four steps."""
+    """Eight rows a step, four steps; `weight` is that of the classes."""
     set_seed(0)
     settings: dict[str, Any] = {
         "output_dir": str(folder), "optim": "sgd", "optim_args": "momentum=0.9", "learning_rate": 0.05,
@@ -49,7 +50,7 @@ def trainer(
         model=timm_model() if model is None else model,
         args=JALTrainingArguments(**{**settings, **changes}),
         train_dataset=Rows(),
-        loss=create_loss("jal-ce", alpha=1.0, beta=1.0, a=30.0),
+        loss=create_loss("jal-ce", alpha=1.0, beta=1.0, a=30.0, weight=weight),
         method=method,
     )
     found.remove_callback(PrinterCallback)

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from jal_hf.training.methods import Method, combined, create_method, default_parameters, list_methods
+from jal_hf import create_loss
+from jal_hf.training.methods import Method, Setting, combined, create_method, default_parameters, list_methods
 from jal_hf.training.methods.checkpointing import STATE_FILE
 from jal_hf.training.methods.method import for_the_loss
 from tests.methods.helpers import ALL, COMBINATIONS, trainer, view, weights_of
+from tests.training.helpers import CLASSES, SIZE
 
 
 def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor], **tolerance: float) -> None:
@@ -51,6 +53,29 @@ def test_step_does_not_depend_on_accumulation(name: str, tmp_path: Path) -> None
     split.train()
     assert_equal(weights_of(whole.model), weights_of(split.model), rtol=1e-4, atol=1e-6)
     assert_equal(whole.method.state_dict(), split.method.state_dict(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["plain", "warmup", "elr", "twin", *COMBINATIONS])
+def test_step_does_not_depend_on_the_scale_of_class_weights(name: str, tmp_path: Path) -> None:
+    weights = [1.0, 2.0, 0.5, 1.0]
+    first = trainer(tmp_path / "a", name, weight=weights)
+    first.train()
+    scaled = trainer(tmp_path / "b", name, weight=[8 * weight for weight in weights])
+    scaled.train()
+    assert_equal(weights_of(first.model), weights_of(scaled.model), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5, 1.0]])
+@pytest.mark.parametrize("name", ["elr", "twin"])
+def test_strength_of_a_network_that_does_not_tell_its_classes_follows_the_loss(
+    name: str, weight: list[float] | None, tmp_path: Path
+) -> None:
+    silent = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, CLASSES))
+    trained = trainer(tmp_path, name, model=silent, weight=weight, max_steps=1)
+    trained.train()
+    told = create_method(name)
+    told.begin(Setting(model=silent, criterion=trained.criterion, num_classes=CLASSES, rows=32))
+    assert trained.method.config() == told.config()
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "plain"])
@@ -141,6 +166,37 @@ def test_order_and_the_form_of_parameters_mean_nothing() -> None:
     )
     both = combined([create_method("mixup"), create_method("ema", {"decay": 0.5})])
     assert both.config()["params"]["ema"] == {"decay": 0.5}
+
+
+@pytest.mark.parametrize("name", ["ema", "elr"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_average_of_weights_in_another_precision_follows_them(
+    name: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    parameters = {} if name == "ema" else {"targets": "teacher", "teacher_decay": 0.999}
+    method, model = create_method(name, parameters), nn.Linear(2, CLASSES, bias=False).to(dtype)
+    nn.init.ones_(model.weight)
+    method.begin(Setting(model=model, criterion=create_loss("ce"), num_classes=CLASSES, rows=8))
+    nn.init.constant_(model.weight, 1.5)
+    for step in range(10_000, 12_000):
+        method.after_step(model, step=step)
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    expected = 1.5 - 0.5 * 0.999**2000
+    assert float(state["weight"].mean()) == pytest.approx(expected, abs=1e-3)
+    labels = torch.zeros(3, dtype=torch.int64)
+    changed = method.change_batch(
+        {"pixel_values": torch.ones(3, 2, dtype=dtype), "labels": labels}, step=1, epoch=0
+    )
+    assert changed["labels"] is labels
+    with method.evaluated(model):
+        assert model.weight.dtype is dtype
+        assert float(model.weight.detach().float().mean()) == pytest.approx(
+            1.5 if name == "elr" else expected, abs=4e-3
+        )
+    again = create_method(name, parameters)
+    again.begin(method.setting)
+    again.load_state_dict({key: value.to(dtype) for key, value in state.items()})
+    assert again.state_dict()["weight"].dtype is state["weight"].dtype
 
 
 def test_checkpoint_holds_raw_weights_and_the_average_beside_them(tmp_path: Path) -> None:

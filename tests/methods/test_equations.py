@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,24 @@ def test_elr_gradient_is_that_of_the_lemma() -> None:
     inner = (p * p).sum(1, keepdim=True)
     expected = p * (inner - p) / (1 - inner) * (labels != -100)[:, None]
     torch.testing.assert_close(logits.grad, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["elr", "twin"])
+def test_row_counts_in_terms_as_its_label_does_in_the_loss(name: str) -> None:
+    # The rows' earlier targets would tell the two passes apart.
+    method = begun(name, ramp=0.0, **({"beta": 0.0} if name == "elr" else {}))
+    logits, labels = batch()
+    weight = torch.tensor([1.0, 2.0, 0.5, 3.0])
+
+    def terms(rows: slice, **changes: Any) -> dict[str, float]:
+        both = torch.cat([logits[rows], logits[rows].flip(1)]) if name == "twin" else logits[rows]
+        target = torch.cat([labels[rows]] * 2) if name == "twin" else labels[rows]
+        given = view(both, target, index=torch.arange(ROWS)[rows], **changes)
+        return {key: float(term.detach()) for key, term in method.terms(method.after_forward(given)).items()}
+
+    for key, found in terms(slice(0, 5), class_weight=weight).items():
+        alone = [float(weight[row]) * terms(slice(row, row + 1))[key] for row in range(4)]
+        assert found == pytest.approx(sum(alone), rel=1e-4)
 
 
 def test_elr_lambda_follows_the_loss() -> None:
@@ -197,6 +216,20 @@ def test_warmup_crosses_from_cross_entropy_to_the_loss() -> None:
             part * ce.sum_and_weight(logits, labels)[0] + (1 - part) * loss.sum_and_weight(logits, labels)[0]
         )
         torch.testing.assert_close(total, expected)
+
+
+@pytest.mark.parametrize("progress", [0.1, 0.3])
+@pytest.mark.parametrize("targets", ["labels", "probabilities"])
+def test_warmup_of_cross_entropy_with_class_weights_is_the_loss_itself(progress: float, targets: str) -> None:
+    method, (logits, labels) = begun("warmup", share=0.2, fade=0.4), batch()
+    loss = create_loss("ce", weight=[1.0, 2.0, 0.5, 3.0])
+    given = view(logits, labels, progress=progress, class_weight=loss.weight)
+    if targets == "probabilities":
+        # As a method leaves them that puts soft targets in the place of labels.
+        given = replace(given, targets=logits.detach().softmax(1), sample_weight=given.counted())
+    total, _ = loss.sum_and_weight(logits, given.targets, method.row_weights(given))
+    total = total + method.terms(given)["warmup"]
+    torch.testing.assert_close(total, loss.sum_and_weight(logits, given.targets, given.sample_weight)[0])
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])

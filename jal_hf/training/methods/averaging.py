@@ -8,12 +8,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from jal_hf.losses.inputs import in_full_precision
 from jal_hf.training.methods.demands import require_within
 from jal_hf.training.methods.method import Method, Setting
 
 
 class AveragedWeights:
     """A running mean of a network's parameters and buffers; whole numbers among the buffers are copied.
+
+    It is kept at least in float32: a step's share is below what half precision resolves.
 
     Args:
         decay: Share of the mean that stays in a step; in the first steps less, (1 + t) / (10 + t), so that the mean
@@ -22,7 +25,10 @@ class AveragedWeights:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.tensors = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.tensors = {
+            name: (in_full_precision(value) if value.is_floating_point() else value).detach().clone()
+            for name, value in model.state_dict().items()
+        }
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
@@ -30,10 +36,16 @@ class AveragedWeights:
         share = 1.0 - min(self.decay, (1 + step) / (10 + step))
         current = model.state_dict()
         means = [(mean, current[name]) for name, mean in self.tensors.items() if mean.is_floating_point()]
-        torch._foreach_lerp_([mean for mean, _ in means], [value for _, value in means], share)
+        torch._foreach_lerp_(
+            [mean for mean, _ in means], [value.to(mean.dtype) for mean, value in means], share
+        )
         for name, mean in self.tensors.items():
             if not mean.is_floating_point():
                 mean.copy_(current[name])
+
+    def fitting(self, model: nn.Module) -> dict[str, Tensor]:
+        """The means in the precision of the network's own weights."""
+        return {name: self.tensors[name].to(value.dtype) for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def put_into(self, model: nn.Module) -> dict[str, Tensor]:

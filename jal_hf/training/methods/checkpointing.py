@@ -100,11 +100,13 @@ def setting_of(trainer: Any, seed: int) -> Setting:
             print(sentence, flush=True)
 
     alone = trainer.args.world_size == 1
+    weight = trainer.criterion.weight
+    classes = None if weight is None else len(weight)
     return Setting(
         model=model,
         criterion=trainer.criterion,
         seed=seed,
-        num_classes=getattr(getattr(model, "config", None), "num_labels", None),
+        num_classes=getattr(getattr(model, "config", None), "num_labels", classes),
         rows=len(trainer.train_dataset) if has_length(trainer.train_dataset) else None,
         row_ids=ids if isinstance(ids, torch.Tensor) else None,
         device=trainer.args.device,

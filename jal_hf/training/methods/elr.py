@@ -90,14 +90,19 @@ class Elr(Method):
     def begin(self, setting: Setting) -> None:
         super().begin(setting)
         self.strength = self.lambda_
-        if self.strength is None:
-            self.strength = lambda_for(setting.criterion, setting.num_classes or 10)
+        if setting.num_classes is not None:
+            self._follow_loss(setting.num_classes)
         self.table = self.teacher = None
         if self.asked_targets == "teacher" or (self.asked_targets == "auto" and setting.rows is None):
             self.teacher = AveragedWeights(setting.model, self.teacher_decay)
         else:
             rows = require_rows(self.name, setting, "Give it targets 'teacher', which keeps nothing by row.")
             self.table = RowTable(self.name, setting, rows)
+
+    def _follow_loss(self, classes: int) -> None:
+        """Decide lambda where none was asked for, once K is known."""
+        if self.strength is None:
+            self.strength = lambda_for(self.setting.criterion, classes)
 
     def change_batch(self, batch: Batch, *, step: int, epoch: float) -> Batch:
         if self.teacher is not None:
@@ -110,10 +115,11 @@ class Elr(Method):
 
     def terms(self, view: StepView) -> Mapping[str, Tensor]:
         require_one_label_a_row(self.name, view)
+        self._follow_loss(view.logits.shape[1])
         probabilities = view.probabilities().clamp(_LEAST, 1 - _LEAST)
         targets = self._targets_of(view, probabilities.detach())
         inner = (probabilities * targets).sum(dim=1)
-        term = torch.log((1 - inner).clamp_min(_LEAST)) * view.counted()
+        term = torch.log((1 - inner).clamp_min(_LEAST)) * view.weights_of_terms()
         return {"elr": self.rate(view, "lambda") * term.sum()}
 
     def _targets_of(self, view: StepView, probabilities: Tensor) -> Tensor:
@@ -178,5 +184,5 @@ def _prediction(model: nn.Module, teacher: AveragedWeights, batch: Batch) -> Ten
     features = {name: value for name, value in batch.items() if name not in BATCH_EXTRAS}
     pixels = [features.pop("pixel_values")] if "pixel_values" in features else []
     with _evaluating(model):
-        outputs = functional_call(model, teacher.tensors, tuple(pixels), features)
+        outputs = functional_call(model, teacher.fitting(model), tuple(pixels), features)
     return logits_of(outputs).float().softmax(dim=1)

@@ -44,7 +44,7 @@ class Setting:
         model: The network, as nothing wraps it.
         criterion: The loss.
         seed: Key of every draw.
-        num_classes: K, or None where the model doesn't say.
+        num_classes: K, or None where neither the model nor the loss says it before the first batch.
         rows: Rows of the training set, or None for a stream.
         row_ids: The batches' `index` of all rows (rows,), or None where they are 0, 1, ..., rows - 1.
         device: Where the network is trained.
@@ -82,6 +82,7 @@ class StepView:
         step: Optimizer steps done before this one.
         progress: Share of the training that is done, in [0, 1].
         ignore_index: The label that counts nothing.
+        class_weight: Weights of the classes in the loss (K,), or None where each counts 1.
         second: Logits of the second view of the same rows, where a method makes one.
         rates: What `Method.rates` gives for this step, where it lies on the device already.
     """
@@ -96,6 +97,7 @@ class StepView:
     progress: float
     targets: Tensor
     ignore_index: int = -100
+    class_weight: Tensor | None = None
     second: Tensor | None = None
     rates: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -109,6 +111,17 @@ class StepView:
             return counted
         weight = self.sample_weight
         return counted * weight.reshape(weight.shape + (1,) * (counted.dim() - weight.dim()))
+
+    def weights_of_terms(self) -> Tensor:
+        """What each label counts in a term beside the loss, of the shape of `counted`: its class's weight as well.
+
+        Class probabilities bring none, as in the loss's own mean.
+        """
+        counted = self.counted()
+        if self.class_weight is None or self.labels.is_floating_point():
+            return counted
+        weight = self.class_weight.to(counted)
+        return counted * weight[self.labels.clamp(0, len(weight) - 1)]
 
     def probabilities(self) -> Tensor:
         """Class probabilities of the logits' shape, at least float32, with gradient."""
@@ -203,7 +216,7 @@ class Method:
         return view.sample_weight
 
     def terms(self, view: StepView) -> Mapping[str, Tensor]:
-        """Further terms of the training loss by name, each a sum over the rows."""
+        """Further terms of the training loss by name, each a sum over the rows times `view.weights_of_terms()`."""
         return {}
 
     def after_step(self, model: nn.Module, *, step: int) -> None:

@@ -88,11 +88,20 @@ class Twin(Method):
         super().begin(setting)
         self.marginal = ClassMarginal(setting, self.momentum, self.prior)
         self._colours = colours_of(setting)
-        own = consistency_for(setting.criterion, setting.num_classes or 10)
-        self.weights = (
-            own if self.consistency is None else self.consistency,
-            own / 10 if self.balance is None else self.balance,
-        )
+        self.weights = None
+        if setting.num_classes is not None:
+            self._follow_loss(setting.num_classes)
+
+    def _follow_loss(self, classes: int) -> tuple[float, float]:
+        """c and b, decided once K is known."""
+        if self.weights is None:
+            consistency, balance = self.consistency, self.balance
+            if consistency is None or balance is None:
+                own = consistency_for(self.setting.criterion, classes)
+                consistency = own if consistency is None else consistency
+                balance = own / 10 if balance is None else balance
+            self.weights = consistency, balance
+        return self.weights
 
     def parameters(self) -> Parameters:
         consistency, balance = self.weights or (self.consistency, self.balance)
@@ -149,7 +158,8 @@ class Twin(Method):
 
     def terms(self, view: StepView) -> Mapping[str, Tensor]:
         assert view.second is not None
-        weak, counted = view.probabilities(), view.counted()
+        weak, weights = view.probabilities(), view.weights_of_terms()
+        _, balance = self._follow_loss(weak.shape[1])
         wanted = self.marginal.debiased(weak.detach())
         strong = in_full_precision(view.second).log_softmax(dim=1)
         divergence = (torch.xlogy(wanted, wanted) - wanted * strong).sum(dim=1)
@@ -159,10 +169,9 @@ class Twin(Method):
             dim=1
         )
         self.marginal.watch(weak, view)
-        assert self.weights is not None
         return {
-            "consistency": self.rate(view, "consistency") * (divergence * counted).sum(),
-            "balance": self.weights[1] * (tangent * counted).sum(),
+            "consistency": self.rate(view, "consistency") * (divergence * weights).sum(),
+            "balance": balance * (tangent * weights).sum(),
         }
 
     def after_step(self, model: nn.Module, *, step: int) -> None:

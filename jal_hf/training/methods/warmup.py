@@ -48,11 +48,12 @@ class Warmup(Method):
         if self._part(view.progress) == 0:
             return {}
         logits, targets = in_full_precision(view.logits), view.targets
+        weight = None if view.class_weight is None else view.class_weight.to(logits)
         if targets.is_floating_point():
-            losses = functional.cross_entropy(logits, targets.to(logits.dtype), reduction="none")
+            losses = functional.cross_entropy(logits, targets.to(logits.dtype), weight, reduction="none")
         else:
             losses = functional.cross_entropy(
-                logits, targets, reduction="none", ignore_index=view.ignore_index
+                logits, targets, weight, reduction="none", ignore_index=view.ignore_index
             )
         return {"warmup": self.rate(view, "cross entropy") * (losses * view.counted()).sum()}
 
