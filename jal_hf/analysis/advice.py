@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +61,14 @@ class Suggestion:
     preset: str
     parameters: dict[str, Any]
     reason: str
+
+    @property
+    def flags(self) -> str:
+        """The flags of `jal-hf train` that train it: where parameters are not the preset's, these too."""
+        of_preset = loss_preset(self.name, self.preset).params
+        changed = {key: value for key, value in self.parameters.items() if value != of_preset.get(key)}
+        own = ["--loss_args", json.dumps(changed)] if changed else []
+        return shlex.join(["--loss", self.name, "--preset", self.preset, *own])
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def _suggestions(advice: Advice) -> str:
     for number, suggestion in enumerate(advice.suggestions, start=1):
         lines.append(f"  {number}. {suggestion.name}({_parameters(suggestion.parameters)})")
         lines.append(f"     {suggestion.reason}")
-        lines.append(f"     jal-hf train --loss {suggestion.name} --preset {suggestion.preset} ...")
+        lines.append(f"     jal-hf train {suggestion.flags} ...")
     if not any(moves_a(suggestion.name) for suggestion in advice.suggestions):
         a = max(2.0, 1.5 * advice.minimum_a)
         lines.append(f"  JAL is not in that table; for it a = {a:.3g} is safe with a margin of 1.5.")

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             noise = noise_of_data(data, arguments.noise or "none")
     advice = advise(noise, arguments.dataset or "")
     text = heading + ("\n" if heading else "") + advice_text(advice, names)
-    brief = "\n".join(f"--loss {item.name} --preset {item.preset}" for item in advice.suggestions)
+    brief = "\n".join(item.flags for item in advice.suggestions)
     output.result(advice_dict(advice), wrapped(text, ""), brief=brief)
     return 0
 

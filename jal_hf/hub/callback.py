@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import HubStrategy, get_last_checkpoint
+from transformers.trainer_utils import HubStrategy
 
 from jal_hf.ground.files import read_object, write_text
 from jal_hf.ground.record import RECORD, RunRecord
@@ -70,10 +70,9 @@ class HubCallback(TrainerCallback):
         self._pushes = [push for push in self._pushes if not self._report(push)]
         if self._pushes and not args.hub_always_push:
             return
-        checkpoint = get_last_checkpoint(str(args.output_dir))  # type: ignore[no-untyped-call]
-        if checkpoint is None:
-            return
-        self._start(args, state, Path(checkpoint))
+        checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        if checkpoint.is_dir():
+            self._start(args, state, checkpoint)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ from sklearn.datasets import load_digits
 
 from jal_hf.analysis.advice import NoiseFacts, advise, blocked_classes, hardest_rows, kind_of_matrix
 from jal_hf.analysis.advice_data import noise_of_spec
+from jal_hf.analysis.advice_text import advice_text
 from jal_hf.analysis.paper_results import nearest_column, paper_columns, paper_tables
 from jal_hf.analysis.simple_model import estimate_noise
 from jal_hf.cli.main import main
 from jal_hf.noise import create_noise
+from jal_hf.runs import RunConfig
 
 
 def test_advise_says_a_of_at_least_nine_under_symmetric_eight_tenths(
@@ -56,6 +60,21 @@ def test_advice_changes_an_unsafe_a() -> None:
     assert not asymmetric["amse"]
     assert not asymmetric["ce"]
     assert asymmetric["mae"]
+
+
+def test_flags_of_advice_train_the_parameters_that_it_names() -> None:
+    advice = advise(noise_of_spec("symmetric:0.88", 10))
+    changed = [item for item in advice.suggestions if "below the smallest safe a" in item.reason]
+    assert changed
+    assert changed != list(advice.suggestions)
+    for item in advice.suggestions:
+        parser = argparse.ArgumentParser()
+        for flag in ("--loss", "--preset", "--loss_args"):
+            parser.add_argument(flag)
+        asked = vars(parser.parse_args(shlex.split(item.flags)))
+        assert f"jal-hf train {item.flags} ..." in advice_text(advice)
+        config = RunConfig.from_recipe("digits", **{key: value for key, value in asked.items() if value})
+        assert (config.loss, config.loss_args) == (item.name, item.parameters)
 
 
 def test_advise_as_json_loads(capsys: pytest.CaptureFixture[str]) -> None:

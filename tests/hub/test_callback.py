@@ -13,7 +13,7 @@ from tests.hub.conftest import run_client
 from tests.hub.local_hub import TOKEN, LocalHub, check_card
 
 _DRIVER = """
-    import json, time, torch
+    import json, shutil, time, torch
     from pathlib import Path
     from transformers import ResNetConfig, ResNetForImageClassification
     from jal_hf import JALTrainer, JALTrainingArguments, create_loss, create_model
@@ -24,12 +24,12 @@ _DRIVER = """
     told = {}
 
     def train(name, model, **options):
-        options = {"push_to_hub": True, "hub_always_push": True, **options}
+        options = {"push_to_hub": True, "hub_always_push": True, "save_total_limit": 1, **options}
         args = JALTrainingArguments(
             output_dir=str(Path(name).resolve()), hub_model_id=f"tester/{name}", max_steps=2,
             save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=1,
             per_device_train_batch_size=8, use_cpu=True, disable_tqdm=True,
-            save_total_limit=1, metric_for_best_model="accuracy", **options)
+            metric_for_best_model="accuracy", **options)
         loss = create_loss("agce", a=2.0)
         trainer = JALTrainer(model=model, args=args, train_dataset=rows, eval_dataset=rows, loss=loss)
         trainer.train()
@@ -42,6 +42,9 @@ _DRIVER = """
     train("all", network(), hub_strategy="all_checkpoints")
     train("end", network(), hub_strategy="end")
     train("later", network(), push_to_hub=False)
+    shutil.copytree("later", "again")
+    Path("again/checkpoint-2").rename("again/checkpoint-9")  # of an earlier training
+    train("again", network(), hub_strategy="all_checkpoints", save_total_limit=None)
     for row in rows:
         row["pixel_values"] = torch.randn(3, 8, 8)
     config = ResNetConfig(depths=[1], hidden_sizes=[8], embedding_size=8, num_labels=3, layer_type="basic")
@@ -60,7 +63,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalHub
         yield hub, folder
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "all", "end", "later", "transformers"])
+@pytest.mark.parametrize("name", ["checkpoint", "all", "end", "later", "again", "transformers"])
 def test_every_commit_carries_card_record_and_model(trained: tuple[LocalHub, Path], name: str) -> None:
     hub, folder = trained
     commits = hub.repository(f"tester/{name}").commits[1:]
@@ -80,7 +83,7 @@ def test_every_commit_carries_card_record_and_model(trained: tuple[LocalHub, Pat
     assert (folder / name / "README.md").is_file()
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "all", "end", "later", "transformers"])
+@pytest.mark.parametrize("name", ["checkpoint", "all", "end", "later", "again", "transformers"])
 def test_no_commit_knows_the_machine_that_it_came_from(trained: tuple[LocalHub, Path], name: str) -> None:
     hub, folder = trained
     for commit in hub.repository(f"tester/{name}").commits[1:]:
@@ -99,6 +102,17 @@ def test_optimizer_state_is_sent_for_all_checkpoints_alone(trained: tuple[LocalH
         f"checkpoint-{step}/{name}" for step in (1, 2) for name in ("model.safetensors", "optimizer.pt")
     } <= every
     assert not [name for name in every if name.endswith((".pth", ".bin"))]
+
+
+def test_pushes_send_the_checkpoint_just_saved_when_a_higher_one_lies_beside_it(
+    trained: tuple[LocalHub, Path],
+) -> None:
+    hub, _ = trained
+    first, second, _ = (commit.files for commit in hub.repository("tester/again").commits[1:])
+    for step, files in ((1, first), (2, second)):
+        saved = files[f"checkpoint-{step}/model.safetensors"].content
+        assert files["model.safetensors"].content == saved
+    assert not [name for name in second if name.startswith("checkpoint-9/")]
 
 
 def test_strategy_is_handed_back_and_no_copy_is_left(trained: tuple[LocalHub, Path]) -> None:
