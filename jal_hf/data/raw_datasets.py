@@ -79,11 +79,11 @@ def prepare_dataset(
             on_bad_image=on_bad_image,
         )
         return {name: prepare_split(split) for name, split in dataset.items()}
-    if not preprocessing or not _is_raw(dataset):
+    if not preprocessing or not is_raw(dataset):
         return dataset
     if isinstance(dataset, datasets.IterableDataset):
         dataset = with_features(dataset, "given")
-    if image_column is None and not any(map(_is_image, dataset.features.values())):
+    if image_column is None and not any(map(is_image, dataset.features.values())):
         return dataset
     images = find_image_column(dataset.features, image_column)
     labels = find_label_column(dataset.features, label_column, is_needed=train)
@@ -108,13 +108,15 @@ def prepare_dataset(
     )
 
 
-def _is_raw(dataset: Any) -> bool:
+def is_raw(dataset: Any) -> bool:
+    """Whether it is a dataset of `datasets` whose rows come as they are stored, or a stream."""
     if isinstance(dataset, datasets.IterableDataset):
         return True
     return isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"
 
 
-def _is_image(feature: Any) -> bool:
+def is_image(feature: Any) -> bool:
+    """Whether a column holds images, decoded or encoded."""
     return isinstance(feature, datasets.Image) or (isinstance(feature, dict) and is_encoded_image(feature))
 
 

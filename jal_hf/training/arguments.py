@@ -24,8 +24,8 @@ _PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 class JALTrainingArguments(TrainingArguments):
     """Arguments of `JALTrainer`: all of `transformers.TrainingArguments`, and these.
 
-    What differs from the parent, because a robust loss or a noisy dataset needs it: columns are kept
-    (`remove_unused_columns=False`, or the images and clean labels would be deleted), non-finite losses are not
+    What differs from the parent, because a robust loss or a noisy dataset needs it: images, clean labels and row
+    numbers are kept whatever the model takes (`remove_unused_columns`), non-finite losses are not
     hidden (`logging_nan_inf_filter=False`, which also saves a device sync every step), nothing is reported to
     outside services unless asked (`report_to="none"`), and `lr_scheduler_type` also takes the papers' schedules
     that step once an epoch.
@@ -157,9 +157,13 @@ class JALTrainingArguments(TrainingArguments):
             "help": "Look every step for parameters without a gradient; for models that use only some."
         },
     )
-    remove_unused_columns: bool = field(
-        default=False,
-        metadata={"help": "Drop dataset columns that the model doesn't take; would drop images too."},
+    remove_unused_columns: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Drop every dataset column that the model doesn't take, or none. Default: of datasets without "
+            "images those that neither the model, the loss nor a method takes, unless data_collator or compute_loss "
+            "is your own."
+        },
     )
     logging_nan_inf_filter: bool = field(
         default=False,

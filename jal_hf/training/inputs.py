@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,15 @@ from transformers.trainer_utils import has_length
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
 from jal_hf.data.images.crops import evaluation_crop
+from jal_hf.data.raw_datasets import is_image, is_raw
+from jal_hf.data.stream_loading import with_features
 from jal_hf.models.preprocessing import describe_evaluation
-from jal_hf.training.methods.method import Batch
+from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
 
 logger = logging.getLogger(__name__)
+
+_LABEL_FIELDS = ("labels", "label", "label_ids")
+"""What the collators of transformers take for the labels, the first of them that is there."""
 
 
 def collate_batch(batch: Any) -> Batch:
@@ -31,14 +37,20 @@ def collate_batch(batch: Any) -> Batch:
     return dict(default_data_collator(batch))
 
 
+def is_stock_collator(collator: Any) -> bool:
+    """Whether batches are collated by transformers, so that it is known what becomes of which column."""
+    return collator is None or str(getattr(collator, "__module__", "")).startswith("transformers.")
+
+
 @dataclass(frozen=True)
 class RawImages:
-    """How a raw dataset with an image column becomes ready batches, for training and for evaluation.
+    """How a raw dataset becomes ready batches, for training and for evaluation: its images, or its columns of numbers.
 
     Attributes:
-        model: Its `config.pretrained_cfg` says size, channels, mean and std.
+        model: Its `config.pretrained_cfg` says size, channels, mean and std of images.
         augment: Training augmentation; None is none, which is said once.
         label_column, image_column: None finds them by type and usual names.
+        drop_unused: Leave out what no batch of a dataset without images can hold; see `without_unused_columns`.
     """
 
     model: nn.Module | None
@@ -48,9 +60,12 @@ class RawImages:
     image_column: str | None = None
     device: str | torch.device = "cpu"
     on_bad_image: str = "error"
+    drop_unused: bool = False
 
     def ready(self, dataset: Any, *, train: bool) -> Any:
-        """The dataset as the Trainer takes it; see `prepare_dataset`."""
+        """The dataset, or for evaluation a dict of splits, as the Trainer takes it; see `prepare_dataset`."""
+        if isinstance(dataset, Mapping) and not train:
+            return {name: self.ready(split, train=False) for name, split in dataset.items()}
         config = getattr(self.model, "config", None)
         names = getattr(config, "id2label", None) or {}
         prepared = prepare_dataset(
@@ -65,14 +80,51 @@ class RawImages:
             device=self.device,
             on_bad_image=self.on_bad_image,
         )
-        if self.model is not None and prepared is not dataset:
+        if prepared is dataset:
+            return without_unused_columns(dataset, self.model) if self.drop_unused else dataset
+        if self.model is not None:
             describe_evaluation(self.model, evaluation_crop(self.augment or "none"))
-        if train and self.augment is None and prepared is not dataset:
+        if train and self.augment is None:
             logger.warning(
                 "Training without augmentation: none was asked for. Give the trainer augment='crop-flip' (small "
                 "images) or 'randomresizedcrop' (photographs), or augment='none' to silence this line."
             )
         return prepared
+
+
+def without_unused_columns(dataset: Any, model: nn.Module | None) -> Any:
+    """A dataset of `datasets` without the columns that neither the model, the loss nor a method takes.
+
+    Of a model that takes fields of any name they are those that hold no numbers, such as the text beside its tokens.
+    Left alone: datasets with images or with a transform of their own, which may need any column, and torch datasets.
+    """
+    if model is None or not is_raw(dataset):
+        return dataset
+    is_stream = isinstance(dataset, datasets.IterableDataset)
+    features = with_features(dataset, "given").features if is_stream else dataset.features
+    if any(map(is_image, features.values())):
+        return dataset
+    parameters = inspect.signature(model.forward).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    known = {*parameters, *_LABEL_FIELDS, *BATCH_EXTRAS}
+    unused = [
+        name
+        for name, feature in features.items()
+        if name not in known and not (takes_any and _is_numeric(feature))
+    ]
+    if unused:
+        logger.info(
+            "Columns that %s does not take are left out: %s.", type(model).__name__, ", ".join(unused)
+        )
+    return dataset.remove_columns(unused) if unused else dataset
+
+
+def _is_numeric(feature: Any) -> bool:
+    """Whether a column's values, or the entries of its lists, can be entries of a tensor."""
+    inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+    if inner is not None:
+        return _is_numeric(inner)
+    return getattr(feature, "dtype", "").startswith(("int", "uint", "float", "bool"))
 
 
 def class_names_for(model: nn.Module, dataset: Any, label_column: str | None = None) -> list[str] | None:

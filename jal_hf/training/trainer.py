@@ -32,6 +32,7 @@ from jal_hf.training.inputs import (
     collate_batch,
     dropping_last,
     end_workers,
+    is_stock_collator,
     leaves_one_row,
     on_accelerator,
 )
@@ -62,8 +63,9 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         args: Never changed; `trainer.args` is a copy with the decay of the preset.
         loss: Loss object, registry name, or None for `args.loss`; a name takes `args.loss_args` and `args.preset`.
         train_dataset, eval_dataset: As in the parent, giving `pixel_values` (or a tokenizer's fields) and `labels`;
-            `clean_label` and `index` may be there and never reach the model. A raw `datasets.Dataset` or stream with
-            an image column is preprocessed as the model's `pretrained_cfg` says, here and in `evaluate` and `predict`.
+            `clean_label` and `index` may be there and never reach the model, and a tokenised dataset may keep its
+            text. A raw `datasets.Dataset` or stream with an image column is preprocessed as the model's
+            `pretrained_cfg` says, here and in `evaluate` and `predict`.
         validation_dataset: A further split that is evaluated beside `eval_dataset`, its figures named
             `validation_...`; for noisy validation data.
         augment: Training augmentation of raw images: none, crop-flip, crop-flip-rotate, randomresizedcrop or
@@ -127,8 +129,16 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             if isinstance(method, Method)
             else create_method(method or args.method, parse_json_object("method_args", args.method_args))
         )
+        knows_columns = is_stock_collator(data_collator) and self.has_its_own_step
         self.raw_images = RawImages(
-            model, augment, args.seed, label_column, image_column, args.device, on_bad_image=on_bad_image
+            model,
+            augment,
+            args.seed,
+            label_column,
+            image_column,
+            args.device,
+            on_bad_image=on_bad_image,
+            drop_unused=knows_columns and args.remove_unused_columns is None,
         )
         self.given_train_dataset = train_dataset
         self.throughput = ThroughputCallback()

@@ -112,6 +112,64 @@ def test_augment_reaches_the_batches(tmp_path: Path) -> None:
     assert not torch.equal(plain, moved)
 
 
+# Tokenised text.
+class Words(nn.Module):
+    """A text network that takes `input_ids` and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(8, 4), nn.Linear(4, 3)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.head(self.embedding(input_ids).mean(1))
+
+
+class AnyWords(Words):
+    """One that takes fields of any name, as transformers' models do."""
+
+    def forward(self, input_ids: Tensor, **_: Tensor) -> Tensor:
+        return super().forward(input_ids)
+
+
+def tokenised(rows: int = 8, **columns: list[Any]) -> datasets.Dataset:
+    """What a tokenizer's `map` leaves: the text and its tokens beside the label."""
+    content = {"text": ["a b"] * rows, "input_ids": [[1, 2]] * rows, "token_type_ids": [[0, 0]] * rows}
+    return datasets.Dataset.from_dict(
+        {**content, "words": [["a", "b"]] * rows, "label": [row % 3 for row in range(rows)], **columns}
+    )
+
+
+def text_trainer(
+    folder: Path, model: nn.Module, rows: Any, changes: Any = None, **options: Any
+) -> JALTrainer:
+    return JALTrainer(model=model, args=arguments(folder, **(changes or {})), train_dataset=rows, **options)
+
+
+@pytest.mark.parametrize("model", [Words, AnyWords])
+def test_tokenised_rows_keep_their_text_and_batches_leave_it_out(tmp_path: Path, model: type[Words]) -> None:
+    rows = tokenised(index=list(range(8)), clean_label=[0] * 8)
+    trainer = text_trainer(tmp_path, model(), rows, eval_dataset={"a": rows, "b": rows})
+    trainer.train()
+    assert {"input_ids", "labels", "index", "clean_label"} <= set(next(iter(trainer.get_train_dataloader())))
+    assert {"eval_a_accuracy", "eval_b_accuracy"} <= set(trainer.evaluate())
+    assert trainer.predict(rows).predictions.shape == (8, 3)
+    assert trainer.given_train_dataset.column_names == rows.column_names
+    text_trainer(tmp_path, model(), rows.to_iterable_dataset()).train()
+
+
+def test_columns_stay_for_who_may_read_them(tmp_path: Path) -> None:
+    def own_collator(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        assert rows[0]["text"] == "a b"
+        return {
+            "input_ids": torch.ones(len(rows), 2).long(),
+            "labels": torch.tensor([row["label"] for row in rows]),
+        }
+
+    text_trainer(tmp_path, Words(), tokenised(), data_collator=own_collator).train()
+    kept = text_trainer(tmp_path, Words(), tokenised(), {"remove_unused_columns": False})
+    assert kept.train_dataset.column_names == tokenised().column_names
+
+
 # One function decides the loss.
 def test_a_loss_by_name_takes_preset_and_parameters_of_the_arguments(tmp_path: Path) -> None:
     trainer = trainer_on(tmp_path, {"preset": "cifar100"}, loss="jal-ce")
