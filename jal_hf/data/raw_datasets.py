@@ -80,7 +80,7 @@ def prepare_dataset(
             on_bad_image=on_bad_image,
         )
         return {name: prepare_split(split) for name, split in dataset.items()}
-    if not preprocessing or not _is_raw(dataset):
+    if not preprocessing or not is_raw(dataset):
         return dataset
     if isinstance(dataset, datasets.IterableDataset):
         dataset = with_features(dataset, "given")
@@ -129,7 +129,7 @@ def training_names(
     Raises:
         ValueError: unclear columns, or texts that are no names of classes.
     """
-    if not preprocessing or not _is_raw(dataset):
+    if not preprocessing or not is_raw(dataset):
         return None
     if isinstance(dataset, datasets.IterableDataset):
         dataset = with_features(dataset, "given")
@@ -151,17 +151,19 @@ def are_placeholders(class_names: Sequence[str]) -> bool:
     return all(map(_PLACEHOLDER.fullmatch, class_names))
 
 
-def _is_raw(dataset: Any) -> bool:
+def is_raw(dataset: Any) -> bool:
+    """Whether it is a dataset of `datasets` whose rows come as they are stored, or a stream."""
     if isinstance(dataset, datasets.IterableDataset):
         return True
     return isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"
 
 
 def _has_images(dataset: Any, image_column: str | None) -> bool:
-    return image_column is not None or any(map(_is_image, dataset.features.values()))
+    return image_column is not None or any(map(is_image, dataset.features.values()))
 
 
-def _is_image(feature: Any) -> bool:
+def is_image(feature: Any) -> bool:
+    """Whether a column holds images, decoded or encoded."""
     return isinstance(feature, datasets.Image) or (isinstance(feature, dict) and is_encoded_image(feature))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import datasets
@@ -18,12 +19,17 @@ from transformers.trainer_utils import has_length
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
 from jal_hf.data.images.crops import evaluation_crop
-from jal_hf.data.raw_datasets import are_placeholders, training_names
+from jal_hf.data.labels import refuse_wrong_labels
+from jal_hf.data.raw_datasets import are_placeholders, is_image, is_raw, training_names
+from jal_hf.data.stream_loading import with_features
 from jal_hf.models.labels import name_classes
 from jal_hf.models.preprocessing import describe_evaluation
-from jal_hf.training.methods.method import Batch
+from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
 
 logger = logging.getLogger(__name__)
+
+_LABEL_FIELDS = ("labels", "label", "label_ids")
+"""What the collators of transformers take for the labels, the first of them that is there."""
 
 
 def collate_batch(batch: Any) -> Batch:
@@ -33,14 +39,22 @@ def collate_batch(batch: Any) -> Batch:
     return dict(default_data_collator(batch))
 
 
+def is_stock_collator(collator: Any) -> bool:
+    """Whether batches are collated by transformers, so that it is known what becomes of which column."""
+    return collator is None or str(getattr(collator, "__module__", "")).startswith("transformers.")
+
+
 @dataclass(frozen=True)
 class RawImages:
-    """How a raw dataset with an image column becomes ready batches, for training and for evaluation.
+    """How a raw dataset becomes ready batches, for training and for evaluation: its images, or its columns of numbers.
 
     Attributes:
-        model: Its `config.pretrained_cfg` says size, channels, mean and std.
+        model: Its `config.pretrained_cfg` says size, channels, mean and std of images.
         augment: Training augmentation; None is none, which is said once.
         label_column, image_column: None finds them by type and usual names.
+        drop_unused: Leave out what no batch of a dataset without images can hold; see `without_unused_columns`.
+        ignore_index: The one label outside the model's classes that passes; None passes all, which an own collator
+            may change.
     """
 
     model: nn.Module | None
@@ -50,13 +64,20 @@ class RawImages:
     image_column: str | None = None
     device: str | torch.device = "cpu"
     on_bad_image: str = "error"
+    drop_unused: bool = False
+    ignore_index: int | None = None
 
     def ready(self, dataset: Any, *, train: bool) -> Any:
-        """The dataset as the Trainer takes it; see `prepare_dataset`.
+        """The dataset, or for evaluation a dict of splits, as the Trainer takes it; see `prepare_dataset`.
 
         The names of a training dataset become the model's where it knows none, so that every other split is numbered
         by them.
+
+        Raises:
+            ValueError: Labels outside the model's classes; the rows are named.
         """
+        if isinstance(dataset, Mapping) and not train:
+            return {name: self.ready(split, train=False) for name, split in dataset.items()}
         config = getattr(self.model, "config", None)
         preprocessing = getattr(config, "pretrained_cfg", None)
         known = getattr(config, "id2label", None) or {}
@@ -80,14 +101,78 @@ class RawImages:
             device=self.device,
             on_bad_image=self.on_bad_image,
         )
-        if self.model is not None and prepared is not dataset:
-            describe_evaluation(self.model, evaluation_crop(self.augment or "none"))
-        if train and self.augment is None and prepared is not dataset:
+        if prepared is dataset:
+            classes = getattr(config, "num_labels", None)
+            if self.ignore_index is not None and isinstance(classes, int):
+                check_labels(dataset, classes, self.ignore_index)
+            return without_unused_columns(dataset, self.model) if self.drop_unused else dataset
+        self.describe()
+        if train and self.augment is None:
             logger.warning(
                 "Training without augmentation: none was asked for. Give the trainer augment='crop-flip' (small "
                 "images) or 'randomresizedcrop' (photographs), or augment='none' to silence this line."
             )
         return prepared
+
+    def for_model(self, model: nn.Module) -> RawImages:
+        """The same for another model of its kind, whose classes get the names of the first one's."""
+        known = getattr(getattr(self.model, "config", None), "id2label", None)
+        if known and hasattr(model, "config"):
+            name_classes(model.config, [str(known[number]) for number in sorted(known)])
+        return replace(self, model=model)
+
+    def describe(self) -> None:
+        """Say in the model's config how its images are evaluated."""
+        if self.model is not None:
+            describe_evaluation(self.model, evaluation_crop(self.augment or "none"))
+
+
+def check_labels(dataset: Any, num_classes: int, ignore_index: int) -> None:
+    """Nothing, where the labels of a dataset of `datasets` are classes of the model or ignored; others are not read.
+
+    Raises:
+        ValueError: Some are neither; the rows are named.
+    """
+    if num_classes < 2 or not isinstance(dataset, datasets.Dataset) or not is_raw(dataset):
+        return
+    column = next((name for name in _LABEL_FIELDS if name in dataset.column_names), None)
+    if column is not None:
+        refuse_wrong_labels(dataset, column, num_classes, ignore_index)
+
+
+def without_unused_columns(dataset: Any, model: nn.Module | None) -> Any:
+    """A dataset of `datasets` without the columns that neither the model, the loss nor a method takes.
+
+    Of a model that takes fields of any name they are those that hold no numbers, such as the text beside its tokens.
+    Left alone: datasets with images or with a transform of their own, which may need any column, and torch datasets.
+    """
+    if model is None or not is_raw(dataset):
+        return dataset
+    is_stream = isinstance(dataset, datasets.IterableDataset)
+    features = with_features(dataset, "given").features if is_stream else dataset.features
+    if any(map(is_image, features.values())):
+        return dataset
+    parameters = inspect.signature(model.forward).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    known = {*parameters, *_LABEL_FIELDS, *BATCH_EXTRAS}
+    unused = [
+        name
+        for name, feature in features.items()
+        if name not in known and not (takes_any and _is_numeric(feature))
+    ]
+    if unused:
+        logger.info(
+            "Columns that %s does not take are left out: %s.", type(model).__name__, ", ".join(unused)
+        )
+    return dataset.remove_columns(unused) if unused else dataset
+
+
+def _is_numeric(feature: Any) -> bool:
+    """Whether a column's values, or the entries of its lists, can be entries of a tensor."""
+    inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+    if inner is not None:
+        return _is_numeric(inner)
+    return getattr(feature, "dtype", "").startswith(("int", "uint", "float", "bool"))
 
 
 def class_names_for(model: nn.Module, dataset: Any, label_column: str | None = None) -> list[str] | None:

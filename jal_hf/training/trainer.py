@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from jal_hf.training.inputs import (
     collate_batch,
     dropping_last,
     end_workers,
+    is_stock_collator,
     leaves_one_row,
     on_accelerator,
 )
@@ -49,6 +51,9 @@ from jal_hf.training.step import RobustStep
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
 
+_SEARCHED_ANEW = ("output_dir", "preset", "loss_args", "method_args", "weight_decay", "l1_weight_decay")
+"""Arguments that each trial of a search begins with as they were given."""
+
 
 class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisation):
     """`transformers.Trainer` with a robust loss; `jal_hf.JALTrainer` adds the run's folder to it.
@@ -63,10 +68,12 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         args: Never changed; `trainer.args` is a copy with the decay of the preset.
         loss: Loss object, registry name, or None for `args.loss`; a name takes `args.loss_args` and `args.preset`.
         train_dataset, eval_dataset: As in the parent, giving `pixel_values` (or a tokenizer's fields) and `labels`;
-            `clean_label` and `index` may be there and never reach the model. A raw `datasets.Dataset` or stream with
-            an image column is preprocessed as the model's `pretrained_cfg` says, here and in `evaluate` and `predict`.
+            `clean_label` and `index` may be there and never reach the model, and a tokenised dataset may keep its
+            text. A raw `datasets.Dataset` or stream with an image column is preprocessed as the model's
+            `pretrained_cfg` says, here and in `evaluate` and `predict`.
         validation_dataset: A further split that is evaluated beside `eval_dataset`, its figures named
-            `validation_...`; for noisy validation data.
+            `validation_...`; for noisy validation data. The best model is that of `metric_for_best_model`, such as
+            `validation_accuracy`, or where there is no `eval_dataset` plain `accuracy`.
         augment: Training augmentation of raw images: none, crop-flip, crop-flip-rotate, randomresizedcrop or
             resize-crop-flip.
         label_column, image_column: Of raw images; None finds them by type and usual names.
@@ -108,35 +115,44 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         args = args if args is not None else JALTrainingArguments(output_dir="runs/jal")
         if not isinstance(args, JALTrainingArguments):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
-        if model is not None:
-            model = as_run_model(model, class_names_for(model, train_dataset, label_column))
-            check_classes(model, train_dataset, label_column)
-        classes = getattr(getattr(model, "config", None), "num_labels", None)
-        choice = decide_loss(loss, args, num_classes=classes, noise=noise)
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError(
+                "compute_loss_func is for the stock Trainer; give JALTrainer a loss (a name or an object), or override "
+                "compute_loss in a subclass."
+            )
+        self.given_train_dataset, self._label_column, self._noise = train_dataset, label_column, noise
+        self._asked, self._asked_loss, self._asked_method = args, loss, method
+        self.model_init = kwargs.get("model_init")
+        # The parent makes its model later; this one tells classes, columns and how images are prepared.
+        first = super().call_model_init() if model is None and self.model_init is not None else model
+        if first is not None:
+            first = self._as_run_model(first)
+        model = first if model is not None else None
         args = args.copied()
-        args.weight_decay, args.l1_weight_decay = choice.weight_decay, choice.l1_weight_decay
-        self.criterion = choice.criterion
-        self.loss_scale = 1.0
-        if args.loss_scale == "gradient":
-            if classes is None:
-                raise ValueError(
-                    "loss_scale 'gradient' needs the number of classes, and the model tells none; leave it out."
-                )
-            self.loss_scale = self.criterion.gradient_scale(int(classes))
-        self.method = (
-            method
-            if isinstance(method, Method)
-            else create_method(method or args.method, parse_json_object("method_args", args.method_args))
-        )
+        self._decide(args, loss, method, first)
+        knows_columns = is_stock_collator(data_collator) and self.has_its_own_step
         self.raw_images = RawImages(
-            model, augment, args.seed, label_column, image_column, args.device, on_bad_image=on_bad_image
+            first,
+            augment,
+            args.seed,
+            label_column,
+            image_column,
+            args.device,
+            on_bad_image=on_bad_image,
+            drop_unused=knows_columns and args.remove_unused_columns is None,
+            ignore_index=self.criterion.ignore_index if knows_columns else None,
         )
-        self.given_train_dataset = train_dataset
         self.throughput = ThroughputCallback()
         with args.main_process_first(desc="decoding the images"):
             train_dataset = self.raw_images.ready(train_dataset, train=True)
             eval_dataset = self.raw_images.ready(eval_dataset, train=False)
             self.validation_dataset = self.raw_images.ready(validation_dataset, train=False)
+        self._prepares_images = train_dataset is not self.given_train_dataset and not isinstance(
+            train_dataset, datasets.Dataset | datasets.IterableDataset
+        )
+        best_by = (args.metric_for_best_model or "").removeprefix("eval_")
+        if best_by and eval_dataset is None and validation_dataset is not None:
+            args.metric_for_best_model = f"validation_{best_by.removeprefix('validation_')}"
         if isinstance(train_dataset, DecodedImages) and args.device.type != "cpu":
             train_dataset = train_dataset.finished_on_the_device()
         if on_accelerator(train_dataset):
@@ -172,7 +188,9 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             # Without a test split the validation split alone is evaluated; `evaluate` names its figures.
             eval_dataset=self.validation_dataset if eval_dataset is None else eval_dataset,
             data_collator=data_collator,
-            compute_metrics=fitting_metrics if compute_metrics == "auto" else compute_metrics,
+            compute_metrics=partial(fitting_metrics, ignore_index=self.criterion.ignore_index)
+            if compute_metrics == "auto"
+            else compute_metrics,
             callbacks=own + (callbacks or []),
             **kwargs,
         )
@@ -191,6 +209,37 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             raise ValueError(
                 "on_nonfinite 'skip' cannot leave a step out under DeepSpeed, which steps by itself; use 'stop'."
             )
+
+    def _as_run_model(self, model: nn.Module) -> nn.Module:
+        given, column = self.given_train_dataset, self._label_column
+        model = as_run_model(model, class_names_for(model, given, column))
+        check_classes(model, given, column)
+        return model
+
+    def _decide(
+        self,
+        args: JALTrainingArguments,
+        loss: RobustLoss | str | None,
+        method: Method | str | None,
+        model: nn.Module | None,
+    ) -> None:
+        """Settle loss, decay and method, by object or name; None takes those of the arguments."""
+        classes = getattr(getattr(model, "config", None), "num_labels", None)
+        choice = decide_loss(loss, args, num_classes=classes, noise=self._noise)
+        args.weight_decay, args.l1_weight_decay = choice.weight_decay, choice.l1_weight_decay
+        self.criterion = choice.criterion
+        self.loss_scale = 1.0
+        if args.loss_scale == "gradient":
+            if classes is None:
+                raise ValueError(
+                    "loss_scale 'gradient' needs the number of classes, and the model tells none; leave it out."
+                )
+            self.loss_scale = self.criterion.gradient_scale(int(classes))
+        self.method = (
+            method
+            if isinstance(method, Method)
+            else create_method(method or args.method, parse_json_object("method_args", args.method_args))
+        )
 
     def get_train_dataloader(self) -> Any:
         """As the parent's; a captured step makes its batches itself, from the rows and draws of a batch.
@@ -275,8 +324,43 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """As the parent's; what `model_init` gives is taken as a model that is given."""
-        model: nn.Module = as_run_model(super().call_model_init(trial))
+        model = self._as_run_model(super().call_model_init(trial))
+        self.raw_images = self.raw_images.for_model(model)
+        if self._prepares_images:
+            self.raw_images.describe()
         return model
+
+    def hyperparameter_search(self, *arguments: Any, **options: Any) -> Any:
+        """As the parent's, over loss, method and their parameters too; each trial has a folder of its own."""
+        try:
+            return super().hyperparameter_search(*arguments, **options)
+        finally:
+            self.args.output_dir = self._asked.output_dir
+
+    def _hp_search_setup(self, trial: Any) -> None:
+        """As the parent's, which sets what was searched; no public method lets loss and method follow from it."""
+        if self.hp_search_backend is None or trial is None:
+            super()._hp_search_setup(trial)
+            return
+        for name in _SEARCHED_ANEW:
+            setattr(self.args, name, getattr(self._asked, name))
+        # None shows what a trial leaves alone.
+        self.args.loss = self.args.method = None  # type: ignore[assignment]
+        super()._hp_search_setup(trial)
+        loss, method = self.args.loss or self._asked_loss, self.args.method or self._asked_method
+        self.args.loss, self.args.method = (
+            self.args.loss or self._asked.loss,
+            self.args.method or self._asked.method,
+        )
+        self._decide(self.args, loss, method, self.model)
+        self.guard.criterion, self._method_state.method = self.criterion, self.method
+        self.args.output_dir = super()._get_output_dir(trial)
+        if self.args.should_save:
+            Path(self.args.output_dir).mkdir(parents=True, exist_ok=True)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """As the parent's; of a trial it is the `output_dir` that callbacks and methods see, too."""
+        return str(self.args.output_dir)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As the parent's; a checkpoint's folder says from its first moment on that it is ours."""

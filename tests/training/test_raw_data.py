@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -139,6 +141,121 @@ def test_augment_reaches_the_batches(tmp_path: Path) -> None:
     assert not torch.equal(plain, moved)
 
 
+def test_a_model_made_by_model_init_trains_on_raw_images(tmp_path: Path) -> None:
+    def unnamed() -> nn.Module:
+        return create_model("jal_digits_cnn", num_labels=3, image_size=8, in_chans=3)
+
+    made = {}
+    for name in ("model", "model_init"):
+        torch.manual_seed(0)
+        network_of = {"model": unnamed()} if name == "model" else {"model_init": unnamed}
+        args = arguments(tmp_path, loss_scale="gradient")
+        made[name] = JALTrainer(args=args, train_dataset=raw(), augment="none", loss="ce", **network_of)
+        made[name].train()
+    given, own = made["model"], made["model_init"]
+    assert type(own.train_dataset) is type(given.train_dataset)
+    assert own.loss_scale == given.loss_scale == pytest.approx(1.0)
+    assert own.model.config.pretrained_cfg == given.model.config.pretrained_cfg
+    assert own.model.config.id2label == given.model.config.id2label == dict(enumerate(CLASSES))
+    assert "eval_accuracy" in own.evaluate(raw(8, seed=1))
+
+
+# Tokenised text.
+class Words(nn.Module):
+    """A text network that takes `input_ids` and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(8, 4), nn.Linear(4, 3)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.head(self.embedding(input_ids).mean(1))
+
+
+class AnyWords(Words):
+    """One that takes fields of any name, as transformers' models do."""
+
+    def forward(self, input_ids: Tensor, **_: Tensor) -> Tensor:
+        return super().forward(input_ids)
+
+
+def tokenised(rows: int = 8, **columns: list[Any]) -> datasets.Dataset:
+    """What a tokenizer's `map` leaves: the text and its tokens beside the label."""
+    content = {"text": ["a b"] * rows, "input_ids": [[1, 2]] * rows, "token_type_ids": [[0, 0]] * rows}
+    return datasets.Dataset.from_dict(
+        {**content, "words": [["a", "b"]] * rows, "label": [row % 3 for row in range(rows)], **columns}
+    )
+
+
+def text_trainer(
+    folder: Path, model: nn.Module, rows: Any, changes: Any = None, **options: Any
+) -> JALTrainer:
+    return JALTrainer(model=model, args=arguments(folder, **(changes or {})), train_dataset=rows, **options)
+
+
+@pytest.mark.parametrize("model", [Words, AnyWords])
+def test_tokenised_rows_keep_their_text_and_batches_leave_it_out(tmp_path: Path, model: type[Words]) -> None:
+    rows = tokenised(index=list(range(8)), clean_label=[0] * 8)
+    trainer = text_trainer(tmp_path, model(), rows, eval_dataset={"a": rows, "b": rows})
+    trainer.train()
+    assert {"input_ids", "labels", "index", "clean_label"} <= set(next(iter(trainer.get_train_dataloader())))
+    assert {"eval_a_accuracy", "eval_b_accuracy"} <= set(trainer.evaluate())
+    assert trainer.predict(rows).predictions.shape == (8, 3)
+    assert trainer.given_train_dataset.column_names == rows.column_names
+    text_trainer(tmp_path, model(), rows.to_iterable_dataset()).train()
+
+
+def test_columns_stay_for_who_may_read_them(tmp_path: Path) -> None:
+    def own_collator(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        assert rows[0]["text"] == "a b"
+        return {
+            "input_ids": torch.ones(len(rows), 2).long(),
+            "labels": torch.tensor([row["label"] for row in rows]),
+        }
+
+    text_trainer(tmp_path, Words(), tokenised(), data_collator=own_collator).train()
+    kept = text_trainer(tmp_path, Words(), tokenised(), {"remove_unused_columns": False})
+    assert kept.train_dataset.column_names == tokenised().column_names
+
+
+# Labels are looked at before anything is trained.
+@pytest.mark.parametrize(
+    ("labels", "place"),
+    [
+        ([0, 1, 2, -100, 1, 3, 0, 7], "2 label.s. outside .0, 3. .such as 3, 7. at rows 5, 7;"),
+        ([[0, -100], [], [1], [2, 3, 9], [0], [1], [2], [-1]], "3 label.s. outside .* at rows 3, 7;"),
+        ([[[0], [1, 2]], [[0, 5], []]] * 4, "4 label.s. outside .* at rows 1, 3, 5, 7;"),
+    ],
+)
+def test_labels_outside_the_models_classes_are_refused_naming_rows(
+    tmp_path: Path, labels: list[Any], place: str
+) -> None:
+    model = AnyWords()
+    model.config = SimpleNamespace(num_labels=3)  # type: ignore[assignment]
+    wrong = tokenised(label=labels)
+    with pytest.raises(ValueError, match=place):
+        text_trainer(tmp_path, model, wrong)
+    with pytest.raises(ValueError, match=place):
+        text_trainer(tmp_path, model, tokenised(), eval_dataset={"test": wrong})
+    trainer = text_trainer(tmp_path, model, tokenised())
+    with pytest.raises(ValueError, match=place):
+        trainer.evaluate(wrong)
+
+
+def test_ignored_labels_and_those_that_an_own_collator_may_change_pass(tmp_path: Path) -> None:
+    def own_collator(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        return {
+            "input_ids": torch.ones(len(rows), 2).long(),
+            "labels": torch.tensor([row["label"] % 3 for row in rows]),
+        }
+
+    model = AnyWords()
+    model.config = SimpleNamespace(num_labels=3)  # type: ignore[assignment]
+    text_trainer(tmp_path, model, tokenised(label=[7] * 8), data_collator=own_collator).train()
+    ignored = tokenised(label=[9, 0, 1, 2, 9, 0, 1, 2])
+    text_trainer(tmp_path, model, ignored, loss=create_loss("ce", ignore_index=9)).train()
+
+
 # One function decides the loss.
 def test_a_loss_by_name_takes_preset_and_parameters_of_the_arguments(tmp_path: Path) -> None:
     trainer = trainer_on(tmp_path, {"preset": "cifar100"}, loss="jal-ce")
@@ -172,6 +289,58 @@ def test_preset_auto_takes_the_classes_from_the_model(tmp_path: Path) -> None:
 
 
 # What is said explicitly is never overruled.
+def test_decay_set_after_the_arguments_were_made_wins_over_the_preset(tmp_path: Path) -> None:
+    by_hand, by_method = arguments(tmp_path, preset="cifar10"), arguments(tmp_path, preset="cifar10")
+    by_hand.weight_decay = 5e-4
+    by_method.set_optimizer(name="sgd", learning_rate=0.1, weight_decay=5e-4)
+    for args in (by_hand, by_method):
+        trained = JALTrainer(model=network(), args=args, train_dataset=raw(), augment="none").args
+        assert (trained.weight_decay, trained.l1_weight_decay) == (5e-4, 0.0)
+
+
+def test_an_optimizer_set_without_decay_keeps_that_of_the_preset(tmp_path: Path) -> None:
+    args = arguments(tmp_path, preset="cifar10").set_optimizer("sgd", 0.1).set_training(0.1, batch_size=4)
+    trained = JALTrainer(model=network(), args=args, train_dataset=raw(), augment="none").args
+    assert (trained.weight_decay, trained.l1_weight_decay) == (0.0, 5e-5)
+    assert args.set_optimizer("sgd", 0.1, 5e-4).set_training(0.1).weight_decay == 5e-4
+
+
+def test_replaced_arguments_keep_preset_and_schedule(tmp_path: Path) -> None:
+    asked = arguments(tmp_path, preset="cifar10", lr_scheduler_type="cosine_epoch")
+    fields = [field.name for field in dataclasses.fields(asked) if field.init]
+    for args in (
+        dataclasses.replace(asked, learning_rate=0.5),
+        JALTrainingArguments(**{name: asked.to_dict()[name] for name in fields}),
+    ):
+        trainer = JALTrainer(model=network(), args=args, train_dataset=raw(), augment="none")
+        assert (trainer.args.weight_decay, trainer.args.l1_weight_decay) == (0.0, 5e-5)
+        assert (trainer.args.epoch_schedule, trainer.args.lr_scheduler_type) == (
+            "cosine_epoch",
+            "cosine_epoch",
+        )
+
+
+def test_a_schedule_set_after_the_arguments_were_made_is_the_one_trained(tmp_path: Path) -> None:
+    args = arguments(tmp_path, lr_scheduler_type="cosine_epoch")
+    args.set_lr_scheduler(name="linear")
+    assert (args.epoch_schedule, args.to_dict()["lr_scheduler_type"]) == (None, "linear")
+    args.lr_scheduler_type = "exponential_epoch"
+    assert args.epoch_schedule == "exponential_epoch"
+
+
+def test_a_loss_function_of_the_stock_trainer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="compute_loss_func"):
+        trainer_on(tmp_path, compute_loss_func=as_compute_loss_func("ce"))
+
+
+def test_a_given_optimizer_class_has_a_rate_of_its_own_for_the_head(tmp_path: Path) -> None:
+    given = (torch.optim.Adagrad, {"lr": 0.3})
+    trainer = trainer_on(tmp_path, {"head_learning_rate": 0.1}, optimizer_cls_and_kwargs=given)
+    optimizer = trainer.create_optimizer()
+    assert isinstance(optimizer, torch.optim.Adagrad)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.3, 0.1}
+
+
 def test_bf16_false_trains_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jal_hf.training import hardware
 
@@ -274,6 +443,45 @@ def test_another_ignore_index_is_trained_and_logged(tmp_path: Path, loss: str) -
     )
     trainer.train()
     assert all(np.isfinite(line["loss"]) for line in trainer.state.log_history if "loss" in line)
+
+
+def test_another_ignore_index_is_left_out_of_the_figures(tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(0)
+    maps = torch.randint(0, 3, (8, 4, 4), generator=draw)
+    maps[:, :2] = 255
+    rows, model = Rows(torch.randn(8, 2, 4, 4, generator=draw), maps), nn.Conv2d(2, 3, 1)
+    loss = create_loss("ce", ignore_index=255)
+    trainer = JALTrainer(model=model, args=arguments(tmp_path), train_dataset=rows, loss=loss)
+    predicted, figures = trainer.predict(rows).predictions.argmax(1), trainer.evaluate(rows)
+    counted = maps.numpy() != 255
+    assert figures["eval_accuracy"] == pytest.approx((predicted == maps.numpy())[counted].mean())
+
+
+def test_batches_of_other_lengths_are_evaluated_where_another_label_is_ignored(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    labels = [draw.integers(0, 3, 2 + row).tolist() for row in range(6)]
+    rows = datasets.Dataset.from_dict(
+        {"pixel_values": draw.normal(size=(6, 8, 2)).tolist(), "labels": labels}
+    )
+
+    def padded(batch: list[dict[str, Any]]) -> dict[str, Tensor]:
+        length = max(len(row["labels"]) for row in batch)
+        filled = [row["labels"] + [-1] * (length - len(row["labels"])) for row in batch]
+        return {
+            "pixel_values": torch.tensor([row["pixel_values"][:length] for row in batch]),
+            "labels": torch.tensor(filled),
+        }
+
+    figures = []
+    for size in (2, 6):
+        torch.manual_seed(0)
+        args = arguments(tmp_path, per_device_eval_batch_size=size)
+        trainer = JALTrainer(
+            model=Tokens(3), args=args, train_dataset=rows, data_collator=padded,
+            loss=create_loss("ce", ignore_index=-1),
+        )  # fmt: skip
+        figures.append({name: trainer.evaluate(rows)[name] for name in ("eval_loss", "eval_accuracy")})
+    assert figures[0] == pytest.approx(figures[1])
 
 
 def test_a_step_keeps_no_logits_of_its_micro_batches(tmp_path: Path) -> None:

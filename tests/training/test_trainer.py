@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss
+from jal_hf.training.checkpoints import damage, is_complete
+from jal_hf.training.trainer import RobustTrainer
 from tests.training.helpers import CLASSES, MODELS, Examples, timm_model
 
 
@@ -134,6 +137,31 @@ def test_trainer_accepts_a_plain_module(tmp_path: Path) -> None:
     assert 0.0 <= trainer.evaluate()["eval_accuracy"] <= 1.0
 
 
+class Soft(Examples):
+    """Class probabilities for labels."""
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        example = super().__getitem__(index)
+        hard = nn.functional.one_hot(example["labels"], CLASSES)
+        return {**example, "labels": 0.9 * hard + 0.1 / CLASSES}
+
+
+@pytest.mark.parametrize("examples", [Examples, Soft])
+def test_stock_trainer_learns_as_ours_does(examples: type[Examples], tmp_path: Path) -> None:
+    def weights(trainer_class: Any, args: TrainingArguments, **loss: Any) -> dict[str, Tensor]:
+        set_seed(0)
+        trainer = trainer_class(model=timm_model(), args=args, train_dataset=examples(), **loss)
+        trainer.train()
+        return dict(trainer.model.named_parameters())
+
+    args = arguments(
+        tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2, weight_decay=0.0,
+        remove_unused_columns=True,
+    )  # fmt: skip
+    ours = weights(JALTrainer, args, loss="jal-ce")
+    assert_same(ours, weights(Trainer, args, compute_loss_func=as_compute_loss_func("jal-ce")))
+
+
 @pytest.mark.parametrize("make_model", MODELS.values(), ids=MODELS.keys())
 def test_stock_trainer_with_compute_loss_func_is_exact_under_accumulation(
     make_model: Any, tmp_path: Path
@@ -173,6 +201,75 @@ def test_compute_loss_func_refuses_what_the_stock_trainer_cannot_average() -> No
         as_compute_loss_func(create_loss("ce", weight=torch.ones(3)))
     with pytest.raises(ValueError, match="ignores 7"):
         as_compute_loss_func(create_loss("ce", ignore_index=7))
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+@pytest.mark.parametrize("metric", [None, "accuracy", "validation_accuracy"])
+def test_the_best_model_may_be_that_of_the_validation_split(
+    is_alone: bool, metric: str | None, tmp_path: Path
+) -> None:
+    args = arguments(
+        tmp_path, max_steps=8, learning_rate=0.0, save_strategy="steps", save_steps=1, eval_strategy="steps",
+        eval_steps=1, load_best_model_at_end=True, metric_for_best_model=metric,
+    )  # fmt: skip
+    trainer = RobustTrainer(
+        model=timm_model(),
+        args=args,
+        train_dataset=Examples(),
+        eval_dataset=None if is_alone else Examples(8),
+        validation_dataset=Examples(12, seed=1),
+        loss="ce",
+        callbacks=[EarlyStoppingCallback(2)],
+    )
+    trainer.train()
+    assert trainer.state.global_step == 3  # nothing is learned, so patience ends
+    figures = trainer.evaluate()
+    is_validated = is_alone or metric == "validation_accuracy"
+    name = f"{'validation' if is_validated else 'eval'}_{'accuracy' if metric else 'loss'}"
+    assert trainer.state.best_metric == pytest.approx(figures[name])
+    assert Path(str(trainer.state.best_model_checkpoint)).name == "checkpoint-1"
+    logged = set().union(*trainer.state.log_history)
+    assert not is_alone or not logged & {"eval_accuracy", "eval_loss"}
+
+
+def test_each_trial_of_a_search_trains_its_own_loss_and_method_in_its_own_folder(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+
+    class Notes(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 2:
+                seen.append(
+                    (trainer.criterion.name, trainer.criterion is trainer.guard.criterion, args.weight_decay)
+                )
+
+    seen: list[tuple[Any, ...]] = []
+    trainer = JALTrainer(
+        model_init=timm_model,
+        args=arguments(tmp_path, save_strategy="steps", save_steps=2, preset="cifar100"),
+        train_dataset=Examples(8),
+        eval_dataset=Examples(8),
+        loss="jal-ce",
+        method="ema",
+        callbacks=[Notes()],
+    )
+    drawn = [
+        {"loss": "gce", "weight_decay": 0.1},
+        {"loss_args": {"a": 7.0}, "method": "elr", "learning_rate": 0.1},
+        {},
+    ]
+    trainer.hyperparameter_search(lambda trial: drawn[trial.number], n_trials=3, backend="optuna")
+    assert [name for name, *_ in seen] == ["gce", "jal-ce", "jal-ce"]
+    assert all(is_guarded for _, is_guarded, _ in seen)
+    assert [decay for *_, decay in seen] == [0.1, 0.0, 0.0]
+    assert trainer.criterion.config()["a"] == 20.0  # the preset's again
+    for number, has_rows in enumerate((False, True, False)):  # elr keeps rows, ema weights
+        folder = tmp_path / f"run-{number}" / "checkpoint-2"
+        assert is_complete(folder)
+        assert damage(folder) is None
+        assert ("rows" in load_file(folder / "method.safetensors")) is has_rows
+        assert (folder.parent / "log.jsonl").is_file()
+    assert not (tmp_path / "run.json").exists()
+    assert trainer.args.output_dir == str(tmp_path)
 
 
 def test_arguments_refuse_label_smoothing(tmp_path: Path) -> None:
