@@ -35,7 +35,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--losses", required=True, help="Losses by registry name, e.g. ce,gce,nce+rce,jal-ce."
     )
-    result.add_argument("--methods", default="plain", help="Training methods; default plain, the loss alone.")
+    result.add_argument(
+        "--methods",
+        help="Training methods, plain being the loss alone; default: the recipe's, as a rule plain.",
+    )
     result.add_argument(
         "--noises", help="Noise specs, e.g. symmetric:0.4,asymmetric:0.4; default: the recipe's."
     )
@@ -89,7 +92,7 @@ def main(words: Sequence[str]) -> int:
         split_losses(own.losses),
         split_noises(own.noises or config.noise),
         split_seeds(own.seeds),
-        split_methods(own.methods),
+        split_methods(own.methods or config.method),
     )
     try:
         with output.working():

@@ -10,7 +10,7 @@ from jal_hf.cli.compare import main
 from jal_hf.cli.flags import config_of_words
 from jal_hf.cli.lists import split_losses, split_noises, split_seeds
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.grid.cells import Cell, check_grid, plan_cells
+from jal_hf.runs.grid.cells import Cell, cell_config, check_grid, plan_cells
 from jal_hf.runs.grid.ledger import GridLedger
 
 
@@ -95,6 +95,26 @@ def test_grid_folder_refuses_other_settings_but_takes_more_cells(tmp_path: Path)
         ledger.begin(digits.replace(num_train_epochs=3), [])
     with pytest.raises(ValueError, match="'digits', and now it is 'mnist'"):
         ledger.begin(RunConfig.from_recipe("mnist", num_train_epochs=2), [])
+
+
+def test_grid_folder_refuses_a_recipe_that_has_changed(tmp_path: Path) -> None:
+    recipe, ledger = tmp_path / "mine.yaml", GridLedger(tmp_path / "grid")
+    recipe.write_text("{dataset: digits, model: jal_digits_cnn, num_train_epochs: 1}")
+    ledger.begin(RunConfig.from_recipe(recipe), [Cell("ce", "none", 0)])
+    ledger.begin(RunConfig.from_recipe(recipe), [Cell("gce", "none", 0)])
+    recipe.write_text("{dataset: digits, model: jal_digits_cnn, num_train_epochs: 2}")
+    with pytest.raises(ValueError, match=r"the recipe's num_train_epochs 1, and now it is 2"):
+        ledger.begin(RunConfig.from_recipe(recipe), [Cell("gce", "none", 0)])
+
+
+def test_row_of_the_loss_alone_is_trained_without_the_method_of_the_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("{dataset: digits, model: jal_digits_cnn, method: ema, method_args: {decay: 0.9}}")
+    shared = RunConfig.from_recipe(recipe)
+    methods = [cell_config(shared, Cell("ce", "none", 0, name), "out").method for name in ("plain", "ema")]
+    assert methods == ["plain", "ema"]
+    kept = cell_config(shared, Cell("ce", "none", 0, "ema"), "out").training["method_args"]
+    assert kept == {"decay": 0.9}
 
 
 def test_rows_keep_their_order_when_a_later_command_names_only_some(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def plan_cells(
 def cell_config(shared: RunConfig, cell: Cell, out: str | Path) -> RunConfig:
     """The run of one cell, from the settings that all cells share."""
     own: dict[str, Any] = {"loss": cell.loss, "noise": cell.noise, "seed": cell.seed}
-    if cell.method != "plain":
+    if cell.method != shared.method:
         own["method"] = cell.method
     if "loss_args" in shared.asked:
         own["loss_args"] = shared.asked["loss_args"]

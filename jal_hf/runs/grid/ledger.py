@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,8 @@ from jal_hf.ground.places import without_paths
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell
+from jal_hf.runs.publishing import PLACES, published_value
+from jal_hf.runs.recipes import load_recipe
 
 # Flags that change nothing about a result, so a grid may go on with others.
 GRID = "grid.json"
@@ -45,21 +48,31 @@ class GridLedger:
         public = shared.published()
         asked: LogLine = {"recipe": public.recipe, **({"fast": True} if public.fast else {})}
         asked |= {name: value for name, value in public.asked.items() if name not in _HARMLESS}
+        settings = _settings(shared)
         cells = [cell.published() for cell in cells]
         order = self.order(cells)
         path = self.folder / GRID
         if path.is_file():
             before = read_object(path)
-            for key in sorted({*before, *asked} - {"order"}):
-                if before.get(key) != asked.get(key):
-                    raise ValueError(
-                        f"{self.folder} holds a grid made with {key} {_said(before.get(key))}, and now it is "
-                        f"{_said(asked.get(key))}. Give the same flags to go on with it, or another --out."
-                    )
-        write_json(path, {**asked, "order": order})
+            begun = before.get("settings", settings)  # which grids of version 0.1 do not tell
+            for key in sorted({*before, *asked} - {"order", "settings"}):
+                self._refuse_other(
+                    key, before.get(key), asked.get(key), "Give the same flags to go on with it"
+                )
+            for key in sorted({*begun, *settings}):
+                advice = "Give it the same recipe to go on with it"
+                self._refuse_other(f"the recipe's {key}", begun.get(key), settings.get(key), advice)
+        write_json(path, {**asked, "settings": settings, "order": order})
         retried = set(cells)
         self._rewrite("results.jsonl", self.results())
         self._rewrite("failures.jsonl", [line for line in self.failures() if _cell(line) not in retried])
+
+    def _refuse_other(self, key: str, before: Any, now: Any, advice: str) -> None:
+        if before != now:
+            raise ValueError(
+                f"{self.folder} holds a grid made with {key} {_said(before)}, and now it is {_said(now)}. {advice}, or "
+                "another --out."
+            )
 
     def refuse_foreign_files(self) -> None:
         """Nothing is written over that no grid wrote."""
@@ -150,6 +163,17 @@ def result_line(cell: Cell, record: RunRecord) -> LogLine:
         "deviations": record.protocol["deviations"],
         "folder": cell.folder,
     }
+
+
+def _settings(shared: RunConfig) -> LogLine:
+    """What the recipe says of the result, as JSON gives it back; a file of one's own may change under a grid."""
+    stated = {
+        name: published_value(name, value) if name in PLACES else value
+        for name, value in load_recipe(shared.recipe).settings.items()
+        if name not in _HARMLESS
+    }
+    found: LogLine = json.loads(json.dumps(stated))
+    return found
 
 
 def _ordered(asked: Iterable[str], before: Iterable[str], found: Iterable[str]) -> list[str]:
