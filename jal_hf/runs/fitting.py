@@ -57,7 +57,7 @@ def fitted_to_images(config: RunConfig, data: Any) -> RunConfig:
     the shifts and flips of the papers' small images.
     """
     is_rows = isinstance(data["train"], datasets.Dataset)
-    if config.name != OWN_DATA_RECIPE or not is_rows or "image_size" in config.asked:
+    if config.recipe != OWN_DATA_RECIPE or not is_rows or "image_size" in config.asked:
         return config
     model = config.model
     if model.pretrained or model.weights is not None or is_checkpoint_name(model.model):

@@ -17,8 +17,12 @@ import yaml
 
 from jal_hf.analysis.search_space import search_space
 from jal_hf.cli.main import main
-from jal_hf.runs import load_recipe
+from jal_hf.runs import RunConfig, load_recipe
+from jal_hf.runs.fitting import fitted_to_images
+from jal_hf.runs.parts import load_data
+from jal_hf.runs.tune.tune import tune
 from jal_hf.training.trainer import RobustTrainer
+from tests.runs.helpers import class_folders
 
 optuna = pytest.importorskip("optuna")
 
@@ -85,6 +89,19 @@ def test_tune_scores_noisy_labels_and_writes_a_recipe_that_trains(
     assert len(states(folder)) == 3
     assert main(["tune", *QUICK, "--loss", "ce", "--trials", "3", "--output_dir", str(folder)]) == 2
     assert "search with other settings (loss, parameters differ)" in capsys.readouterr().err
+    words = ["tune", *QUICK, "--loss", "jal-ce", "--method", "elr", "--max_grad_norm", "3", "--trials", "4"]
+    assert main([*words, "--output_dir", str(folder)]) == 2
+    assert "search with other settings (max_grad_norm, method differ)" in capsys.readouterr().err
+
+
+def test_trials_see_the_images_of_own_data_as_training_does(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "pictures", rows=4)
+    config = RunConfig.from_recipe(dataset=str(folder), model="jal_mnist_cnn", num_train_epochs=1)
+    found = tune(config, tmp_path / "search", trials=1)
+    recipe = yaml.safe_load(found.recipe.read_text())
+    fitted = fitted_to_images(config, load_data(config))
+    assert (recipe["image_size"], recipe["augment"]) == (fitted.data.image_size, fitted.data.augment)
+    assert fitted.data.image_size != config.data.image_size
 
 
 def test_trials_train_with_the_loss_they_drew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

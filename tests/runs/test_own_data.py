@@ -201,6 +201,14 @@ def test_small_images_are_not_scaled_to_the_size_of_photographs(tmp_path: Path) 
     assert {found[side, "asked"] for side in (24, 110, 400)} == {(48, crops)}
 
 
+def test_a_recipe_of_ones_own_keeps_its_values_whatever_its_file_is_called(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "pictures", rows=4)
+    recipe = tmp_path / "imagefolder.yaml"
+    recipe.write_text(f"{{dataset: {folder}, model: jal_mnist_cnn, image_size: 24, augment: none}}")
+    config = RunConfig.from_recipe(recipe)
+    assert fitted_to_images(config, load_data(config)) == config
+
+
 def test_a_network_made_for_one_size_keeps_it(tmp_path: Path) -> None:
     data = load_noisy_dataset(str(class_folders(tmp_path / "pictures", rows=1)))
     assert pretrained_size("vit_tiny_patch16_224", data) is None

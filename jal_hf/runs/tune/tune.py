@@ -16,8 +16,10 @@ from jal_hf.ground.files import refuse_links
 from jal_hf.losses import default_parameters
 from jal_hf.runs.audit.fold_training import QUIET, PartialData
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.fitting import fitted_to_images
 from jal_hf.runs.lock import held
 from jal_hf.runs.parts import build_trainer, load_data
+from jal_hf.runs.protocol import PROTOCOL_FIELDS, REPEATED_FIELDS
 from jal_hf.runs.tune.study import open_study, require_optuna, study_options
 from jal_hf.runs.tune.tuned_recipe import tuned_recipe, write_recipe
 from jal_hf.training.trainer import RobustTrainer
@@ -29,6 +31,9 @@ OBJECTIVE = "eval_accuracy"
 DATABASE, TRIAL = "study.db", ".jal_hf_trial"
 _OWN = ("best.yaml", "plots", TRIAL)
 """Files of a search; the folder in which a trial trains is removed at the end, so its name is nobody else's."""
+
+_NO_SETTINGS = frozenset({"loss_args", "dataloader_num_workers", "dataloader_persistent_workers"})
+"""Fields that are told apart by the parameters, or decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,35 +66,25 @@ def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneRes
     arguments = quiet.arguments()
     parameters = {**default_parameters(config.loss), **config.loss_args}
     space = search_space(config.loss, parameters, arguments.learning_rate)
-    facts = {
-        "loss": config.loss,
-        "parameters": parameters,
-        "recipe": config.name,
-        "dataset": config.published().data.dataset,
-        "noise": config.published().noise,
-        "noise_seed": config.data.noise_seed,
-        "val_fraction": quiet.data.val_fraction,
-        "max_train_samples": config.data.max_train_samples,
-        "epochs": arguments.num_train_epochs,
-        "learning_rate": arguments.learning_rate,
-        "seed": config.seed,
-    }
     refuse_foreign_files(folder)
     with held(folder):
-        return _tuned(config, quiet, folder, trials, parameters, space, facts)
+        data = load_data(quiet)
+        config, quiet = fitted_to_images(config, data), fitted_to_images(quiet, data)
+        return _tuned(config, quiet, data, folder, trials, parameters, space)
 
 
 def _tuned(
     config: RunConfig,
     quiet: RunConfig,
+    data: Any,
     folder: Path,
     trials: int,
     parameters: Parameters,
     space: dict[str, Interval],
-    facts: dict[str, Any],
 ) -> TuneResult:
-    trainer = _search_trainer(quiet, parameters)
+    trainer = _search_trainer(quiet, data, parameters)
     steps = _steps(trainer)
+    facts = {"recipe": config.name, "parameters": parameters, **_settings(quiet)}
     study, finished = open_study(folder / DATABASE, facts, space, config.seed, steps // 2)
     # One trial at a time, each with the draws of its number: a search that was killed goes on as if it had not been.
     while finished < trials:
@@ -136,8 +131,13 @@ def _quiet(config: RunConfig, folder: Path) -> RunConfig:
     )
 
 
-def _search_trainer(config: RunConfig, parameters: Parameters) -> RobustTrainer:
-    data = load_data(config)
+def _settings(config: RunConfig) -> Parameters:
+    """What decides the score of a trial, beside the loss's parameters."""
+    names = (PROTOCOL_FIELDS | REPEATED_FIELDS | {"noise", "noise_seed"}) - _NO_SETTINGS
+    return {name: value for name, value in config.published().values.items() if name in names}
+
+
+def _search_trainer(config: RunConfig, data: Any, parameters: Parameters) -> RobustTrainer:
     seen = PartialData(data, data["train"], evaluated=data["validation"])
     trainer = build_trainer(config.replace(loss_args=dict(parameters)), seen)
     fresh = copy.deepcopy(trainer.accelerator.unwrap_model(trainer.model)).cpu()
