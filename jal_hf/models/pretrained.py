@@ -116,6 +116,7 @@ def read_weights(file: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise FileNotFoundError(
             f"There is no weights file {str(file)!r}. Give a .safetensors, .pth, .pt or .bin file."
         )
+    _check_kind(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -127,15 +128,39 @@ def read_weights(file: str | os.PathLike[str]) -> dict[str, Tensor]:
             f"{path.name!r} holds more than tensors, and loading that can run code. Write the weights alone where you "
             "trust it: torch.save(model.state_dict(), FILE)"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
+    except (
+        SafetensorError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError
+    ) as error:  # fmt: skip
+        # a damaged file ends in each of these
         raise ValueError(f"{path.name!r} cannot be read as weights: {error}") from error
-    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
-        content = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
-    if not isinstance(content, Mapping):
+    weights = _weights_in(content)
+    if weights is None:
         raise ValueError(
             f"{path.name!r} holds no weights by name. Write torch.save(model.state_dict(), FILE)."
         )
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    return {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what no program wrote as weights: torch writes zip archives and pickles, safetensors a length and JSON."""
+    with path.open("rb") as file:
+        start = file.read(48)
+    is_kind = start[8:9] == b"{" if path.suffix == ".safetensors" else start.startswith((b"PK", b"\x80"))
+    if not is_kind:
+        raise ValueError(
+            f"{path.name!r} cannot be read as weights: it is no {path.suffix} file, as it begins with {start!r}. A web "
+            "page or a pointer of git-lfs may have been saved in its place; download it again."
+        )
+
+
+def _weights_in(content: Any, depth: int = 8) -> Mapping[Any, Any] | None:
+    """The model's part of a checkpoint, below which no other holds tensors; tensors beside it are figures."""
+    if not isinstance(content, Mapping) or not depth:
+        return None
+    for key in _NESTED:
+        if (found := _weights_in(content.get(key), depth - 1)) is not None:
+            return found
+    return content if any(isinstance(value, Tensor) for value in content.values()) else None
 
 
 def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> WeightsReport:

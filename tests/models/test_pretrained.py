@@ -92,8 +92,24 @@ def state(name: str = "resnet10t", **kwargs: Any) -> dict[str, torch.Tensor]:
             | {"head.mlp.weight": torch.zeros(3, 3)}
         ),
         lambda weights: {"model": {n: torch.zeros_like(v) for n, v in weights.items()}, "model_ema": weights},
+        lambda weights: {
+            "epoch": 3,
+            "arch": "resnet",
+            "state_dict": weights,
+            "best_acc1": torch.tensor(70.0),
+        },
+        lambda weights: {"model": weights, "model_ema": {}, "step": torch.tensor([9])},
     ],
-    ids=["plain", "timm's training", "data parallel", "compiled wrapper", "self-supervised", "average first"],
+    ids=[
+        "plain",
+        "timm's training",
+        "data parallel",
+        "compiled wrapper",
+        "self-supervised",
+        "average first",
+        "PyTorch's ImageNet example",
+        "no average yet",
+    ],
 )
 @pytest.mark.parametrize("ending", ["pth", "bin"])
 def test_weights_are_found_under_the_names_that_programs_give_them(
@@ -190,11 +206,43 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     for name in ("w.safetensors", "w.pth"):
         with pytest.raises(ValueError, match=r"w\..*(cannot be read|holds more)"):
             read_weights(tmp_path / name)
+    around: dict[str, Any] = {}
+    around["model"] = around
+    torch.save(around, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="no weights by name"):
+        read_weights(tmp_path / "w.pth")
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match="no weights by name"):
         read_weights(tmp_path / "w.pth")
     with pytest.raises(FileNotFoundError, match="no weights file"):
         read_weights(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.bin", "w.safetensors"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello world" * 10,
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n",
+        b"<!DOCTYPE html>",
+        b"",
+    ],
+    ids=["words", "git-lfs pointer", "page", "empty"],
+)
+def test_file_of_another_kind_is_said_to_be_no_weights_file(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"'w\..* cannot be read as weights: .* begins with") as found:
+        read_weights(tmp_path / name)
+    assert repr(content[:20])[2:-1] in str(found.value)
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02hello world", b"\x80\x02", b"PK\x03\x04" + bytes(99)])
+def test_damaged_weights_are_refused_with_a_sentence(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^'w\.pth' (cannot be read as weights|holds more)"):
+        read_weights(tmp_path / "w.pth")
 
 
 def test_two_starts_at_once_are_refused(tmp_path: Path) -> None:
