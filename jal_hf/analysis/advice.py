@@ -114,17 +114,20 @@ def advise(noise: NoiseFacts, dataset: str = "") -> Advice:
 
 
 def hardest_rows(matrix: Matrix) -> list[list[float]]:
-    """The rows that ask most of a loss: the least ratio to the next label, and the least lead over it.
+    """The rows that ask most of a loss: least ratio to the next label, least lead over it, other labels least alike.
 
-    Every condition of the papers is a matter of one of the two. No loss knows one class from another, so one
-    row of symmetric noise speaks for all.
+    Every condition of the papers is a matter of one of the first two, what symmetry alone gives of the third. No
+    loss knows one class from another, so one row of symmetric noise speaks for all.
     """
     own = np.diag(matrix)
     others = matrix.copy()
     np.fill_diagonal(others, -1.0)
     largest = others.max(axis=1)
     ratio = own / np.maximum(largest, 1e-12)
-    return [matrix[k].tolist() for k in sorted({int(ratio.argmin()), int((own - largest).argmin())})]
+    np.fill_diagonal(others, np.inf)
+    spread = largest - others.min(axis=1)
+    hardest = {int(ratio.argmin()), int((own - largest).argmin()), int(spread.argmax())}
+    return [matrix[k].tolist() for k in sorted(hardest)]
 
 
 def blocked_classes(matrix: Matrix) -> tuple[Blocked, ...]:

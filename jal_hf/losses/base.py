@@ -37,7 +37,7 @@ LossConfig: TypeAlias = dict[str, Any]
 """A loss's name and parameters, or some of the parameters: JSON-ready arguments of `create_loss`."""
 
 _TIED_TO_EQUATION = ("slope", "kernel_terms", "_rule", "floor")
-_TIED_TO_EQUATION += ("symmetric", "asymmetry_ratio", "smallest_a", "verdict")
+_TIED_TO_EQUATION += ("symmetric", "approaches_vertex", "asymmetry_ratio", "smallest_a", "verdict")
 
 
 class RobustLoss(Tolerance, nn.Module):
@@ -61,6 +61,8 @@ class RobustLoss(Tolerance, nn.Module):
     """The registry name; that of the class where it is not registered."""
     parts: tuple[RobustLoss, ...] = ()
     """The losses that this one is a weighted sum of."""
+    part_weights: tuple[float, ...] = ()
+    """Their weights."""
     soft_targets: bool = True
     random: bool = False
     draw_key: DrawKey = DrawKey()

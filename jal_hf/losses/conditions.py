@@ -16,12 +16,14 @@ JUST_ENOUGH = 1.0 - 1e-12
 class Lead(NamedTuple):
     """A row of label weights as the conditions read it: the label that should dominate, and its rivals.
 
-    `top` is that label's weight w_m, `next` the largest other one w_n, `others` the sum of all others.
+    `top` is that label's weight w_m, `next` the largest other one w_n, `others` the sum of all others, `least` the
+    smallest of them.
     """
 
     top: float
     next: float
     others: float
+    least: float
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,15 @@ class Verdict:
     by: str
 
 
+WEIGH_ALIKE = Verdict(True, None, "symmetric, other labels weigh alike")
+WEIGH_DIFFERENTLY = Verdict(False, None, "symmetric, other labels weigh differently")
+
+
 def leading(weights: Sequence[float], dominant: int | None = None) -> Lead:
     """The lead of the label `dominant`, of the heaviest one when None, in weights over K labels."""
     index = max(range(len(weights)), key=lambda k: weights[k]) if dominant is None else dominant
     others = [weight for k, weight in enumerate(weights) if k != index]
-    return Lead(weights[index], max(others), sum(others))
+    return Lead(weights[index], max(others), sum(others), min(others))
 
 
 def ratio_verdict(lead: Lead, ratio: float) -> Verdict:

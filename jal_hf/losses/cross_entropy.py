@@ -86,6 +86,8 @@ class NormalizedCrossEntropyLoss(RobustLoss):
         None.
     """
 
+    approaches_vertex = True
+
     def equation(self, scores: Scores) -> Tensor:
         return scores.label(scores.log_p) / scores.log_p.sum(1, keepdim=True)
 

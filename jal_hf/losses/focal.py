@@ -111,6 +111,8 @@ class NormalizedFocalLoss(RobustLoss):
         Detached as in the authors' codes; the paper does not say.
     """
 
+    approaches_vertex = True
+
     def __init__(self, gamma: float = 0.5, **common: Any) -> None:
         super().__init__(**common)
         self.gamma = require_number(self.name, "gamma", gamma, at_least=0.0)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import GCE, NORMALIZED
+from jal_hf.losses.conditions import WEIGH_DIFFERENTLY, Lead, Verdict
 from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
@@ -126,3 +127,7 @@ class NormalizedGeneralizedCrossEntropyLoss(RobustLoss):
 
     def kernel_terms(self) -> KernelTerms:
         return (KernelTerm("ngce", self.q, math.log(self.eps)),)
+
+    def verdict(self, lead: Lead) -> Verdict | None:
+        """Moving mass r to the heaviest rival changes the risk by (mean - w_n) r^q / (K - 1) + O(r): down for q < 1."""
+        return super().verdict(lead) or (WEIGH_DIFFERENTLY if self.q < 1.0 else None)

@@ -24,7 +24,7 @@ class JointLoss(RobustLoss):
     Formula:
         alpha active(z, y) + beta passive(z, y)
     Properties:
-        Symmetric if both are; asymmetric if both are (Zhou et al., 2021, theorem 5).
+        Symmetric if both are; asymmetric if both are (Zhou et al., 2021, theorem 5), or one is beside NCE or NFL.
     Args:
         active: a loss, its name or its config; only its equation counts, weights and reduction are the joint's.
         passive: the same.
@@ -71,6 +71,10 @@ class JointLoss(RobustLoss):
     @property
     def parts(self) -> tuple[RobustLoss, ...]:  # type: ignore[override]
         return self.active, self.passive
+
+    @property
+    def part_weights(self) -> tuple[float, ...]:  # type: ignore[override]
+        return self.alpha, self.beta
 
     def equation(self, scores: Scores) -> Tensor:
         return self.alpha * self.active.equation(scores) + self.beta * self.passive.equation(scores)

@@ -9,12 +9,15 @@ from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import ANL
+from jal_hf.losses.conditions import Lead, Verdict
 from jal_hf.losses.focal import focal_factor
 from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
 from jal_hf.losses.slope import Slope, normalised
+
+AT_LARGEST = Verdict(True, None, "symmetric, and the other labels' losses at their largest")
 
 
 @register_loss(
@@ -65,6 +68,9 @@ class NormalizedNegativeCrossEntropyLoss(RobustLoss):
         height = -math.log(self.eps)
         negative = (scores.log_p + height).clamp_min_(0.0)
         return normalised(scores, negative, negative.sign(), complement=True)
+
+    def verdict(self, lead: Lead) -> Verdict:
+        return AT_LARGEST
 
     def kernel_terms(self) -> KernelTerms:
         return (KernelTerm("nnce", -math.log(self.eps)),)
@@ -125,6 +131,9 @@ class NormalizedNegativeFocalLoss(RobustLoss):
         # The focal loss falls with p and is `height` at eps: clamping p there clamps the difference at 0.
         negative = (factor * scores.log_p).add_(height).clamp_min_(0.0)
         return normalised(scores, negative, factor.mul_(negative.sign()), complement=True)
+
+    def verdict(self, lead: Lead) -> Verdict:
+        return AT_LARGEST
 
     def kernel_terms(self) -> KernelTerms:
         height = -float((1.0 - self.eps) ** self.gamma) * math.log(self.eps)

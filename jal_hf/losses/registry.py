@@ -17,9 +17,9 @@ class LossInfo:
 
     `active`, `passive`: whether only the label's own term of the loss is non-zero, or other classes' terms
     too (Ma et al., 2020). `symmetric`: the loss summed over all labels is a constant. `asymmetric`: for some
-    of its parameters the minimiser of the weighted loss is the class of the largest weight (symmetric losses
-    included). `has_detached_factors`: part of the formula gets no gradient, as in the authors' codes.
-    `closed_form`: forward and gradient are computed together by one autograd function.
+    of its parameters the minimiser of the weighted loss is the class of the largest weight (of symmetric losses at
+    least where the other weights are equal). `has_detached_factors`: part of the formula gets no gradient, as in the
+    authors' codes. `closed_form`: forward and gradient are computed together by one autograd function.
     """
 
     name: str

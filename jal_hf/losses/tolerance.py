@@ -6,7 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from jal_hf.losses.conditions import Lead, Verdict, leading, ratio_verdict
+from jal_hf.losses.conditions import (
+    JUST_ENOUGH,
+    WEIGH_ALIKE,
+    WEIGH_DIFFERENTLY,
+    Lead,
+    Verdict,
+    leading,
+    ratio_verdict,
+)
 
 
 class Tolerance:
@@ -14,6 +22,10 @@ class Tolerance:
 
     name: str
     symmetric: bool = False
+    approaches_vertex: bool = False
+    """Whether, where the other labels weigh differently, the weighted loss attains no least, but nears one wherever the
+    lightest label's p goes to 0: in many places, of which an asymmetric loss beside it leaves the vertex alone.
+    """
     least_chosen_a: ClassVar[float] = 0.5
     """The least a that the preset `auto` takes, however mild the noise."""
     raises_a_to_safety: ClassVar[bool] = False
@@ -27,13 +39,18 @@ class Tolerance:
         return None
 
     def verdict(self, lead: Lead) -> Verdict | None:
-        """Whether the loss is asymmetric on a row of weights with w_m > w_n, by a theorem; None where none tells."""
+        """Whether the loss is asymmetric on a row of weights with w_m > w_n, by a theorem; None where none tells.
+
+        A symmetric loss is where its other labels weigh alike: sum_k w_k L(u, k) = (w_m - w_n) L(u, m) + constant.
+        Theorem 3 of Zhou et al. (2021) says so for all weights; that needs L(e_m, k) at its largest for k != m, as of
+        MAE, and fails for the normalised losses: NCE at weights (0.6, 0.4, 0) is 0.2 at the vertex, 0 beside it.
+        """
         ratio = self.asymmetry_ratio()
         if ratio is not None:
             return ratio_verdict(lead, ratio)
-        if self.symmetric:
-            return Verdict(True, None, "symmetric losses are asymmetric (theorem 3)")
-        return None
+        if self.symmetric and lead.least >= lead.next * JUST_ENOUGH:
+            return WEIGH_ALIKE
+        return WEIGH_DIFFERENTLY if self.approaches_vertex else None
 
     def with_a(self) -> Tolerance | None:
         """The loss or the part of it whose parameter a decides its asymmetry."""

@@ -40,17 +40,29 @@ def row_verdict(loss: RobustLoss, weights: list[float], dominant: int) -> Verdic
     if lead.top <= lead.next:
         return Verdict(False, None, "no label dominates")
     verdict = loss.verdict(lead)
-    if verdict is None and loss.parts:
-        parts = [row_verdict(part, weights, dominant) for part in loss.parts]
-        if all(part.asymmetric for part in parts):
-            margins = [part.margin for part in parts if part.margin is not None]
-            return Verdict(True, min(margins, default=None), "both parts are asymmetric (theorem 5)")
+    if verdict is None:
+        verdict = _verdict_by_parts(loss, weights, dominant)
     if verdict is not None:
         return verdict
     point = minimizer(loss, weights)
     return Verdict(
         bool(np.argmax(point) == dominant and point[dominant] > 1.0 - 1e-6), None, "numeric minimum"
     )
+
+
+def _verdict_by_parts(loss: RobustLoss, weights: list[float], dominant: int) -> Verdict | None:
+    """The verdict on a sum, by theorem 5 of Zhou et al. (2021); None where it does not tell."""
+    parts = [part for part, weight in zip(loss.parts, loss.part_weights, strict=True) if weight > 0.0]
+    verdicts = [row_verdict(part, weights, dominant) for part in parts]
+    asymmetric = [verdict for verdict in verdicts if verdict.asymmetric]
+    margin = min((verdict.margin for verdict in asymmetric if verdict.margin is not None), default=None)
+    if asymmetric and len(asymmetric) == len(parts):
+        return Verdict(True, margin, "its parts are asymmetric (theorem 5)")
+    if asymmetric and all(
+        verdict.asymmetric or part.approaches_vertex for part, verdict in zip(parts, verdicts, strict=True)
+    ):
+        return Verdict(True, margin, "one part is asymmetric, the other's least is approached there too")
+    return None
 
 
 def minimum_a(

@@ -33,9 +33,15 @@ def minimizer(loss: RobustLoss, weights: Any) -> Weights:
     # Of tied corners the heaviest label's counts.
     order = torch.argsort(vector, descending=True, stable=True)
     corner = order[at_corners[order].argmin()]
-    top = corners[vector.argmax()]
+    top, second = corners[order[0]], corners[order[1]]
     uniform = torch.full_like(vector, 1.0 / num_classes)
-    starts = torch.stack([vector, uniform, 0.9 * top + 0.1 * vector, 0.99 * corners[corner] + 0.01 * uniform])
+    starts = torch.stack(
+        [
+            *(vector, uniform, 0.9 * top + 0.1 * vector, 0.99 * corners[corner] + 0.01 * uniform),
+            # Some losses are steepest in what leaves a vertex, and least close to it.
+            *((1.0 - share) * top + share * second for share in (1e-2, 1e-4, 1e-6)),
+        ]
+    )
     points, values = _descend(loss, vector, starts)
     best = values.argmin()
     scale = at_corners[corner].abs().clamp_min(1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jal_hf.losses import JointLoss, Normalized, create_loss, list_losses, loss_info
+from jal_hf.losses import JointLoss, Normalized, RobustLoss, create_loss, list_losses, loss_info
+from jal_hf.losses.scores import Scores
 from jal_hf.theory import (
     asymmetry_ratio,
     calibration_curves,
@@ -21,6 +23,7 @@ from jal_hf.theory import (
     minimum_a,
     numeric_ratio,
 )
+from jal_hf.theory.simplex import losses_at
 
 FAMILIES: list[tuple[str, dict[str, float]]] = [
     ("amse", {"a": 3.0, "q": 0.5}),
@@ -240,4 +243,60 @@ def test_passive_losses_are_registered_as_such(name: str) -> None:
 
 
 def test_normalising_makes_any_loss_symmetric_for_the_theory_too() -> None:
-    assert is_asymmetric(Normalized("gce"), [0.5, 0.3, 0.2])
+    assert is_asymmetric(Normalized("gce"), [0.5, 0.25, 0.25])
+
+
+def _least(loss: RobustLoss, weights: list[float]) -> tuple[float, float, torch.Tensor]:
+    """(the least risk of many predictions near and far from the vertices, the vertex's own, where the least is)."""
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.empty(40_000, 1, dtype=torch.float64).uniform_(-2.0, 6.0, generator=generator).exp()
+    points = torch.softmax(
+        spread * torch.randn(40_000, len(weights), dtype=torch.float64, generator=generator), 1
+    )
+    vertices = torch.eye(len(weights), dtype=torch.float64)
+    risks, at = (
+        losses_at(loss, each) @ torch.tensor(weights, dtype=torch.float64) for each in (points, vertices)
+    )
+    return float(risks.min()), float(at[0]), points[risks.argmin()]
+
+
+UNLIKE = [[0.45, 0.35, 0.2], [0.6, 0.4, 0.0], [0.6, 0.4, *[0.0] * 8], [0.4, 0.3, 0.2, 0.1]]
+ALIKE = [[0.4, 0.3, 0.3], [0.2, *[0.8 / 9] * 9], [1.0, 0.0, 0.0], [0.6, 0.4]]
+
+
+@pytest.mark.parametrize("name", ["nce", "nfl", "ngce", "mae", "rce", "nnce", "nnfl", "normalized"])
+def test_symmetric_loss_is_asymmetric_where_nothing_lies_below_the_vertex(name: str) -> None:
+    loss = Normalized("mse") if name == "normalized" else create_loss(name)
+    for weights in ALIKE:
+        least, vertex, _ = _least(loss, weights)
+        assert least > vertex - 1e-6  # RCE clamps p at 1e-8
+        assert is_asymmetric(loss, weights)
+    for weights in UNLIKE:
+        least, vertex, point = _least(loss, weights)
+        below = least < vertex - 1e-6
+        assert below == (name in ("nce", "nfl", "ngce", "normalized")), point
+        assert is_asymmetric(loss, weights) != below
+    assert is_asymmetric(loss, 0.8, num_classes=10)
+
+
+@pytest.mark.parametrize("name", ["jal-ce", "jal-fl", "anl-ce", "nce+mae", "nfl+rce", "nce+agce", "nfl+ael"])
+def test_asymmetric_loss_beside_a_normalised_one_falls_towards_the_vertex(name: str) -> None:
+    loss, generator = create_loss(name), torch.Generator().manual_seed(0)
+    for weights in [*UNLIKE, *ALIKE]:
+        assert is_asymmetric(loss, weights)
+        # log p reaches far below that of the smallest double: the least is approached there alone.
+        count, others = 20_000, len(weights) - 1
+        spread = (
+            torch.empty(count, others, dtype=torch.float64).uniform_(-4.0, 18.0, generator=generator).exp()
+        )
+        off = torch.empty(count, 1, dtype=torch.float64).uniform_(-16.0, -0.1, generator=generator).exp()
+        log_p = torch.cat([torch.log1p(-off), torch.log_softmax(-spread, dim=1) + off.log()], dim=1)
+        risks = loss.equation(Scores(log_p, None)) @ torch.tensor(weights, dtype=torch.float64)
+        edges = (1.0, 1e-1, 1e-2, 1e-3, 1e-5, 0.0)
+        least = [float(risks[(off[:, 0] < high) & (off[:, 0] >= low)].min()) for high, low in pairwise(edges)]
+        assert least == sorted(least, reverse=True)
+
+
+def test_part_of_weight_zero_counts_nothing() -> None:
+    assert not is_asymmetric(JointLoss("nce", "amse", beta=0.0), UNLIKE[0])
+    assert is_asymmetric(JointLoss("ce", "mae", alpha=0.0), UNLIKE[0])
