@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf.models.head import last_layers
@@ -22,13 +22,16 @@ class HeadWatch(TrainerCallback):
     """Says after the first hundred steps when the classifier's logits can hardly have moved.
 
     The most that a logit can have moved by is |change of its weights| * |input of the layer|; the mean over classes is
-    looked at. `warnings` holds what was said.
+    looked at. Of a classifier whose weights are used without calling it nothing is said. `warnings` holds what was
+    said.
     """
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self._layer: nn.Linear | None = None
         self._start: Tensor | None = None
+        self._length: float | None = None
+        self._hook: RemovableHandle | None = None
 
     def on_train_begin(
         self,
@@ -38,7 +41,7 @@ class HeadWatch(TrainerCallback):
         model: nn.Module | None = None,
         **kwargs: Any,
     ) -> None:
-        self._layer = self._start = None
+        self._forget()
         layer = _classifier(model) if model is not None and state.global_step == 0 else None
         if layer is not None and layer.weight.numel():
             self._layer, self._start = layer, layer.weight.detach().clone()
@@ -49,17 +52,27 @@ class HeadWatch(TrainerCallback):
         if self._layer is None or self._start is None:
             return
         if state.global_step == STEPS - 1:
-            self._handle = self._layer.register_forward_pre_hook(self._see)
+            self._hook = self._layer.register_forward_pre_hook(self._see, with_kwargs=True)
         elif state.global_step == STEPS:
-            self._handle.remove()
-            moved = (self._layer.weight.detach() - self._start).norm(dim=1).mean().item() * self._length
-            self._layer = self._start = None
-            if moved < LEAST_MOVE:
-                self._warn(moved)
+            change, length = (self._layer.weight.detach() - self._start).norm(dim=1).mean(), self._length
+            self._forget()
+            if length is not None and change.item() * length < LEAST_MOVE:
+                self._warn(change.item() * length)
 
-    def _see(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        with torch.no_grad():
-            self._length = float(inputs[0].detach().float().flatten(0, -2).norm(dim=1).mean())
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._forget()
+
+    def _see(self, layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        given = (inputs[0] if inputs else named["input"]).detach().float()
+        self._length = float(given.reshape(-1, given.shape[-1]).norm(dim=1).mean())
+
+    def _forget(self) -> None:
+        """Leave nothing on the network."""
+        if self._hook is not None:
+            self._hook.remove()
+        self._layer = self._start = self._length = self._hook = None
 
     def _warn(self, moved: float) -> None:
         sentence = (

@@ -347,6 +347,36 @@ def test_a_loss_that_cannot_move_the_head_is_said_after_a_hundred_steps(
     assert bool(trainer.head_watch.warnings) is is_said
 
 
+@pytest.mark.parametrize("steps", [99, 101])
+@pytest.mark.parametrize("way", ["by name", "without a call", "a row at a time"])
+def test_head_is_watched_however_it_is_called_and_is_left_as_it_was(
+    way: str, steps: int, tmp_path: Path
+) -> None:
+    from jal_hf.training.trainer import RobustTrainer
+
+    class Head(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = torch.nn.Linear(4, 3)
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            if way == "without a call":
+                return torch.nn.functional.linear(features, self.fc.weight)
+            if way == "by name":
+                return self.fc(input=features)
+            return torch.stack([self.fc(row) for row in features])
+
+    args = jal_hf.JALTrainingArguments(
+        output_dir=str(tmp_path), loss="ce", optim="sgd", learning_rate=1e-6, max_steps=steps, precision="fp32",
+        per_device_train_batch_size=4, save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    rows = [{"features": torch.ones(4), "labels": row % 3} for row in range(8)]
+    trainer = RobustTrainer(Head(), args, train_dataset=rows, compute_metrics=None)
+    trainer.train()
+    assert bool(trainer.head_watch.warnings) is (steps == 101 and way != "without a call")
+    assert not trainer.model.fc._forward_pre_hooks
+
+
 @pytest.mark.skipif("JAL_HF_SLOW" not in os.environ, reason="trains for minutes; JAL_HF_SLOW=1 runs it")
 def test_real_photographs_with_wrong_labels_and_published_weights(shared: Path, tmp_path: Path) -> None:
     package = pytest.importorskip(
