@@ -11,7 +11,8 @@ from jal_hf.ground.files import refuse_links
 from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.lock import LOCK
-from jal_hf.runs.marker import is_marked
+from jal_hf.runs.marker import is_marked, marked_settings
+from jal_hf.runs.protocol import BATCH_FIELDS, LENGTH_FIELDS, changed_setting
 from jal_hf.runs.replacement import (
     ASIDE,
     MOVING,
@@ -188,19 +189,53 @@ def is_ours(folder: Path) -> bool:
 
 
 def has_reached(config: RunConfig) -> bool:
-    """Whether `resume auto` was asked for a run that has reached the end that is asked for now."""
+    """Whether `resume auto` was asked for a run that has reached the end that is asked for now.
+
+    Raises:
+        FileExistsError: It has, with other settings than the config's.
+    """
     training = config.training
     folder = config.output_dir
     if training.get("resume_from_checkpoint") != "auto" or training.get("overwrite"):
         return False
     if not (folder / RECORD).is_file():
         return False
-    done = RunRecord.read(folder).training
-    steps, epochs = done.get("steps"), done.get("epochs")
+    record = RunRecord.read(folder)
+    steps, epochs = record.training.get("steps"), record.training.get("epochs")
     asked = int(training.get("max_steps") or 0)
     if asked > 0:
-        return isinstance(steps, int) and steps >= asked
-    return isinstance(epochs, int | float) and epochs >= float(training.get("num_train_epochs") or 3.0) - 1e-6
+        reached = isinstance(steps, int) and steps >= asked
+    else:
+        wanted = float(training.get("num_train_epochs") or 3.0) - 1e-6
+        reached = isinstance(epochs, int | float) and epochs >= wanted
+    if reached:
+        refuse_other_settings(config, folder)
+    return reached
+
+
+def refuse_other_settings(config: RunConfig, folder: Path, rows: int | None = None) -> None:
+    """A training is gone on with as it began: what its checkpoint holds would overrule other settings unsaid.
+
+    Its length may be another. A run of an older version whose record is not written yet does not say how it began.
+
+    Args:
+        rows: In a step, of all processes; as long as they are as many, they may be spread otherwise.
+
+    Raises:
+        FileExistsError: The training in the folder began with other settings than the config's; one is named.
+    """
+    begun = marked_settings(folder)
+    if not begun and (folder / RECORD).is_file():
+        record = RunRecord.read(folder)
+        begun = {**record.config, "rows": record.training.get("global_batch_size")}
+    public = config.published()
+    free = LENGTH_FIELDS | (BATCH_FIELDS if rows is not None and rows == begun.get("rows") else set())
+    changed = changed_setting(public.values, public.asked, begun, free) if begun.get("training") else None
+    if changed is not None:
+        raise FileExistsError(
+            f"{folder} holds a run that began otherwise: {changed} is asked for now. Give the same settings to go on "
+            "with it, pass --overwrite to start again, or choose another --output_dir."
+        )
 
 
 def clear_the_way(folder: Path, *, overwrite: bool, resume: str | None) -> None:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from jal_hf.ground.files import read_object, write_json
+from jal_hf.ground.files import JsonObject, read_object, write_json
 
 MARKER = ".jal_hf.json"
 
 
-def mark_folder(folder: str | os.PathLike[str], paths: Mapping[str, str] | None = None) -> Path:
-    """Write the marker; `paths` says by field where data and weights lie on this machine. It is never shared."""
-    content = {"format": 1, "place": str(Path(folder).resolve()), "paths": dict(paths or {})}
-    return write_json(Path(folder) / MARKER, content)
+def mark_folder(
+    folder: str | os.PathLike[str],
+    paths: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the marker, which is never shared.
+
+    Args:
+        paths: Where data and weights lie on this machine, by field.
+        settings: What a training began with, for one that goes on with it.
+    """
+    content: JsonObject = {"format": 1, "place": str(Path(folder).resolve()), "paths": dict(paths or {})}
+    return write_json(
+        Path(folder) / MARKER, {**content, **({"settings": dict(settings)} if settings else {})}
+    )
 
 
 def is_marked(folder: str | os.PathLike[str]) -> bool:
@@ -27,6 +39,12 @@ def made_here(folder: str | os.PathLike[str]) -> bool:
     return is_marked(folder) and read_object(Path(folder) / MARKER).get("place") == str(
         Path(folder).resolve()
     )
+
+
+def marked_settings(folder: str | os.PathLike[str]) -> JsonObject:
+    """What the training in the folder began with; empty where nothing is known."""
+    settings = read_object(Path(folder) / MARKER).get("settings") if is_marked(folder) else None
+    return settings if isinstance(settings, dict) else {}
 
 
 def marked_paths(folder: str | os.PathLike[str]) -> dict[str, str]:

@@ -38,10 +38,12 @@ REPEATED_FIELDS = frozenset(
 
 # Those of them that a run may go on with in another way: its length, how it is looked at and kept, how rows come in.
 LENGTH_FIELDS = frozenset({"num_train_epochs", "max_steps"})
+BATCH_FIELDS = frozenset({"per_device_train_batch_size", "gradient_accumulation_steps"})
+"""How the rows of a step are spread: the same result, as long as they are as many."""
 _STEERING = frozenset(
     """
     eval_strategy eval_steps save_strategy save_steps save_total_limit logging_strategy logging_steps
-    per_device_eval_batch_size dataloader_num_workers dataloader_persistent_workers use_cpu torch_compile
+    per_device_eval_batch_size dataloader_num_workers dataloader_persistent_workers use_cpu torch_compile on_nonfinite
     """.split()  # noqa: SIM905
 )
 _FITTED = frozenset({"image_size", "augment"})
@@ -59,12 +61,15 @@ def changed_setting(
         but: Fields that may differ, beside those that decide nothing. Data and weights are told apart by name alone,
             since they may lie elsewhere now.
     """
-    parts = [dict(begun.get(part) or {}) for part in ("data", "model", "training")]
-    before = {name: value for part in parts for name, value in part.items()}
+    data, model, training, asked_then = (
+        dict(part) if isinstance(part := begun.get(name), Mapping) else {}
+        for name in ("data", "model", "training", "asked")
+    )
+    before = {**data, **model, **training}
     known = known_fields()
     names = [name for name in known if known[name][0] is not JALTrainingArguments or name in REPEATED_FIELDS]
-    own = {*asked, *(begun.get("asked") or {})}
-    for name in names:
+    own = {*asked, *asked_then}
+    for name in sorted(names, key=lambda name: name not in asked):  # what somebody typed is named first
         if name in _STEERING or name in but or (name in _FITTED and name not in own):
             continue
         default = known[name][1].default

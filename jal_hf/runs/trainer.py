@@ -18,10 +18,11 @@ from jal_hf.runs.folder import (
     last_undamaged_checkpoint,
     named_checkpoint,
     refuse_foreign_checkpoints,
+    refuse_other_settings,
 )
 from jal_hf.runs.given_data import beside_config
 from jal_hf.runs.lock import held, is_held_here
-from jal_hf.runs.marker import is_marked, mark_folder
+from jal_hf.runs.marker import is_marked, mark_folder, marked_settings
 from jal_hf.runs.parts import build_trainer, load_data
 from jal_hf.runs.recording import facts_of_config, facts_of_trainer
 from jal_hf.training.arguments import JALTrainingArguments
@@ -129,8 +130,7 @@ class JALTrainer(RobustTrainer):
             start = resume_from_checkpoint or None
             if is_first:
                 start = start if is_checked else _checked_start(folder, start)
-                if not is_marked(folder) or self.local_paths:
-                    mark_folder(folder, self.local_paths)
+                self._mark(folder, start)
             start = broadcast_object_list([start])[0]
             if not self.known_facts:
                 self.known_facts = facts_of_trainer(self)
@@ -138,6 +138,23 @@ class JALTrainer(RobustTrainer):
             if not self.stop_signals.stopped_by:
                 self.record = complete_run(self, evaluate=self.config is not None)
         return outcome
+
+    def _mark(self, folder: Path, start: str | bool | None) -> None:
+        """Mark the folder as ours, with the settings that its training began with.
+
+        Raises:
+            FileExistsError: The checkpoint that it starts from was made in the folder with other settings.
+        """
+        if self.config is None:
+            if not is_marked(folder) or self.local_paths:
+                mark_folder(folder, self.local_paths)
+            return
+        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        settings = {**self.config.published().to_dict(), "rows": rows}
+        if start and Path(str(start)).resolve().parent == folder.resolve():
+            refuse_other_settings(self.config, folder, rows)
+            settings = marked_settings(folder) or settings
+        mark_folder(folder, self.local_paths, settings)
 
 
 def _checked_start(folder: Path, resume: str | bool | None) -> str | None:

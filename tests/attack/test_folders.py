@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.helpers import content, refused, train, unfinished
+from tests.attack.helpers import TINY, content, refused, train, unfinished
 
 WAYS: list[list[str]] = [[], ["--overwrite"], ["--resume", "auto"]]
 FOREIGN = [
@@ -110,6 +110,22 @@ def test_second_run_in_a_folder_needs_a_word(run: Path) -> None:
     before = content(run)
     assert "--overwrite" in refused("train", "digits", "--output_dir", run)
     assert content(run) == before
+
+
+@pytest.mark.parametrize("steps", [3, 4])
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_resume_refuses_other_settings_than_the_run_began_with(
+    is_finished: bool, steps: int, run: Path, tmp_path: Path
+) -> None:
+    folder = run if is_finished else unfinished(run, tmp_path / "cut")
+    before = content(folder)
+    line = ["train", "digits", *TINY, "--max_steps", steps, "--output_dir", folder, "--resume", "auto"]
+    for name, value in (("loss", "gce"), ("seed", "5"), ("noise", "symmetric:0.1"), ("method", "ema")):
+        assert f"began otherwise: {name} {value} instead of" in refused(*line, f"--{name}", value)
+        assert content(folder) == before
+    train(folder, "--resume", "auto", "--dataloader_num_workers", "0", "--logging_steps", "2", steps=steps)
+    spread = ["--per_device_train_batch_size", "16", "--gradient_accumulation_steps", "4"]
+    train(folder, "--resume", "auto", *spread, steps=steps + 1)
 
 
 @pytest.mark.parametrize("ways", [["--resume", "auto"], ["--overwrite"]], ids=str)

@@ -310,7 +310,7 @@ def _is_exported(folder: Path, record: RunRecord, files: Sequence[Path]) -> bool
     if not all((folder / name).is_file() for name in (RECORD, "README.md", *(path.name for path in files))):
         return False
     there = RunRecord.read(folder).replace(hub=record.hub, command=record.command)
-    return json.loads(there.to_text()) == json.loads(record.to_text())
+    return there.to_text() == record.to_text()
 
 
 def _command(config: RunConfig, typed: Sequence[str]) -> str:
