@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -15,10 +17,12 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from jal_hf.analysis.report_page import read_report
 from jal_hf.cli.main import main
-from jal_hf.data.text import load_text_dataset
+from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
+from jal_hf.runs.finetune.settings import finetune_config
 from jal_hf.runs.finetune.text import _weights
+from jal_hf.runs.texts import text_data
 from jal_hf.training import RobustTrainer
 
 GOOD, BAD = ["fine", "great", "lovely", "superb"], ["awful", "dull", "poor", "stale"]
@@ -138,6 +142,22 @@ def test_cleaned_texts_are_a_table_that_trains(tuned: tuple[Path, Path], how: st
     assert (tmp_path / "clean" / "changes.csv").is_file()
 
 
+def test_one_long_text_takes_no_more_memory_than_it_has_letters() -> None:
+    """Equal texts were once found in an array in which each was as long as the longest."""
+    texts = [f"review {row // 2}" for row in range(1000)]
+    texts[0] = texts[-1] = "long " * 20_000
+    rows = datasets.Dataset.from_dict({"text": texts, "label": [row % 2 for row in range(1000)]})
+    tracemalloc.start()
+    groups, contradicting = equal_texts(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert groups[0] == groups[-1] != -1
+    assert groups[1] == groups[-2] == -1
+    assert (groups[2::2][:-1] == groups[3::2][:-1]).all()
+    assert contradicting == 1000 - 2
+
+
 def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:
     lines = (tuned[0] / "reviews" / "train.csv").read_text().splitlines()
     weighted = [lines[0] + ",sample_weight", *(f"{line},0.25" for line in lines[1:])]
@@ -146,6 +166,46 @@ def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_p
     assert _weights(rows, None) == [0.25] * 80
     assert _weights(rows, np.full(80, 0.5)) == [0.125] * 80
     assert _weights(rows.remove_columns("sample_weight"), None) is None
+
+
+def test_splits_and_rows_of_text_are_those_asked_for() -> None:
+    """These were once ignored without a word."""
+
+    def part(name: str, count: int) -> datasets.Dataset:
+        rows = [f"{name} {row}" for row in range(count)]
+        return datasets.Dataset.from_dict({"text": rows, "label": ["x", "y"] * (count // 2)})
+
+    given = datasets.DatasetDict(
+        big=part("big", 20), train=part("train", 8), test=part("test", 4), dev=part("dev", 6)
+    )
+
+    def sizes(**changes: Any) -> dict[str, int]:
+        config = finetune_config("reviews", "encoder", None, **changes)
+        found = text_data(config, given, None)
+        index = [number for name in ("train", "validation") for number in found[name]["index"]]
+        assert len(set(index)) == len(index)
+        return {name: len(rows) for name, rows in found.items()}
+
+    assert sizes() == {"train": 8, "test": 4, "validation": 6}
+    assert sizes(train_split="big", eval_split="dev") == {"train": 18, "test": 6, "validation": 2}
+    assert sizes(val_fraction=0.25) == {"train": 6, "test": 4, "validation": 2}
+    given["train"] = part("train", 8).map(
+        lambda row, at: {"label": [None, "", "-1"][at] if at < 3 else row["label"]}, with_indices=True
+    )
+    with pytest.raises(ValueError, match="unlabelled='drop'"):
+        sizes()
+    found = text_data(finetune_config("reviews", "encoder", None, unlabelled="drop"), given, None)
+    assert found["train"]["index"][:] == [3, 4, 5, 6, 7]
+    assert found.facts.unlabelled_rows == 3
+    assert any("3 row(s) of split 'train' have no label" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"streaming": True}, {"noise": "symmetric:0.2"}, {"image_column": "photo"}]
+)
+def test_what_only_images_have_is_refused_for_text(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"takes no '{next(iter(changes))}'"):
+        text_data(finetune_config("reviews", "encoder", None, **changes), None, None)
 
 
 def test_folds_of_a_text_run_are_refused(
