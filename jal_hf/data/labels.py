@@ -220,7 +220,8 @@ def _refuse_outside(labels: Labels, num_classes: int, column: str, split_name: s
 
 
 def _is_outside(labels: Labels, num_classes: int, ignore_index: int) -> npt.NDArray[np.bool_]:
-    return ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
+    outside: npt.NDArray[np.bool_] = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
+    return outside
 
 
 def _outside(

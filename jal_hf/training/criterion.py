@@ -132,10 +132,11 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
             )
         logits = classes_second(logits_of(outputs), labels, gives_classes_last(outputs))
         total, count = criterion.sum_and_weight(logits, labels)
-        if num_items_in_batch is not None:
-            # Of class probabilities the Trainer counts every entry, K for each label.
-            count = num_items_in_batch / logits.shape[1] if labels.is_floating_point() else num_items_in_batch
-        return total / at_least_one(count)
+        if num_items_in_batch is None:
+            return total / at_least_one(count)
+        # Of class probabilities the Trainer counts every entry, K for each label.
+        entries = logits.shape[1] if labels.is_floating_point() else 1
+        return total / at_least_one(num_items_in_batch) * entries
 
     return compute_loss
 
