@@ -182,16 +182,60 @@ def _numbered(labels: Labels, column: str, split_name: str) -> list[str]:
 
 
 def _refuse_outside(labels: Labels, num_classes: int, column: str, split_name: str) -> None:
-    rows = np.flatnonzero(((labels < 0) | (labels >= num_classes)) & (labels != IGNORE_INDEX))
-    if len(rows) > 0:
-        found = sorted({int(label) for label in labels[rows][:1000]})[:_SHOWN]
-        raise ValueError(
-            f"The label column {column!r} of split {split_name!r} has {len(rows)} label(s) outside [0, "
-            f"{num_classes}) "
-            f"(such as {', '.join(map(str, found))}) at {rows_text(rows)}; a label is a class id in [0, "
-            f"{num_classes}), or {IGNORE_INDEX} for a row to leave out."
-            + (" Rows whose -1 means no label are left out with unlabelled='drop'." if -1 in found else "")
-        )
+    wrong = np.flatnonzero(_is_outside(labels, num_classes, IGNORE_INDEX))
+    if len(wrong) > 0:
+        sentence = _outside(labels[wrong], wrong, num_classes, column, split_name, IGNORE_INDEX)
+        hint = " Rows whose -1 means no label are left out with unlabelled='drop'."
+        raise ValueError(sentence + (hint if -1 in labels[wrong] else ""))
+
+
+def _is_outside(labels: Labels, num_classes: int, ignore_index: int) -> npt.NDArray[np.bool_]:
+    outside: npt.NDArray[np.bool_] = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
+    return outside
+
+
+def _outside(
+    found: Labels, rows: npt.NDArray[Any], num_classes: int, column: str, split_name: str, ignore_index: int
+) -> str:
+    some = sorted({int(label) for label in found[:1000]})[:_SHOWN]
+    return (
+        f"The label column {column!r} of split {split_name!r} has {len(found)} label(s) outside [0, {num_classes}) "
+        f"(such as {', '.join(map(str, some))}) at {rows_text(np.unique(rows))}; a label is a class id in [0, "
+        f"{num_classes}), or {ignore_index} for a row to leave out."
+    )
+
+
+def refuse_wrong_labels(split: datasets.Dataset, column: str, num_classes: int, ignore_index: int) -> None:
+    """Nothing, where each label of a split is a class id or the ignored one; only this column is read.
+
+    Args:
+        column: integers, or lists of them as token labels are; another kind is not looked at.
+
+    Raises:
+        ValueError: a label is neither; the rows are named.
+    """
+    *lists, entries = _levels(_values(split, column))
+    if not pa.types.is_integer(entries.type) or not len(entries):
+        return
+    bounds = pc.min_max(entries).as_py()
+    if bounds["min"] is None or (bounds["min"] >= 0 and bounds["max"] < num_classes):
+        return
+    labels = entries.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    wrong = np.flatnonzero(_is_outside(labels, num_classes, ignore_index))
+    if len(wrong) > 0:
+        found, rows = labels[wrong], wrong
+        for values in reversed(lists):
+            rows = pc.list_parent_indices(values).to_numpy(zero_copy_only=False)[rows]
+        name = str(split.split or "given")
+        raise ValueError(_outside(found, rows, num_classes, column, name, ignore_index))
+
+
+def _levels(values: pa.Array) -> list[pa.Array]:
+    """A column's lists, the lists in them and so on, the entries last."""
+    kind = values.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return [values, *_levels(pc.list_flatten(values))]
+    return [values]
 
 
 def label_warnings(labels: Labels, names: Sequence[str], split_name: str) -> list[str]:

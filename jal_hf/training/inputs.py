@@ -19,6 +19,7 @@ from transformers.trainer_utils import has_length
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
 from jal_hf.data.images.crops import evaluation_crop
+from jal_hf.data.labels import refuse_wrong_labels
 from jal_hf.data.raw_datasets import is_image, is_raw
 from jal_hf.data.stream_loading import with_features
 from jal_hf.models.preprocessing import describe_evaluation
@@ -51,6 +52,8 @@ class RawImages:
         augment: Training augmentation; None is none, which is said once.
         label_column, image_column: None finds them by type and usual names.
         drop_unused: Leave out what no batch of a dataset without images can hold; see `without_unused_columns`.
+        ignore_index: The one label outside the model's classes that passes; None passes all, which an own collator
+            may change.
     """
 
     model: nn.Module | None
@@ -61,9 +64,14 @@ class RawImages:
     device: str | torch.device = "cpu"
     on_bad_image: str = "error"
     drop_unused: bool = False
+    ignore_index: int | None = None
 
     def ready(self, dataset: Any, *, train: bool) -> Any:
-        """The dataset, or for evaluation a dict of splits, as the Trainer takes it; see `prepare_dataset`."""
+        """The dataset, or for evaluation a dict of splits, as the Trainer takes it; see `prepare_dataset`.
+
+        Raises:
+            ValueError: Labels outside the model's classes; the rows are named.
+        """
         if isinstance(dataset, Mapping) and not train:
             return {name: self.ready(split, train=False) for name, split in dataset.items()}
         config = getattr(self.model, "config", None)
@@ -81,6 +89,9 @@ class RawImages:
             on_bad_image=self.on_bad_image,
         )
         if prepared is dataset:
+            classes = getattr(config, "num_labels", None)
+            if self.ignore_index is not None and isinstance(classes, int):
+                check_labels(dataset, classes, self.ignore_index)
             return without_unused_columns(dataset, self.model) if self.drop_unused else dataset
         if self.model is not None:
             describe_evaluation(self.model, evaluation_crop(self.augment or "none"))
@@ -90,6 +101,19 @@ class RawImages:
                 "images) or 'randomresizedcrop' (photographs), or augment='none' to silence this line."
             )
         return prepared
+
+
+def check_labels(dataset: Any, num_classes: int, ignore_index: int) -> None:
+    """Nothing, where the labels of a dataset of `datasets` are classes of the model or ignored; others are not read.
+
+    Raises:
+        ValueError: Some are neither; the rows are named.
+    """
+    if num_classes < 2 or not isinstance(dataset, datasets.Dataset) or not is_raw(dataset):
+        return
+    column = next((name for name in _LABEL_FIELDS if name in dataset.column_names), None)
+    if column is not None:
+        refuse_wrong_labels(dataset, column, num_classes, ignore_index)
 
 
 def without_unused_columns(dataset: Any, model: nn.Module | None) -> Any:

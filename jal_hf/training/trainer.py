@@ -139,6 +139,7 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             args.device,
             on_bad_image=on_bad_image,
             drop_unused=knows_columns and args.remove_unused_columns is None,
+            ignore_index=self.criterion.ignore_index if knows_columns else None,
         )
         self.given_train_dataset = train_dataset
         self.throughput = ThroughputCallback()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -168,6 +169,44 @@ def test_columns_stay_for_who_may_read_them(tmp_path: Path) -> None:
     text_trainer(tmp_path, Words(), tokenised(), data_collator=own_collator).train()
     kept = text_trainer(tmp_path, Words(), tokenised(), {"remove_unused_columns": False})
     assert kept.train_dataset.column_names == tokenised().column_names
+
+
+# Labels are looked at before anything is trained.
+@pytest.mark.parametrize(
+    ("labels", "place"),
+    [
+        ([0, 1, 2, -100, 1, 3, 0, 7], "2 label.s. outside .0, 3. .such as 3, 7. at rows 5, 7;"),
+        ([[0, -100], [], [1], [2, 3, 9], [0], [1], [2], [-1]], "3 label.s. outside .* at rows 3, 7;"),
+        ([[[0], [1, 2]], [[0, 5], []]] * 4, "4 label.s. outside .* at rows 1, 3, 5, 7;"),
+    ],
+)
+def test_labels_outside_the_models_classes_are_refused_naming_rows(
+    tmp_path: Path, labels: list[Any], place: str
+) -> None:
+    model = AnyWords()
+    model.config = SimpleNamespace(num_labels=3)  # type: ignore[assignment]
+    wrong = tokenised(label=labels)
+    with pytest.raises(ValueError, match=place):
+        text_trainer(tmp_path, model, wrong)
+    with pytest.raises(ValueError, match=place):
+        text_trainer(tmp_path, model, tokenised(), eval_dataset={"test": wrong})
+    trainer = text_trainer(tmp_path, model, tokenised())
+    with pytest.raises(ValueError, match=place):
+        trainer.evaluate(wrong)
+
+
+def test_ignored_labels_and_those_that_an_own_collator_may_change_pass(tmp_path: Path) -> None:
+    def own_collator(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        return {
+            "input_ids": torch.ones(len(rows), 2).long(),
+            "labels": torch.tensor([row["label"] % 3 for row in rows]),
+        }
+
+    model = AnyWords()
+    model.config = SimpleNamespace(num_labels=3)  # type: ignore[assignment]
+    text_trainer(tmp_path, model, tokenised(label=[7] * 8), data_collator=own_collator).train()
+    ignored = tokenised(label=[9, 0, 1, 2, 9, 0, 1, 2])
+    text_trainer(tmp_path, model, ignored, loss=create_loss("ce", ignore_index=9)).train()
 
 
 # One function decides the loss.
