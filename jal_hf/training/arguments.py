@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, ClassVar
 
 import torch
@@ -181,9 +182,7 @@ class JALTrainingArguments(TrainingArguments):
                 "changes the labels that the loss is built on. Set it to 0, or use the stock Trainer and cross entropy."
             )
         self.forget_workers()
-        self.decay_given = self.weight_decay is not None or self.l1_weight_decay is not None
-        self.weight_decay, self.l1_weight_decay = self.weight_decay or 0.0, self.l1_weight_decay or 0.0
-        if self.l1_weight_decay < 0:
+        if self.l1_weight_decay is not None and self.l1_weight_decay < 0:
             raise ValueError(f"l1_weight_decay must be at least 0, got {self.l1_weight_decay}.")
         if self.loss_scale not in ("none", "gradient"):
             raise ValueError(f"loss_scale must be 'none' or 'gradient', got {self.loss_scale!r}.")
@@ -199,12 +198,13 @@ class JALTrainingArguments(TrainingArguments):
             raise ValueError(f"cuda_graph must be 'auto', 'on' or 'off', got {self.cuda_graph!r}.")
         self.loss_args = parse_json_object("loss_args", self.loss_args)
         self.method_args = parse_json_object("method_args", self.method_args)
-        self.epoch_schedule: str | None = None
-        if str(self.lr_scheduler_type) in EPOCH_SCHEDULES:
-            self.epoch_schedule = str(self.lr_scheduler_type)
-            self.lr_scheduler_type = "constant"
         self._choose_precision()
+        # The parent knows its own schedules alone, and DeepSpeed's settings need a number.
+        schedule, decay = self.epoch_schedule, self.weight_decay
+        self.lr_scheduler_type = "constant" if schedule else self.lr_scheduler_type
+        self.weight_decay = decay or 0.0
         super().__post_init__()
+        self.lr_scheduler_type, self.weight_decay = schedule or self.lr_scheduler_type, decay
         if self.label_names is None:  # type: ignore[has-type]
             self.label_names = ["labels"]
 
@@ -238,6 +238,29 @@ class JALTrainingArguments(TrainingArguments):
         if self.channels_last is None:
             self.channels_last = hardware.channels_last
 
+    def set_optimizer(self, *arguments: Any, **options: Any) -> JALTrainingArguments:
+        """As the parent's; a decay that is left out stays as it was."""
+        return self._keeping_decay(super().set_optimizer, arguments, options)
+
+    def set_training(self, *arguments: Any, **options: Any) -> JALTrainingArguments:
+        """As the parent's; a decay that is left out stays as it was."""
+        return self._keeping_decay(super().set_training, arguments, options)
+
+    def _keeping_decay(
+        self, change: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> JALTrainingArguments:
+        before = self.weight_decay
+        change(*arguments, **options)
+        if "weight_decay" not in signature(change).bind(*arguments, **options).arguments:
+            self.weight_decay = before
+        return self
+
+    @property
+    def epoch_schedule(self) -> str | None:
+        """The schedule where it is one that steps once an epoch, else None."""
+        name = str(self.lr_scheduler_type)
+        return name if name in EPOCH_SCHEDULES else None
+
     @property
     def precision_name(self) -> str:
         """What is really used: "bf16", "fp16" or "fp32"."""
@@ -261,13 +284,6 @@ class JALTrainingArguments(TrainingArguments):
         clone = object.__new__(type(self))
         clone.__dict__.update(self.__dict__)
         return clone
-
-    def to_dict(self) -> JsonObject:
-        """As the parent's, with the asked schedule in place of the stand-in that the parent sees."""
-        content: JsonObject = super().to_dict()
-        if self.epoch_schedule is not None:
-            content["lr_scheduler_type"] = self.epoch_schedule
-        return content
 
 
 def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> JsonObject:

@@ -30,10 +30,11 @@ class PapersOptimisation(Trainer):
         if getattr(self, "optimizer", None) is None and (
             self.args.layer_decay < 1.0 or self.args.head_learning_rate is not None
         ):
-            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            given = self.optimizer_cls_and_kwargs
+            kind, settings = given or self.get_optimizer_cls_and_kwargs(self.args, self.model)
             groups = parameter_groups(
                 self.model,
-                learning_rate=self.args.learning_rate,
+                learning_rate=settings.get("lr", self.args.learning_rate),
                 weight_decay=float(self.args.weight_decay or 0.0),
                 layer_decay=self.args.layer_decay,
                 head_learning_rate=self.args.head_learning_rate,

@@ -115,8 +115,7 @@ def training_section(trainer: Any) -> Section:
         "optimizer": str(getattr(args.optim, "value", args.optim))
         + (f"({args.optim_args})" if args.optim_args else ""),
         "learning_rate": args.learning_rate,
-        "lr_scheduler": args.epoch_schedule
-        or str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
+        "lr_scheduler": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
         "weight_decay": args.weight_decay,
         "max_grad_norm": args.max_grad_norm,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,

@@ -109,6 +109,11 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         args = args if args is not None else JALTrainingArguments(output_dir="runs/jal")
         if not isinstance(args, JALTrainingArguments):
             raise TypeError(f"args must be JALTrainingArguments, got {type(args).__name__}.")
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError(
+                "compute_loss_func is for the stock Trainer; give JALTrainer a loss (a name or an object), or override "
+                "compute_loss in a subclass."
+            )
         if model is not None:
             model = as_run_model(model, class_names_for(model, train_dataset, label_column))
             check_classes(model, train_dataset, label_column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -242,6 +243,58 @@ def test_preset_auto_takes_the_classes_from_the_model(tmp_path: Path) -> None:
 
 
 # What is said explicitly is never overruled.
+def test_decay_set_after_the_arguments_were_made_wins_over_the_preset(tmp_path: Path) -> None:
+    by_hand, by_method = arguments(tmp_path, preset="cifar10"), arguments(tmp_path, preset="cifar10")
+    by_hand.weight_decay = 5e-4
+    by_method.set_optimizer(name="sgd", learning_rate=0.1, weight_decay=5e-4)
+    for args in (by_hand, by_method):
+        trained = JALTrainer(model=network(), args=args, train_dataset=raw(), augment="none").args
+        assert (trained.weight_decay, trained.l1_weight_decay) == (5e-4, 0.0)
+
+
+def test_an_optimizer_set_without_decay_keeps_that_of_the_preset(tmp_path: Path) -> None:
+    args = arguments(tmp_path, preset="cifar10").set_optimizer("sgd", 0.1).set_training(0.1, batch_size=4)
+    trained = JALTrainer(model=network(), args=args, train_dataset=raw(), augment="none").args
+    assert (trained.weight_decay, trained.l1_weight_decay) == (0.0, 5e-5)
+    assert args.set_optimizer("sgd", 0.1, 5e-4).set_training(0.1).weight_decay == 5e-4
+
+
+def test_replaced_arguments_keep_preset_and_schedule(tmp_path: Path) -> None:
+    asked = arguments(tmp_path, preset="cifar10", lr_scheduler_type="cosine_epoch")
+    fields = [field.name for field in dataclasses.fields(asked) if field.init]
+    for args in (
+        dataclasses.replace(asked, learning_rate=0.5),
+        JALTrainingArguments(**{name: asked.to_dict()[name] for name in fields}),
+    ):
+        trainer = JALTrainer(model=network(), args=args, train_dataset=raw(), augment="none")
+        assert (trainer.args.weight_decay, trainer.args.l1_weight_decay) == (0.0, 5e-5)
+        assert (trainer.args.epoch_schedule, trainer.args.lr_scheduler_type) == (
+            "cosine_epoch",
+            "cosine_epoch",
+        )
+
+
+def test_a_schedule_set_after_the_arguments_were_made_is_the_one_trained(tmp_path: Path) -> None:
+    args = arguments(tmp_path, lr_scheduler_type="cosine_epoch")
+    args.set_lr_scheduler(name="linear")
+    assert (args.epoch_schedule, args.to_dict()["lr_scheduler_type"]) == (None, "linear")
+    args.lr_scheduler_type = "exponential_epoch"
+    assert args.epoch_schedule == "exponential_epoch"
+
+
+def test_a_loss_function_of_the_stock_trainer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="compute_loss_func"):
+        trainer_on(tmp_path, compute_loss_func=as_compute_loss_func("ce"))
+
+
+def test_a_given_optimizer_class_has_a_rate_of_its_own_for_the_head(tmp_path: Path) -> None:
+    given = (torch.optim.Adagrad, {"lr": 0.3})
+    trainer = trainer_on(tmp_path, {"head_learning_rate": 0.1}, optimizer_cls_and_kwargs=given)
+    optimizer = trainer.create_optimizer()
+    assert isinstance(optimizer, torch.optim.Adagrad)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.3, 0.1}
+
+
 def test_bf16_false_trains_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jal_hf.training import hardware
 
