@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import broadcast
 from torch import nn
@@ -53,6 +54,8 @@ def exact_figures(
     if f"{prefix}_loss" not in output.metrics:
         return output
     total, counted = 0.0, 0.0
+    if (labels == -100).any():  # the Trainer's padding of batches to one length
+        labels = np.where(labels == -100, criterion.ignore_index, labels)
     for start in range(0, len(logits), _ROWS_AT_ONCE):
         target = torch.as_tensor(labels[start : start + _ROWS_AT_ONCE])
         scores = classes_second(torch.as_tensor(logits[start : start + _ROWS_AT_ONCE]), target, classes_last)

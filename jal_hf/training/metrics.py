@@ -64,15 +64,18 @@ def classification_metrics(
     logits: NDArray[np.floating[Any]],
     labels: NDArray[np.integer[Any]],
     clean: NDArray[np.integer[Any]] | None = None,
+    ignore_index: int = -100,
 ) -> Figures:
     """The metric's figures from arrays: logits (N, K), labels (N,) and true labels (N,) or None.
+
+    Labels equal to `ignore_index` are not counted, nor are those of -100, with which the Trainer pads.
 
     Raises:
         ValueError: Shapes that don't fit, or no row left to count.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"Expected logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}.")
-    counted = labels != -100
+    counted = _is_counted(labels, ignore_index)
     if not counted.any():
         raise ValueError("There is no labelled row to score.")
     logits, labels = logits[counted], labels[counted]
@@ -89,7 +92,11 @@ def classification_metrics(
     return figures
 
 
-def fitting_metrics(prediction: EvalPrediction) -> Figures:
+def _is_counted(labels: NDArray[np.integer[Any]], ignore_index: int) -> NDArray[np.bool_]:
+    return (labels != ignore_index) & (labels != -100)
+
+
+def fitting_metrics(prediction: EvalPrediction, ignore_index: int = -100) -> Figures:
     """The Trainer's `compute_metrics`: accuracy where the labels are classes, and nothing where they aren't.
 
     Takes logits (N, K) with labels (N,), token logits (N, T, K) with (N, T), maps (N, K, d1, ...) with (N, d1, ...),
@@ -104,7 +111,7 @@ def fitting_metrics(prediction: EvalPrediction) -> Figures:
     ):
         return {}
     if logits.shape == labels.shape:
-        counted = labels != -100
+        counted = _is_counted(labels, ignore_index)
         return {"accuracy": float((logits == labels)[counted].mean())} if counted.any() else {}
     if logits.ndim == labels.ndim + 1 and logits.shape[:-1] == labels.shape:
         rows = logits.reshape(-1, logits.shape[-1])
@@ -113,4 +120,6 @@ def fitting_metrics(prediction: EvalPrediction) -> Figures:
     else:
         return {}
     references = labels.reshape(-1)
-    return classification_metrics(rows, references) if (references != -100).any() else {}
+    if not _is_counted(references, ignore_index).any():
+        return {}
+    return classification_metrics(rows, references, ignore_index=ignore_index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,9 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             # Without a test split the validation split alone is evaluated; `evaluate` names its figures.
             eval_dataset=self.validation_dataset if eval_dataset is None else eval_dataset,
             data_collator=data_collator,
-            compute_metrics=fitting_metrics if compute_metrics == "auto" else compute_metrics,
+            compute_metrics=partial(fitting_metrics, ignore_index=self.criterion.ignore_index)
+            if compute_metrics == "auto"
+            else compute_metrics,
             callbacks=own + (callbacks or []),
             **kwargs,
         )

@@ -399,6 +399,45 @@ def test_another_ignore_index_is_trained_and_logged(tmp_path: Path, loss: str) -
     assert all(np.isfinite(line["loss"]) for line in trainer.state.log_history if "loss" in line)
 
 
+def test_another_ignore_index_is_left_out_of_the_figures(tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(0)
+    maps = torch.randint(0, 3, (8, 4, 4), generator=draw)
+    maps[:, :2] = 255
+    rows, model = Rows(torch.randn(8, 2, 4, 4, generator=draw), maps), nn.Conv2d(2, 3, 1)
+    loss = create_loss("ce", ignore_index=255)
+    trainer = JALTrainer(model=model, args=arguments(tmp_path), train_dataset=rows, loss=loss)
+    predicted, figures = trainer.predict(rows).predictions.argmax(1), trainer.evaluate(rows)
+    counted = maps.numpy() != 255
+    assert figures["eval_accuracy"] == pytest.approx((predicted == maps.numpy())[counted].mean())
+
+
+def test_batches_of_other_lengths_are_evaluated_where_another_label_is_ignored(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    labels = [draw.integers(0, 3, 2 + row).tolist() for row in range(6)]
+    rows = datasets.Dataset.from_dict(
+        {"pixel_values": draw.normal(size=(6, 8, 2)).tolist(), "labels": labels}
+    )
+
+    def padded(batch: list[dict[str, Any]]) -> dict[str, Tensor]:
+        length = max(len(row["labels"]) for row in batch)
+        filled = [row["labels"] + [-1] * (length - len(row["labels"])) for row in batch]
+        return {
+            "pixel_values": torch.tensor([row["pixel_values"][:length] for row in batch]),
+            "labels": torch.tensor(filled),
+        }
+
+    figures = []
+    for size in (2, 6):
+        torch.manual_seed(0)
+        args = arguments(tmp_path, per_device_eval_batch_size=size)
+        trainer = JALTrainer(
+            model=Tokens(3), args=args, train_dataset=rows, data_collator=padded,
+            loss=create_loss("ce", ignore_index=-1),
+        )  # fmt: skip
+        figures.append({name: trainer.evaluate(rows)[name] for name in ("eval_loss", "eval_accuracy")})
+    assert figures[0] == pytest.approx(figures[1])
+
+
 def test_a_step_keeps_no_logits_of_its_micro_batches(tmp_path: Path) -> None:
     """Under accumulation the guard must not hold every micro-batch's logits until the step ends."""
     import gc
