@@ -100,7 +100,8 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
     """Plug a robust loss into the stock `transformers.Trainer`.
 
     The returned function divides the summed loss by `num_items_in_batch`, which the Trainer counts over all
-    accumulation steps and devices, so the gradient doesn't depend on how the batch is split.
+    accumulation steps and devices, so the gradient doesn't depend on how the batch is split. Labels may be classes,
+    or class probabilities of the logits' shape.
 
     Args:
         loss: Loss object or registry name; its reduction is ignored, the mean is always taken.
@@ -131,7 +132,11 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
             )
         logits = classes_second(logits_of(outputs), labels, gives_classes_last(outputs))
         total, count = criterion.sum_and_weight(logits, labels)
-        return total / at_least_one(count if num_items_in_batch is None else num_items_in_batch)
+        if num_items_in_batch is None:
+            return total / at_least_one(count)
+        # Of class probabilities the Trainer counts every entry, K for each label.
+        entries = logits.shape[1] if labels.is_floating_point() else 1
+        return total / at_least_one(num_items_in_batch) * entries
 
     return compute_loss
 

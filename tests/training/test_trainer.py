@@ -134,6 +134,31 @@ def test_trainer_accepts_a_plain_module(tmp_path: Path) -> None:
     assert 0.0 <= trainer.evaluate()["eval_accuracy"] <= 1.0
 
 
+class Soft(Examples):
+    """Class probabilities for labels."""
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        example = super().__getitem__(index)
+        hard = nn.functional.one_hot(example["labels"], CLASSES)
+        return {**example, "labels": 0.9 * hard + 0.1 / CLASSES}
+
+
+@pytest.mark.parametrize("examples", [Examples, Soft])
+def test_stock_trainer_learns_as_ours_does(examples: type[Examples], tmp_path: Path) -> None:
+    def weights(trainer_class: Any, args: TrainingArguments, **loss: Any) -> dict[str, Tensor]:
+        set_seed(0)
+        trainer = trainer_class(model=timm_model(), args=args, train_dataset=examples(), **loss)
+        trainer.train()
+        return dict(trainer.model.named_parameters())
+
+    args = arguments(
+        tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2, weight_decay=0.0,
+        remove_unused_columns=True,
+    )  # fmt: skip
+    ours = weights(JALTrainer, args, loss="jal-ce")
+    assert_same(ours, weights(Trainer, args, compute_loss_func=as_compute_loss_func("jal-ce")))
+
+
 @pytest.mark.parametrize("make_model", MODELS.values(), ids=MODELS.keys())
 def test_stock_trainer_with_compute_loss_func_is_exact_under_accumulation(
     make_model: Any, tmp_path: Path
