@@ -114,8 +114,11 @@ class JALTrainer(RobustTrainer):
         )
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """As the parent's; then the folder is completed, unless a signal ended the training before its end."""
-        if not self.leaves_a_folder:
+        """As the parent's; then the folder is completed, unless a signal ended the training before its end.
+
+        Trials of a search leave their checkpoints and logs alone.
+        """
+        if not self.leaves_a_folder or kwargs.get("trial") is not None:
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         folder = Path(str(self.args.output_dir))
         is_first = self.is_world_process_zero()

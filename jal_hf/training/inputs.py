@@ -93,14 +93,18 @@ class RawImages:
             if self.ignore_index is not None and isinstance(classes, int):
                 check_labels(dataset, classes, self.ignore_index)
             return without_unused_columns(dataset, self.model) if self.drop_unused else dataset
-        if self.model is not None:
-            describe_evaluation(self.model, evaluation_crop(self.augment or "none"))
+        self.describe()
         if train and self.augment is None:
             logger.warning(
                 "Training without augmentation: none was asked for. Give the trainer augment='crop-flip' (small "
                 "images) or 'randomresizedcrop' (photographs), or augment='none' to silence this line."
             )
         return prepared
+
+    def describe(self) -> None:
+        """Say in the model's config how its images are evaluated."""
+        if self.model is not None:
+            describe_evaluation(self.model, evaluation_crop(self.augment or "none"))
 
 
 def check_labels(dataset: Any, num_classes: int, ignore_index: int) -> None:

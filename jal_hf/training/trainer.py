@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ from jal_hf.training.pushing import OneCommitPush
 from jal_hf.training.step import RobustStep
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
+
+_SEARCHED_ANEW = ("output_dir", "preset", "loss_args", "method_args", "weight_decay", "l1_weight_decay")
+"""Arguments that each trial of a search begins with as they were given."""
 
 
 class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisation):
@@ -115,29 +119,19 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
                 "compute_loss_func is for the stock Trainer; give JALTrainer a loss (a name or an object), or override "
                 "compute_loss in a subclass."
             )
-        if model is not None:
-            model = as_run_model(model, class_names_for(model, train_dataset, label_column))
-            check_classes(model, train_dataset, label_column)
-        classes = getattr(getattr(model, "config", None), "num_labels", None)
-        choice = decide_loss(loss, args, num_classes=classes, noise=noise)
+        self.given_train_dataset, self._label_column, self._noise = train_dataset, label_column, noise
+        self._asked, self._asked_loss, self._asked_method = args, loss, method
+        self.model_init = kwargs.get("model_init")
+        # The parent makes its model later; this one tells classes, columns and how images are prepared.
+        first = super().call_model_init() if model is None and self.model_init is not None else model
+        if first is not None:
+            first = self._as_run_model(first)
+        model = first if model is not None else None
         args = args.copied()
-        args.weight_decay, args.l1_weight_decay = choice.weight_decay, choice.l1_weight_decay
-        self.criterion = choice.criterion
-        self.loss_scale = 1.0
-        if args.loss_scale == "gradient":
-            if classes is None:
-                raise ValueError(
-                    "loss_scale 'gradient' needs the number of classes, and the model tells none; leave it out."
-                )
-            self.loss_scale = self.criterion.gradient_scale(int(classes))
-        self.method = (
-            method
-            if isinstance(method, Method)
-            else create_method(method or args.method, parse_json_object("method_args", args.method_args))
-        )
+        self._decide(args, loss, method, first)
         knows_columns = is_stock_collator(data_collator) and self.has_its_own_step
         self.raw_images = RawImages(
-            model,
+            first,
             augment,
             args.seed,
             label_column,
@@ -147,12 +141,14 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             drop_unused=knows_columns and args.remove_unused_columns is None,
             ignore_index=self.criterion.ignore_index if knows_columns else None,
         )
-        self.given_train_dataset = train_dataset
         self.throughput = ThroughputCallback()
         with args.main_process_first(desc="decoding the images"):
             train_dataset = self.raw_images.ready(train_dataset, train=True)
             eval_dataset = self.raw_images.ready(eval_dataset, train=False)
             self.validation_dataset = self.raw_images.ready(validation_dataset, train=False)
+        self._prepares_images = train_dataset is not self.given_train_dataset and not isinstance(
+            train_dataset, datasets.Dataset | datasets.IterableDataset
+        )
         if isinstance(train_dataset, DecodedImages) and args.device.type != "cpu":
             train_dataset = train_dataset.finished_on_the_device()
         if on_accelerator(train_dataset):
@@ -209,6 +205,37 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             raise ValueError(
                 "on_nonfinite 'skip' cannot leave a step out under DeepSpeed, which steps by itself; use 'stop'."
             )
+
+    def _as_run_model(self, model: nn.Module) -> nn.Module:
+        given, column = self.given_train_dataset, self._label_column
+        model = as_run_model(model, class_names_for(model, given, column))
+        check_classes(model, given, column)
+        return model
+
+    def _decide(
+        self,
+        args: JALTrainingArguments,
+        loss: RobustLoss | str | None,
+        method: Method | str | None,
+        model: nn.Module | None,
+    ) -> None:
+        """Settle loss, decay and method, by object or name; None takes those of the arguments."""
+        classes = getattr(getattr(model, "config", None), "num_labels", None)
+        choice = decide_loss(loss, args, num_classes=classes, noise=self._noise)
+        args.weight_decay, args.l1_weight_decay = choice.weight_decay, choice.l1_weight_decay
+        self.criterion = choice.criterion
+        self.loss_scale = 1.0
+        if args.loss_scale == "gradient":
+            if classes is None:
+                raise ValueError(
+                    "loss_scale 'gradient' needs the number of classes, and the model tells none; leave it out."
+                )
+            self.loss_scale = self.criterion.gradient_scale(int(classes))
+        self.method = (
+            method
+            if isinstance(method, Method)
+            else create_method(method or args.method, parse_json_object("method_args", args.method_args))
+        )
 
     def get_train_dataloader(self) -> Any:
         """As the parent's; a captured step makes its batches itself, from the rows and draws of a batch.
@@ -283,8 +310,43 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """As the parent's; what `model_init` gives is taken as a model that is given."""
-        model: nn.Module = as_run_model(super().call_model_init(trial))
+        model = self._as_run_model(super().call_model_init(trial))
+        self.raw_images = replace(self.raw_images, model=model)
+        if self._prepares_images:
+            self.raw_images.describe()
         return model
+
+    def hyperparameter_search(self, *arguments: Any, **options: Any) -> Any:
+        """As the parent's, over loss, method and their parameters too; each trial has a folder of its own."""
+        try:
+            return super().hyperparameter_search(*arguments, **options)
+        finally:
+            self.args.output_dir = self._asked.output_dir
+
+    def _hp_search_setup(self, trial: Any) -> None:
+        """As the parent's, which sets what was searched; no public method lets loss and method follow from it."""
+        if self.hp_search_backend is None or trial is None:
+            super()._hp_search_setup(trial)
+            return
+        for name in _SEARCHED_ANEW:
+            setattr(self.args, name, getattr(self._asked, name))
+        # None shows what a trial leaves alone.
+        self.args.loss = self.args.method = None  # type: ignore[assignment]
+        super()._hp_search_setup(trial)
+        loss, method = self.args.loss or self._asked_loss, self.args.method or self._asked_method
+        self.args.loss, self.args.method = (
+            self.args.loss or self._asked.loss,
+            self.args.method or self._asked.method,
+        )
+        self._decide(self.args, loss, method, self.model)
+        self.guard.criterion, self._method_state.method = self.criterion, self.method
+        self.args.output_dir = super()._get_output_dir(trial)
+        if self.args.should_save:
+            Path(self.args.output_dir).mkdir(parents=True, exist_ok=True)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """As the parent's; of a trial it is the `output_dir` that callbacks and methods see, too."""
+        return str(self.args.output_dir)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As the parent's; a checkpoint's folder says from its first moment on that it is ours."""

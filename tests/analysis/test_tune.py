@@ -18,6 +18,7 @@ import yaml
 from jal_hf.analysis.search_space import search_space
 from jal_hf.cli.main import main
 from jal_hf.runs import load_recipe
+from jal_hf.training.trainer import RobustTrainer
 
 optuna = pytest.importorskip("optuna")
 
@@ -87,15 +88,14 @@ def test_tune_scores_noisy_labels_and_writes_a_recipe_that_trains(
 
 
 def test_trials_train_with_the_loss_they_drew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jal_hf.runs.tune import tune as module
-
     drawn: list[float] = []
-    monkeypatch.setattr(
-        module.TrialLoss,
-        "on_step_begin",
-        lambda self, *_, **__: drawn.append(self.trainer.criterion.config()["a"]),
-        raising=False,
-    )
+    samples = RobustTrainer.get_batch_samples
+
+    def noted(self: RobustTrainer, *arguments: Any) -> Any:
+        drawn.append(self.criterion.config()["a"])
+        return samples(self, *arguments)
+
+    monkeypatch.setattr(RobustTrainer, "get_batch_samples", noted)
     folder = tmp_path / "search"
     assert main(["tune", *QUICK, "--loss", "jal-ce", "--trials", "2", "--output_dir", str(folder)]) == 0
     values = [trial.params["a"] for trial in load_study(folder).trials]

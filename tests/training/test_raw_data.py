@@ -114,6 +114,21 @@ def test_augment_reaches_the_batches(tmp_path: Path) -> None:
     assert not torch.equal(plain, moved)
 
 
+def test_a_model_made_by_model_init_trains_on_raw_images(tmp_path: Path) -> None:
+    made = {}
+    for name in ("model", "model_init"):
+        torch.manual_seed(0)
+        network_of = {"model": network()} if name == "model" else {"model_init": network}
+        args = arguments(tmp_path, loss_scale="gradient")
+        made[name] = JALTrainer(args=args, train_dataset=raw(), augment="none", loss="ce", **network_of)
+        made[name].train()
+    given, own = made["model"], made["model_init"]
+    assert type(own.train_dataset) is type(given.train_dataset)
+    assert own.loss_scale == given.loss_scale == pytest.approx(1.0)
+    assert own.model.config.pretrained_cfg == given.model.config.pretrained_cfg
+    assert "eval_accuracy" in own.evaluate(raw(8, seed=1))
+
+
 # Tokenised text.
 class Words(nn.Module):
     """A text network that takes `input_ids` and nothing else."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss
+from jal_hf.training.checkpoints import damage, is_complete
 from tests.training.helpers import CLASSES, MODELS, Examples, timm_model
 
 
@@ -198,6 +200,46 @@ def test_compute_loss_func_refuses_what_the_stock_trainer_cannot_average() -> No
         as_compute_loss_func(create_loss("ce", weight=torch.ones(3)))
     with pytest.raises(ValueError, match="ignores 7"):
         as_compute_loss_func(create_loss("ce", ignore_index=7))
+
+
+def test_each_trial_of_a_search_trains_its_own_loss_and_method_in_its_own_folder(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+
+    class Notes(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 2:
+                seen.append(
+                    (trainer.criterion.name, trainer.criterion is trainer.guard.criterion, args.weight_decay)
+                )
+
+    seen: list[tuple[Any, ...]] = []
+    trainer = JALTrainer(
+        model_init=timm_model,
+        args=arguments(tmp_path, save_strategy="steps", save_steps=2, preset="cifar100"),
+        train_dataset=Examples(8),
+        eval_dataset=Examples(8),
+        loss="jal-ce",
+        method="ema",
+        callbacks=[Notes()],
+    )
+    drawn = [
+        {"loss": "gce", "weight_decay": 0.1},
+        {"loss_args": {"a": 7.0}, "method": "elr", "learning_rate": 0.1},
+        {},
+    ]
+    trainer.hyperparameter_search(lambda trial: drawn[trial.number], n_trials=3, backend="optuna")
+    assert [name for name, *_ in seen] == ["gce", "jal-ce", "jal-ce"]
+    assert all(is_guarded for _, is_guarded, _ in seen)
+    assert [decay for *_, decay in seen] == [0.1, 0.0, 0.0]
+    assert trainer.criterion.config()["a"] == 20.0  # the preset's again
+    for number, has_rows in enumerate((False, True, False)):  # elr keeps rows, ema weights
+        folder = tmp_path / f"run-{number}" / "checkpoint-2"
+        assert is_complete(folder)
+        assert damage(folder) is None
+        assert ("rows" in load_file(folder / "method.safetensors")) is has_rows
+        assert (folder.parent / "log.jsonl").is_file()
+    assert not (tmp_path / "run.json").exists()
+    assert trainer.args.output_dir == str(tmp_path)
 
 
 def test_arguments_refuse_label_smoothing(tmp_path: Path) -> None:

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback
 
 from jal_hf.analysis.search_space import LEARNING_RATE, Interval, search_space
 from jal_hf.analysis.study_plot import plot_study
 from jal_hf.ground.files import refuse_links
-from jal_hf.losses import create_loss, default_parameters
+from jal_hf.losses import default_parameters
 from jal_hf.runs.audit.fold_training import QUIET, PartialData
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.lock import held
 from jal_hf.runs.parts import build_trainer, load_data
 from jal_hf.runs.tune.study import open_study, require_optuna, study_options
 from jal_hf.runs.tune.tuned_recipe import tuned_recipe, write_recipe
-from jal_hf.training.arguments import parse_json_object
 from jal_hf.training.trainer import RobustTrainer
 
 Parameters = dict[str, Any]
@@ -42,20 +41,6 @@ class TuneResult:
     score: float
     preset_score: float | None
     trials: int
-
-
-class TrialLoss(TrainerCallback):
-    """Builds the loss of each trial from the arguments that the search has just set."""
-
-    def __init__(self, trainer: RobustTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Replace the trainer's criterion; runs before the first step."""
-        given = parse_json_object("loss_args", self.trainer.args.loss_args)
-        self.trainer.criterion = create_loss(self.trainer.args.loss, **given)
 
 
 def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneResult:
@@ -158,7 +143,6 @@ def _search_trainer(config: RunConfig, parameters: Parameters) -> RobustTrainer:
     fresh = copy.deepcopy(trainer.accelerator.unwrap_model(trainer.model)).cpu()
     # Every trial starts from the same weights, so that only what is searched makes a difference.
     trainer.model_init = lambda: copy.deepcopy(fresh)
-    trainer.add_callback(TrialLoss(trainer))
     trainer.remove_callback(PrinterCallback)
     return trainer
 
