@@ -73,7 +73,12 @@ class ExactEvaluation(Trainer):
             )
         # What preprocess_logits_for_metrics left is no logits any more.
         criterion = self.criterion if self.preprocess_logits_for_metrics is None else None
-        return exact_figures(output, dataloader.dataset, criterion, metric_key_prefix, self._classes_last)
+        output = exact_figures(output, dataloader.dataset, criterion, metric_key_prefix, self._classes_last)
+        # The parent and its callbacks look for the best model's metric under a name that begins with eval_.
+        best_by = (self.args.metric_for_best_model or "").removeprefix("eval_")
+        if metric_key_prefix == "validation" and best_by in output.metrics:
+            output.metrics[f"eval_{best_by}"] = output.metrics[best_by]
+        return output
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"

@@ -72,7 +72,8 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             text. A raw `datasets.Dataset` or stream with an image column is preprocessed as the model's
             `pretrained_cfg` says, here and in `evaluate` and `predict`.
         validation_dataset: A further split that is evaluated beside `eval_dataset`, its figures named
-            `validation_...`; for noisy validation data.
+            `validation_...`; for noisy validation data. The best model is that of `metric_for_best_model`, such as
+            `validation_accuracy`, or where there is no `eval_dataset` plain `accuracy`.
         augment: Training augmentation of raw images: none, crop-flip, crop-flip-rotate, randomresizedcrop or
             resize-crop-flip.
         label_column, image_column: Of raw images; None finds them by type and usual names.
@@ -149,6 +150,9 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         self._prepares_images = train_dataset is not self.given_train_dataset and not isinstance(
             train_dataset, datasets.Dataset | datasets.IterableDataset
         )
+        best_by = (args.metric_for_best_model or "").removeprefix("eval_")
+        if best_by and eval_dataset is None and validation_dataset is not None:
+            args.metric_for_best_model = f"validation_{best_by.removeprefix('validation_')}"
         if isinstance(train_dataset, DecodedImages) and args.device.type != "cpu":
             train_dataset = train_dataset.finished_on_the_device()
         if on_accelerator(train_dataset):

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss
 from jal_hf.training.checkpoints import damage, is_complete
+from jal_hf.training.trainer import RobustTrainer
 from tests.training.helpers import CLASSES, MODELS, Examples, timm_model
 
 
@@ -200,6 +201,35 @@ def test_compute_loss_func_refuses_what_the_stock_trainer_cannot_average() -> No
         as_compute_loss_func(create_loss("ce", weight=torch.ones(3)))
     with pytest.raises(ValueError, match="ignores 7"):
         as_compute_loss_func(create_loss("ce", ignore_index=7))
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+@pytest.mark.parametrize("metric", [None, "accuracy", "validation_accuracy"])
+def test_the_best_model_may_be_that_of_the_validation_split(
+    is_alone: bool, metric: str | None, tmp_path: Path
+) -> None:
+    args = arguments(
+        tmp_path, max_steps=8, learning_rate=0.0, save_strategy="steps", save_steps=1, eval_strategy="steps",
+        eval_steps=1, load_best_model_at_end=True, metric_for_best_model=metric,
+    )  # fmt: skip
+    trainer = RobustTrainer(
+        model=timm_model(),
+        args=args,
+        train_dataset=Examples(),
+        eval_dataset=None if is_alone else Examples(8),
+        validation_dataset=Examples(12, seed=1),
+        loss="ce",
+        callbacks=[EarlyStoppingCallback(2)],
+    )
+    trainer.train()
+    assert trainer.state.global_step == 3  # nothing is learned, so patience ends
+    figures = trainer.evaluate()
+    is_validated = is_alone or metric == "validation_accuracy"
+    name = f"{'validation' if is_validated else 'eval'}_{'accuracy' if metric else 'loss'}"
+    assert trainer.state.best_metric == pytest.approx(figures[name])
+    assert Path(str(trainer.state.best_model_checkpoint)).name == "checkpoint-1"
+    logged = set().union(*trainer.state.log_history)
+    assert not is_alone or not logged & {"eval_accuracy", "eval_loss"}
 
 
 def test_each_trial_of_a_search_trains_its_own_loss_and_method_in_its_own_folder(tmp_path: Path) -> None:
