@@ -40,26 +40,31 @@ def exact_figures(
     Raises:
         RuntimeError: Predictions and rows differ in number, so a row was left out or counted twice.
     """
-    logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-    if logits is None:
+    if output.predictions is None:
         return output
-    if has_length(dataset) and len(logits) != len(dataset):
+    # One array, or a list of them where batches are not put together.
+    is_list = isinstance(output.predictions, list)
+    batches = output.predictions if is_list else [output.predictions]
+    logits = [batch[0] if isinstance(batch, tuple) else batch for batch in batches]
+    rows = sum(map(len, logits))
+    if has_length(dataset) and rows != len(dataset):
         raise RuntimeError(
-            f"The evaluation gave {len(logits)} predictions for {len(dataset)} rows; each row must be counted once. "
+            f"The evaluation gave {rows} predictions for {len(dataset)} rows; each row must be counted once. "
             "Please report this with the launch line."
         )
-    labels = output.label_ids
-    if criterion is None or labels is None or isinstance(labels, tuple):
+    labels = output.label_ids if is_list else [output.label_ids]
+    if criterion is None or not labels or labels[0] is None or isinstance(labels[0], tuple):
         return output
     if f"{prefix}_loss" not in output.metrics:
         return output
     total, counted = 0.0, 0.0
-    if (labels == -100).any():  # the Trainer's padding of batches to one length
-        labels = np.where(labels == -100, criterion.ignore_index, labels)
-    for start in range(0, len(logits), _ROWS_AT_ONCE):
-        target = torch.as_tensor(labels[start : start + _ROWS_AT_ONCE])
-        scores = classes_second(torch.as_tensor(logits[start : start + _ROWS_AT_ONCE]), target, classes_last)
-        part, share = criterion.sum_and_weight(scores, target)
-        total, counted = total + float(part), counted + float(share)
+    for some_logits, some_labels in zip(logits, labels, strict=True):
+        if (some_labels == -100).any():  # the Trainer's padding of batches to one length
+            some_labels = np.where(some_labels == -100, criterion.ignore_index, some_labels)
+        for start in range(0, len(some_logits), _ROWS_AT_ONCE):
+            target = torch.as_tensor(some_labels[start : start + _ROWS_AT_ONCE])
+            scores = torch.as_tensor(some_logits[start : start + _ROWS_AT_ONCE])
+            part, share = criterion.sum_and_weight(classes_second(scores, target, classes_last), target)
+            total, counted = total + float(part), counted + float(share)
     metrics = {**output.metrics, f"{prefix}_loss": total / float(at_least_one(counted))}
     return output._replace(metrics=metrics)

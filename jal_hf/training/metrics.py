@@ -93,33 +93,48 @@ def classification_metrics(
 
 
 def _is_counted(labels: NDArray[np.integer[Any]], ignore_index: int) -> NDArray[np.bool_]:
-    return (labels != ignore_index) & (labels != -100)
+    counted: NDArray[np.bool_] = (labels != ignore_index) & (labels != -100)
+    return counted
 
 
 def fitting_metrics(prediction: EvalPrediction, ignore_index: int = -100) -> Figures:
     """The Trainer's `compute_metrics`: accuracy where the labels are classes, and nothing where they aren't.
 
     Takes logits (N, K) with labels (N,), token logits (N, T, K) with (N, T), maps (N, K, d1, ...) with (N, d1, ...),
-    and classes in the labels' own shape, which `preprocess_logits_for_metrics` may have left.
+    and classes in the labels' own shape, which `preprocess_logits_for_metrics` may have left; or lists of these, batch
+    by batch.
     """
-    logits, labels = prediction.predictions, prediction.label_ids
+    predictions, labels = prediction.predictions, prediction.label_ids
+    batches = (
+        zip(predictions, labels, strict=True) if isinstance(predictions, list) else [(predictions, labels)]
+    )
+    parts = [_rows(*batch) for batch in batches]
+    found = [part for part in parts if part is not None]
+    if not found or len(found) < len(parts):
+        return {}
+    # One array may be large, and needs no copy.
+    scores, references = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
+    counted = _is_counted(references, ignore_index)
+    if not counted.any():
+        return {}
+    if scores.ndim == 1:
+        return {"accuracy": float((scores == references)[counted].mean())}
+    return classification_metrics(scores, references, ignore_index=ignore_index)
+
+
+def _rows(logits: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Logits (M, K), or classes (M,), and labels (M,); None where they fit in no way."""
     logits = logits[0] if isinstance(logits, tuple) else logits
     if (
         not isinstance(logits, np.ndarray)
         or not isinstance(labels, np.ndarray)
         or labels.dtype.kind not in "iu"
     ):
-        return {}
+        return None
     if logits.shape == labels.shape:
-        counted = _is_counted(labels, ignore_index)
-        return {"accuracy": float((logits == labels)[counted].mean())} if counted.any() else {}
+        return logits.reshape(-1), labels.reshape(-1)
     if logits.ndim == labels.ndim + 1 and logits.shape[:-1] == labels.shape:
-        rows = logits.reshape(-1, logits.shape[-1])
-    elif logits.ndim == labels.ndim + 1 and logits.shape[:1] + logits.shape[2:] == labels.shape:
-        rows = np.moveaxis(logits, 1, -1).reshape(-1, logits.shape[1])
-    else:
-        return {}
-    references = labels.reshape(-1)
-    if not _is_counted(references, ignore_index).any():
-        return {}
-    return classification_metrics(rows, references, ignore_index=ignore_index)
+        return logits.reshape(-1, logits.shape[-1]), labels.reshape(-1)
+    if logits.ndim == labels.ndim + 1 and logits.shape[:1] + logits.shape[2:] == labels.shape:
+        return np.moveaxis(logits, 1, -1).reshape(-1, logits.shape[1]), labels.reshape(-1)
+    return None

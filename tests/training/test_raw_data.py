@@ -453,6 +453,21 @@ def test_batches_of_other_lengths_are_evaluated_where_another_label_is_ignored(t
     assert figures[0] == pytest.approx(figures[1])
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"preprocess_logits_for_metrics": lambda logits, _: logits.argmax(-1)}]
+)
+def test_figures_are_the_same_where_batches_are_not_put_together(tmp_path: Path, options: Any) -> None:
+    test, figures = raw(10, seed=1), []
+    for together in (True, False):
+        torch.manual_seed(0)
+        args = arguments(tmp_path, eval_do_concat_batches=together, per_device_eval_batch_size=4)
+        trainer = JALTrainer(model=network(), args=args, train_dataset=raw(), augment="none", **options)
+        found = trainer.evaluate(test)
+        names = ["eval_accuracy", *([] if options else ["eval_loss"])]  # the loss is that of logits alone
+        figures.append([found[name] for name in names])
+    assert figures[0] == pytest.approx(figures[1])
+
+
 def test_a_step_keeps_no_logits_of_its_micro_batches(tmp_path: Path) -> None:
     """Under accumulation the guard must not hold every micro-batch's logits until the step ends."""
     import gc
