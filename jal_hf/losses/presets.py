@@ -9,7 +9,7 @@ from typing import Any
 from jal_hf.ground.sentences import did_you_mean
 from jal_hf.losses.base import LossConfig
 from jal_hf.losses.preset_table import DATASET_DECAY, PRESETS
-from jal_hf.losses.registry import loss_info
+from jal_hf.losses.registry import composition, loss_info
 
 DATASETS = tuple(DATASET_DECAY)
 SAME_SETTINGS_AS = {"cifar10n": "cifar10", "cifar100n": "cifar100", "webvision": "webvision-mini"}
@@ -51,15 +51,21 @@ def preset_dataset(dataset: str) -> str:
 def loss_preset(loss_name: str, dataset: str) -> LossPreset:
     """The parameters and decay a paper used for this loss on this dataset.
 
-    A loss without settings of its own on the dataset gets its default parameters and the dataset's L2 decay.
+    A loss without settings of its own on the dataset gets its default parameters and the dataset's L2 decay; one that
+    is put together of others (`joint`, `normalized`) brings its parameters, and gets the decay alone.
 
     Raises:
         ValueError: unknown loss or dataset, or a loss that is reported only.
     """
-    info, key = loss_info(loss_name), preset_dataset(dataset)
+    key = preset_dataset(dataset)
+    decay, decay_source = DATASET_DECAY[key]
+    if composition(loss_name) is not None:
+        return LossPreset(
+            weight_decay=decay, source=f"parameters of its own; L2 {decay:g} from {decay_source}"
+        )
+    info = loss_info(loss_name)
     if info.reported_only:
         raise ValueError(f"{info.name} is reported, not implemented: {info.reason}")
-    decay, decay_source = DATASET_DECAY[key]
     entry = PRESETS.get(info.name, {}).get(key)
     if entry is None:
         return LossPreset(

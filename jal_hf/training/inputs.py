@@ -74,7 +74,7 @@ class RawImages:
         by them.
 
         Raises:
-            ValueError: Labels outside the model's classes; the rows are named.
+            ValueError: Labels outside the model's classes; the rows are named. Images that nobody says how to prepare.
         """
         if isinstance(dataset, Mapping) and not train:
             return {name: self.ready(split, train=False) for name, split in dataset.items()}
@@ -103,8 +103,10 @@ class RawImages:
         )
         if prepared is dataset:
             classes = getattr(config, "num_labels", None)
-            if self.ignore_index is not None and isinstance(classes, int):
-                check_labels(dataset, classes, self.ignore_index)
+            if self.ignore_index is not None:
+                refuse_images(dataset, self.model)
+                if isinstance(classes, int):
+                    check_labels(dataset, classes, self.ignore_index)
             return without_unused_columns(dataset, self.model) if self.drop_unused else dataset
         self.describe()
         if train and self.augment is None:
@@ -125,6 +127,20 @@ class RawImages:
         """Say in the model's config how its images are evaluated."""
         if self.model is not None:
             describe_evaluation(self.model, evaluation_crop(self.augment or "none"))
+
+
+def refuse_images(dataset: Any, model: nn.Module | None) -> None:
+    """Nothing, where a dataset that is left alone holds no images, which no stock collator puts together.
+
+    Raises:
+        ValueError: It does.
+    """
+    if is_raw(dataset) and any(map(is_image, (getattr(dataset, "features", None) or {}).values())):
+        raise ValueError(
+            f"{type(model).__name__} does not say how images are prepared for it, so those of the dataset cannot be. "
+            "Take a network of timm or of create_model; or prepare them yourself, with dataset.set_transform(...) or a "
+            "data_collator; a model of transformers is told by jal_hf.models.as_run_model(model, preprocessing={'image_size': 224})."
+        )
 
 
 def check_labels(dataset: Any, num_classes: int, ignore_index: int) -> None:

@@ -10,6 +10,9 @@ import pytest
 from jal_hf import RunConfig, create_loss, create_noise
 from jal_hf.cli.flags import config_of_words
 from jal_hf.cli.train import recommendation
+from jal_hf.losses import JointLoss, Normalized, RobustLoss
+from jal_hf.losses.preset_table import DATASET_DECAY
+from jal_hf.runs.parts import check_config
 from jal_hf.runs.recipes import list_recipes, load_recipe
 from jal_hf.training.methods import create_method
 
@@ -88,6 +91,19 @@ def test_losses_and_noises_may_be_objects() -> None:
     noise = create_noise("symmetric:0.3", num_classes=10)
     config = RunConfig.from_recipe("digits", loss=loss, noise=noise)
     assert (config.loss, config.loss_args["a"], config.noise) == ("agce", 2.0, "symmetric:0.3")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [JointLoss(create_loss("nce"), create_loss("mae"), 2.0, 3.0), Normalized(create_loss("gce", q=0.3))],
+)
+def test_a_loss_that_is_put_together_trains_with_the_decay_of_the_recipe(loss: RobustLoss) -> None:
+    config = RunConfig.from_recipe("cifar10", loss=loss)
+    made = create_loss(config.loss, **config.loss_args)
+    assert made.config() == loss.config()
+    assert config.training["weight_decay"] == DATASET_DECAY["cifar10"][0]
+    assert RunConfig.from_dict(config.to_dict()) == config
+    check_config(config)
 
 
 def test_a_token_is_in_no_form_of_a_config() -> None:

@@ -160,6 +160,13 @@ def test_a_model_made_by_model_init_trains_on_raw_images(tmp_path: Path) -> None
     assert "eval_accuracy" in own.evaluate(raw(8, seed=1))
 
 
+def test_images_that_nobody_says_how_to_prepare_are_refused_before_training(tmp_path: Path) -> None:
+    plain = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    with pytest.raises(ValueError, match=r"Sequential does not say how images are prepared"):
+        JALTrainer(model=plain, args=arguments(tmp_path), train_dataset=raw(), loss="ce")
+    JALTrainer(model=plain, args=arguments(tmp_path), train_dataset=raw(), loss="ce", data_collator=list)
+
+
 # Tokenised text.
 class Words(nn.Module):
     """A text network that takes `input_ids` and nothing else."""
