@@ -55,6 +55,18 @@ def test_step_does_not_depend_on_accumulation(name: str, tmp_path: Path) -> None
     assert_equal(whole.method.state_dict(), split.method.state_dict(), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_labels_and_row_numbers_may_be_of_any_integer_type(name: str, tmp_path: Path) -> None:
+    trained = [trainer(tmp_path / kind, name, max_steps=2) for kind in ("long", "short")]
+    rows = [trained[1].train_dataset[row] for row in range(32)]
+    trained[1].train_dataset = [
+        {**row, "labels": row["labels"].to(torch.int8), "index": row["index"].int()} for row in rows
+    ]
+    for one in trained:
+        one.train()
+    assert_equal(*(weights_of(one.model) for one in trained))
+
+
 @pytest.mark.parametrize("name", ["plain", "warmup", "elr", "twin", *COMBINATIONS])
 def test_step_does_not_depend_on_the_scale_of_class_weights(name: str, tmp_path: Path) -> None:
     weights = [1.0, 2.0, 0.5, 1.0]
@@ -197,6 +209,18 @@ def test_average_of_weights_in_another_precision_follows_them(
     again.begin(method.setting)
     again.load_state_dict({key: value.to(dtype) for key, value in state.items()})
     assert again.state_dict()["weight"].dtype is state["weight"].dtype
+
+
+def test_weights_set_after_a_training_and_those_of_another_trainer_are_evaluated(tmp_path: Path) -> None:
+    method = create_method("ema", {"decay": 0.5})
+    trained = trainer(tmp_path / "a", method)
+    trained.train()
+    other = trainer(tmp_path / "b", method)
+    for one in (trained, other):
+        for parameter in one.model.parameters():
+            nn.init.zeros_(parameter)
+        found = torch.as_tensor(one.predict(one.train_dataset).predictions)
+        assert torch.equal(found, torch.zeros(32, CLASSES))
 
 
 def test_checkpoint_holds_raw_weights_and_the_average_beside_them(tmp_path: Path) -> None:
