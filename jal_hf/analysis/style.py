@@ -92,11 +92,13 @@ def style_axes(
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     """Write the figure as PNG (150 dots an inch) and as SVG; return both files.
 
+    The two lie beside each other: an ending .png or .svg of `path` is replaced, any other is part of the name.
     The same figure gives the same bytes: no date is stored and SVG ids are drawn from a fixed salt.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    files = [target.with_suffix(".png"), target.with_suffix(".svg")]
+    stem = target.stem if target.suffix.lower() in (".png", ".svg") else target.name
+    files = [target.with_name(f"{stem}{ending}") for ending in (".png", ".svg")]
     render(figure, *files)
     return files
 

@@ -62,6 +62,11 @@ def _drawn(arguments: argparse.Namespace) -> list[Path]:
         raise ValueError("Name at least one run's folder, or losses with --gradients ce,jal-ce.")
     elif len(folders) > 1:
         written += plot_runs(folders, arguments.output or "accuracy.png")
+    elif arguments.output:
+        raise ValueError(
+            f"--output names one picture, of several runs or of losses; those of a run go to {folders[0]}/plots. "
+            "Leave it out."
+        )
     else:
         written += plot_run(folders[0])
         if arguments.tsne:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import datasets
@@ -30,7 +30,7 @@ class StreamNoise:
 
     def to_dict(self) -> JsonObject:
         """Plain values, ready for JSON, under the names of `NoiseReport`."""
-        return asdict(self)
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 @dataclass(frozen=True)

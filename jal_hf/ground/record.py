@@ -18,6 +18,9 @@ from jal_hf.ground.secrets import redacted
 
 SCHEMA = 2
 RECORD, LOG = "run.json", "log.jsonl"
+_LARGE = 100
+"""Classes beyond which a row of a matrix stands on one line."""
+_MARK = "\0"
 _PACKAGES = ("jal_hf", "torch", "torchvision", "transformers", "timm", "datasets", "accelerate", "evaluate")
 
 Section = Mapping[str, Any]
@@ -116,7 +119,17 @@ class RunRecord(Mapping[str, Any]):
         Raises:
             ValueError: A number that JSON has no form for (NaN, infinity).
         """
-        return redacted(json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
+        content, large = self.to_dict(), {}
+        for name in ("transition_matrix", "realised_matrix"):
+            if len(self.noise.get(name) or ()) > _LARGE:
+                large[name] = self.noise[name]
+        if large:
+            content["noise"] |= {name: _MARK + name for name in large}
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        for name, matrix in large.items():
+            rows = ",\n   ".join(json.dumps(row, allow_nan=False) for row in matrix)
+            text = text.replace(json.dumps(_MARK + name), f"[\n   {rows}\n  ]", 1)
+        return redacted(text) + "\n"
 
     def to_dict(self) -> JsonObject:
         """Plain values, ready for JSON; optional sections that are empty are left out."""

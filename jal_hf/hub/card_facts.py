@@ -8,12 +8,14 @@ from typing import Any
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.citations import dataset_citations, network_citations
-from jal_hf.hub.metadata import TASK_CLASSES, base_model, dataset_label, model_task
+from jal_hf.hub.metadata import TASK_CLASSES, base_model, dataset_label, is_robust, model_task
 from jal_hf.hub.text import block, clean, code, percent, plain
 from jal_hf.hub.validation import DEFAULT_LICENSE
 
 _COMMON_PARAMETERS = ("reduction", "ignore_index", "weight")
 _MOST_CLASSES = 100
+_SENTENCES = 1000  # characters of a text that is made of whole sentences
+_INPUTS = {"image": "image", "text": "text", "token": "text", "audio": "recording", "video": "video"}
 
 
 def card_facts(record: RunRecord) -> JsonObject:
@@ -22,6 +24,7 @@ def card_facts(record: RunRecord) -> JsonObject:
     """
     model, dataset, noise = record.model, record.dataset, record.noise
     hub, protocol, task = record.hub, record.protocol, model_task(record)
+    library = str(model.get("library", "timm"))
     loss_facts = _loss(record.loss)
     name, label = str(model.get("name", "unknown")), dataset_label(record)
     architecture = str(model.get("architecture") or name)
@@ -29,7 +32,7 @@ def card_facts(record: RunRecord) -> JsonObject:
     class_names = [plain(item) for item in dataset.get("class_names") or []]
     bibtex = [
         *([loss_facts["citation"]] if loss_facts["citation"] else []),
-        *network_citations(architecture),
+        *network_citations(architecture, library),
         *dataset_citations(str(dataset.get("name", "")), noise.get("kind")),
     ]
     return {
@@ -46,15 +49,15 @@ def card_facts(record: RunRecord) -> JsonObject:
         "results": _results(record),
         "pictures": _pictures(record),
         "training": _training(record),
-        "warnings": [plain(item) for item in record.warnings],
+        "warnings": [plain(item, _SENTENCES) for item in record.warnings],
         "skipped_images": _count(dataset.get("skipped_images")),
         "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
-        "deviations": [plain(item) for item in protocol.get("deviations") or []],
+        "deviations": [plain(item, _SENTENCES) for item in protocol.get("deviations") or []],
         "comparison": _comparison(record.comparison),
         "finetune": _finetune(record.finetune),
         # older records lack the fact, and all our networks' names start alike
         "registered": bool(model.get("own_network", architecture.startswith("jal_"))),
-        "library": model.get("library", "timm"),
+        "library": library,
         "task": task,
         "model_class": TASK_CLASSES.get(task or ""),
         "kind": (task or "classification").replace("-", " ").replace("classification", "classifier")
@@ -62,7 +65,8 @@ def card_facts(record: RunRecord) -> JsonObject:
         "source": hub.get("repo_id") or "path/to/this/folder",
         "on_hub": bool(hub.get("repo_id")),
         "license": hub.get("license", DEFAULT_LICENSE),
-        "pretrained": bool(model.get("pretrained")) or base_model(name) is not None,
+        "input": _input(task),
+        "is_fresh": _is_fresh(model),
         "image_size": model.get("image_size"),
         "in_chans": model.get("in_chans"),
         "human_noise": noise.get("kind") == "human",
@@ -70,6 +74,20 @@ def card_facts(record: RunRecord) -> JsonObject:
         "versions": ", ".join(f"{plain(key)} {plain(item)}" for key, item in record.versions.items()),
         "bibtex": list(dict.fromkeys(bibtex)),
     }
+
+
+def _input(task: str | None) -> str:
+    """What the model looks at, in a word."""
+    return _INPUTS.get((task or "").partition("-")[0], "input")
+
+
+def _is_fresh(model: Mapping[str, Any]) -> bool:
+    """Whether the model is known to have started from random weights.
+
+    A model that was given as an object has no known weights; older records called it not pretrained.
+    """
+    is_given = "weights" in model and model["weights"] is None
+    return model.get("pretrained") is False and not is_given and not base_model(str(model.get("name", "")))
 
 
 def _loss(loss: Mapping[str, Any]) -> JsonObject:
@@ -88,6 +106,7 @@ def _loss(loss: Mapping[str, Any]) -> JsonObject:
     return {
         "name": name,
         "code": code(name),
+        "robust": is_robust(name),
         "summary": info.summary if info else None,
         "formula": _formula(info) if info else None,
         "citation": info.citation if info else None,
@@ -121,14 +140,14 @@ def _formula(info: Any) -> str:
 
 
 def _noise(noise: Mapping[str, Any]) -> JsonObject:
+    rates = {"asked": noise.get("asked_rate"), "realised": noise.get("realised_rate")}
     return {
         "spec": code(noise.get("spec", "none")),
         "is_noisy": noise.get("kind", "none") not in ("none", "unknown"),
         "is_unknown": noise.get("kind") == "unknown",
         "mode": plain(noise.get("mode", "exact")),
         "seed": _count(noise.get("seed")),
-        "asked": percent(noise.get("asked_rate")),
-        "realised": percent(noise.get("realised_rate")),
+        **{name: percent(rate) if isinstance(rate, int | float) else None for name, rate in rates.items()},
         "rows": _count(noise.get("rows")),
         "sha256": code(noise["labels_sha256"]) if noise.get("labels_sha256") else None,
     }
@@ -148,7 +167,11 @@ def _results(record: RunRecord) -> list[tuple[str, str]]:
             epoch,
         ),
         ("Noisy validation accuracy, last epoch", last.get("validation_accuracy"), ""),
-        ("Training images whose clean label is predicted", train.get("clean_accuracy"), ""),
+        (
+            f"Training {_input(model_task(record))}s whose clean label is predicted",
+            train.get("clean_accuracy"),
+            "",
+        ),
         ("Wrong training labels that were memorised", train.get("memorized_rate"), ""),
     ]
     return [(name, percent(value) + extra) for name, value, extra in rows if isinstance(value, int | float)]
@@ -174,7 +197,7 @@ def _training(record: RunRecord) -> list[tuple[str, str]]:
     speed = training.get("images_per_second")
     size, channels = model.get("image_size"), model.get("in_chans")
     decay = training.get("weight_decay")
-    kind = "texts" if model.get("task") == "text-classification" else "images"
+    kind = f"{_input(model_task(record))}s"
     rows = [
         (f"training {kind}", _count(dataset.get("rows"))),
         (f"test {kind}", _count(dataset.get("eval_rows"))),
@@ -244,9 +267,9 @@ def _finetune(section: Mapping[str, Any]) -> dict[str, Any] | None:
             }
             for row in rows
         ],
-        "labels": plain((section.get("judgement") or {}).get("reason", "")),
+        "labels": plain((section.get("judgement") or {}).get("reason", ""), _SENTENCES),
         "suspects": _count(section.get("suspects")),
-        "reason": plain(section.get("reason", "")),
+        "reason": plain(section.get("reason", ""), _SENTENCES),
     }
 
 

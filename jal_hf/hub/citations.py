@@ -110,6 +110,7 @@ def dataset_citations(name: str, noise_kind: str | None = None) -> tuple[str, ..
     return (*found, _CIFAR_N) if noise_kind == "human" and _CIFAR_N not in found else found
 
 
-def network_citations(name: str) -> tuple[str, ...]:
-    """BibTeX entries of a network: its paper where known, and timm."""
-    return next(entries for key, entries in _NETWORKS.items() if name.startswith(key))
+def network_citations(name: str, library: str = "timm") -> tuple[str, ...]:
+    """BibTeX entries of a network: its paper where known, and timm where it is timm's."""
+    found = next(entries for key, entries in _NETWORKS.items() if name.startswith(key))
+    return tuple(entry for entry in found if entry != _TIMM or library == "timm")

@@ -93,11 +93,19 @@ def place_in(benchmark: Benchmark, record: RunRecord, task: str | None = None) -
             f"{record.noise.get('seed')}) that are not those of {where} of {benchmark.name}: their SHA-256 differs. "
             "Train on all its rows and on its labels, --noise benchmark:OWNER/NAME#TASK."
         )
-    rows, scored = benchmark.manifest["test"].get("rows"), record.dataset.get("eval_rows")
+    test = benchmark.manifest["test"]
+    rows, scored = test.get("rows"), record.dataset.get("eval_rows")
     if rows != scored:
         raise ValueError(
             f"The run was scored on {scored} test rows, the benchmark {benchmark.name} has {rows}; score it on all."
         )
+    for what in ("labels", "images"):
+        expected = test.get(f"{what}_sha256")
+        if expected is not None and record.dataset.get(f"eval_{what}_sha256") not in (None, expected):
+            raise ValueError(
+                f"The run was scored on other test rows than those of {benchmark.name}: the SHA-256 of their {what} "
+                "differs. Score it on the benchmark's test split, in its order."
+            )
     accuracy = record.last.get("accuracy")
     if not isinstance(accuracy, int | float) or not 0.0 <= accuracy <= 1.0:
         raise ValueError(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
@@ -29,10 +30,12 @@ from jal_hf.hub.text import clean
 from jal_hf.hub.transfer import explain, with_timeout
 from jal_hf.noise.hub_files import hub_file
 
-MOST_MODELS, MOST_FILES = 500, 20
+MOST_MODELS, MOST_FILES, MOST_ROWS = 500, 20, 20
 _RESULT_FILE = re.compile(r"\.eval_results/[A-Za-z0-9][\w.+-]{0,150}\.ya?ml")
 _MOST_CARD_BYTES = 1_000_000
 _SECONDS = 30.0
+_Entry = tuple[str, float]
+"""File and value of an entry, which is what the Hub's board tells of it."""
 
 
 @dataclass(frozen=True)
@@ -129,25 +132,46 @@ def read_board(dataset: str, task: str | None = None, models: Sequence[str] = ()
         found = _from_files(api, model, dataset, benchmark, refused)
         if found is None:
             found = _from_card(model, dataset, benchmark, refused)
-        rows += (replace(row, verified=row.source in verified.get(model, ())) for row in found)
+        rows += _bounded(model, _marked(found, verified.get(model, Counter())), refused)
     kept = [row for row in rows if task in (None, row.task)]
     return Board(dataset, benchmark, ranked(kept, benchmark.tasks), tuple(refused), len(wanted))
 
 
-def _verified(api: HfApi, dataset: str) -> dict[str, set[str]]:
-    """Models on the Hub's own board, each with the files it has verified; empty where there is no board."""
+def _marked(rows: Iterable[BoardRow], verified: Counter[_Entry]) -> list[BoardRow]:
+    """Rows with what the Hub has verified; of entries that it does not tell apart all or none are."""
+    found = list(rows)
+    like = Counter((row.source, row.value) for row in found)
+    return [
+        replace(row, verified=verified[row.source, row.value] >= like[row.source, row.value]) for row in found
+    ]
+
+
+def _bounded(model: str, rows: Iterable[BoardRow], refused: list[tuple[str, str]]) -> Iterator[BoardRow]:
+    """At most `MOST_ROWS` of a model's rows in each task, verified ones first; what is over goes to `refused`."""
+    counts: Counter[str] = Counter()
+    for row in sorted(rows, key=lambda row: not row.verified):
+        counts[row.task] += 1
+        if counts[row.task] <= MOST_ROWS:
+            yield row
+    for task, count in counts.items():
+        if count > MOST_ROWS:
+            refused.append((model, f"{count:,} results in the task {task}, of which {MOST_ROWS} are shown"))
+
+
+def _verified(api: HfApi, dataset: str) -> dict[str, Counter[_Entry]]:
+    """Models on the Hub's own board, each with the entries it has verified; empty where there is no board."""
     known = inspect.signature(HfApi.get_dataset_leaderboard).parameters
     every: Any = {"base_model_only": False} if "base_model_only" in known else {}  # fine-tuned models too
     try:
         entries = api.get_dataset_leaderboard(dataset, **every)
     except (HfHubHTTPError, ClientError, OfflineModeIsEnabled, KeyError, TypeError, ValueError):
         return {}  # a dataset without a board, a Hub that knows none, or an answer of another form
-    found: dict[str, set[str]] = {}
+    found: dict[str, Counter[_Entry]] = {}
     for entry in entries:
-        files = found.setdefault(str(entry.model_id), set())
+        verified = found.setdefault(str(entry.model_id), Counter())
         if entry.verified is True:
             name = str(entry.filename)
-            files.add(name if name.startswith(FOLDER) else f"{FOLDER}/{name}")
+            verified[name if name.startswith(FOLDER) else f"{FOLDER}/{name}", entry.value] += 1
     return found
 
 
@@ -229,7 +253,9 @@ def _most_value(benchmark: BenchmarkFacts) -> float:
 def ranked(rows: Sequence[BoardRow], tasks: Sequence[str]) -> tuple[BoardRow, ...]:
     """Rows by task in the order of `tasks`, the best first, with their ranks."""
     order = sorted(rows, key=lambda row: (tasks.index(row.task), -row.value, row.model, row.source))
-    return tuple(
-        replace(row, rank=1 + sum(other.task == row.task and other.value > row.value for other in order))
-        for row in order
-    )
+    places: Counter[str] = Counter()
+    first: dict[tuple[str, float], int] = {}
+    for row in order:
+        places[row.task] += 1
+        first.setdefault((row.task, row.value), places[row.task])
+    return tuple(replace(row, rank=first[row.task, row.value]) for row in order)

@@ -38,7 +38,10 @@ def card_metadata(record: RunRecord, title: str) -> ModelCardData:
         "library_name": "timm" if model.get("library", "timm") == "timm" else "transformers",
         "license": hub.get("license", DEFAULT_LICENSE),
         "pipeline_tag": model_task(record),
-        "tags": ["jal-hf", "noisy-labels", "robust-loss", tag(loss), *filter(None, [model_task(record)])],
+        "tags": [
+            *("jal-hf", "noisy-labels", *(["robust-loss"] if is_robust(loss) else []), tag(loss)),
+            *filter(None, [model_task(record)]),
+        ],
         "base_model": base_model(str(model.get("name", ""))),
         "datasets": datasets or None,
         "metrics": ["accuracy"],
@@ -89,6 +92,13 @@ def model_task(record: RunRecord) -> str | None:
     """The Hub's name of what the model does; None where nobody knows. Records of version 0.1 are of images."""
     given = record.model.get("task", "image-classification")
     return given if given in TASK_CLASSES else None
+
+
+def is_robust(loss: object) -> bool:
+    """Whether theory calls a loss of this name robust, as symmetric or asymmetric; of a user's own nothing is known."""
+    from jal_hf.losses import list_losses, loss_info
+
+    return loss in list_losses() and loss_info(str(loss)).symmetry != "-"
 
 
 def hub_dataset_id(record: RunRecord) -> str | None:

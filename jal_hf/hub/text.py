@@ -26,12 +26,15 @@ def clean(value: object, limit: int = LONGEST) -> str:
     return line or "?"
 
 
-def plain(value: object) -> str:
+def plain(value: object, limit: int = LONGEST) -> str:
     """User text as it may stand in running Markdown or a table cell: shown as written, never read as markup.
 
     Links without brackets (https://, www., @) are broken up too, as the Hub would make them clickable.
+
+    Args:
+        limit: as of `clean`.
     """
-    line = clean(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = clean(value, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = _MARKUP.sub(r"\\\1", line)
     return line.replace("://", ":&#47;&#47;").replace("www.", "www&#46;").replace("@", "&#64;")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ class NoiseReport:
     rows: int
 
     def to_dict(self) -> JsonObject:
-        """Plain values, ready for JSON."""
-        return asdict(self)
+        """Plain values, ready for JSON; matrices are not copied, for those of many classes are large."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NoiseReport:

@@ -10,6 +10,9 @@ from torch.utils.data import Subset
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.places import is_hub_id, place_name, published_spec, without_paths
 from jal_hf.ground.record import RunRecord, Section, evaluation_figures, read_log
+from jal_hf.noise import labels_sha256
+from jal_hf.noise.columns import label_vector
+from jal_hf.noise.image_hashes import hashes_sha256, image_hashes
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.publishing import PLACES, published_value
 from jal_hf.training.diagnostics import training_set_figures
@@ -78,6 +81,7 @@ def dataset_section(config: RunConfig, data: Any) -> Section:
         "config": config.data.dataset_config,
         "rows": None if streaming else len(data["train"]),
         "eval_rows": None if streaming or "test" not in data else len(data["test"]),
+        **({} if streaming or "test" not in data else _test_hashes(data)),
         "validation_rows": len(data["validation"]) if "validation" in data else None,
         "unlabelled_rows": data.facts.unlabelled_rows,
         "num_classes": data.num_classes,
@@ -89,6 +93,15 @@ def dataset_section(config: RunConfig, data: Any) -> Section:
         "val_fraction": config.data.val_fraction,
         "warnings": [without_paths(text, [data.name]) for text in data.warnings],
     }
+
+
+def _test_hashes(data: Any) -> Section:
+    """What a benchmark knows its test rows by; images, which must be decoded for it, of runs on a benchmark alone."""
+    test = data["test"]
+    found = {"eval_labels_sha256": labels_sha256(label_vector(test, data.label_column))}
+    if data.noise_report.kind == "benchmark":
+        found["eval_images_sha256"] = hashes_sha256(image_hashes(test, data.image_column))
+    return found
 
 
 def facts_of_trainer(trainer: RobustTrainer) -> Facts:

@@ -78,7 +78,7 @@ def model_section(model: nn.Module) -> Section:
         "task": "image-classification" if architecture else task_of(model),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "num_labels": getattr(config, "num_labels", None),
-        "pretrained": source.pretrained if source else False,
+        "pretrained": source.pretrained if source else None,
         "weights": {**source.to_dict(), "name": place_name(source.name)} if source else None,
         "image_size": size,
         "in_chans": channels,

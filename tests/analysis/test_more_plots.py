@@ -12,6 +12,7 @@ from torch import nn
 
 from jal_hf.analysis.embedding import embedding_figure, extract_features, tsne
 from jal_hf.analysis.gradients import gradient_figure, gradient_magnitude
+from jal_hf.analysis.style import new_figure, save_figure
 from jal_hf.cli.main import main
 from jal_hf.losses import create_loss
 
@@ -110,3 +111,16 @@ def test_plot_command_draws_runs_together_losses_and_reports_to_tensorboard(
     assert (tmp_path / "pull.svg").is_file()
     assert main(["plot"]) == 2
     assert "Name at least one run's folder" in capsys.readouterr().err
+
+
+def test_picture_keeps_a_dot_in_its_name(tmp_path: Path) -> None:
+    names = ("symmetric-0.4", "symmetric-0.8", "upper.PNG")
+    written = [file.name for name in names for file in save_figure(new_figure(1, 1), tmp_path / name)]
+    stems = ("symmetric-0.4", "symmetric-0.8", "upper")
+    assert written == [f"{stem}.{ending}" for stem in stems for ending in ("png", "svg")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == written
+
+
+def test_plot_of_one_run_takes_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", str(tmp_path / "run"), "--output", str(tmp_path / "one.png")]) == 2
+    assert "those of a run go to" in capsys.readouterr().err

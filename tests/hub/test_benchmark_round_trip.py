@@ -187,6 +187,8 @@ def test_run_on_a_benchmark_names_it_and_its_push_enters_the_result(session: Ses
     record = session.record("ours")
     revision = session.hub.repository(BOARD, "datasets").commits[-1].oid
     assert record["noise"]["spec"] == f"benchmark:{BOARD}@{revision}#symmetric-0.4,seed=1"
+    test = json.loads(session.hub.files(BOARD, "datasets")["benchmark.json"])["test"]
+    assert {name: record["dataset"][f"eval_{name}"] for name in test} == test
     files = session.hub.files("tester/ours")
     name = ".eval_results/noisy-digits-symmetric-0.4-noise1-seed0.yaml"
     entry = yaml.safe_load(files[name])[0]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from huggingface_hub import parse_eval_result_entries
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.benchmark import evaluation_yaml, read_evaluation_yaml
 from jal_hf.hub.evaluation_results import named_benchmark, parse_results, place_in, result_file
+from jal_hf.hub.leaderboard import MOST_ROWS, BoardRow, _bounded, _marked, _verified, ranked
 from jal_hf.hub.push import _place
 from jal_hf.hub.strange_yaml import read_strange_yaml
 from jal_hf.noise.benchmark import Benchmark, open_benchmark
@@ -130,6 +134,8 @@ def test_entry_is_what_the_hubs_own_reader_takes() -> None:
         ({"noise": {"labels_sha256": "0" * 64}}, "are not those of"),
         ({"noise": {"labels_sha256": None}}, "are not those of"),
         ({"dataset": {"eval_rows": 50}}, "scored on 50 test rows, the benchmark owner/board has 360"),
+        ({"dataset": {"eval_labels_sha256": "0" * 64}}, "SHA-256 of their labels differs"),
+        ({"dataset": {"eval_images_sha256": "0" * 64}}, "SHA-256 of their images differs"),
         ({"metrics": {"last": {}}}, "no accuracy of the last epoch"),
         ({"metrics": {"last": {"accuracy": 95.5}}}, "no accuracy of the last epoch"),
     ],
@@ -137,9 +143,41 @@ def test_entry_is_what_the_hubs_own_reader_takes() -> None:
 def test_run_that_did_not_follow_the_benchmark_is_refused(
     changes: dict[str, dict[str, Any]], sentence: str
 ) -> None:
-    benchmark = benchmark_of(RunRecord.from_dict(example_record()))
+    tests = {"labels_sha256": "1" * 64, "images_sha256": "2" * 64}
+    benchmark = benchmark_of(RunRecord.from_dict(example_record()), **tests)
     with pytest.raises(ValueError, match=sentence):
         place_in(benchmark, RunRecord.from_dict(example_record(**changes)))
+
+
+def board_rows(*entries: tuple[str, float], source: str = ".eval_results/a.yaml") -> list[BoardRow]:
+    return [BoardRow("me/model", task, value, False, "", "", source) for task, value in entries]
+
+
+def test_board_calls_the_entry_verified_that_the_hub_has_and_no_other_of_its_file() -> None:
+    class Hub:
+        def get_dataset_leaderboard(self, dataset: str, **options: Any) -> list[Any]:
+            entry = {"model_id": "me/model", "filename": "a.yaml", "verified": True}
+            return [SimpleNamespace(**entry, value=41.2), SimpleNamespace(**entry, value=50.0)]
+
+    verified: Any = _verified(Hub(), "owner/board")["me/model"]  # type: ignore[arg-type]
+    found = _marked(board_rows(("a", 41.2), ("a", 99.9), ("b", 100.0), ("a", 50.0), ("b", 50.0)), verified)
+    assert [row.value for row in found if row.verified] == [41.2]
+    elsewhere = board_rows(("a", 41.2), source=".eval_results/b.yaml")
+    assert not _marked(elsewhere, verified)[0].verified
+
+
+def test_board_takes_no_flood_from_one_model_and_ranks_many_rows_at_once() -> None:
+    refused: list[tuple[str, str]] = []
+    flood = board_rows(*(("a", number / 100) for number in range(4000)), ("b", 1.0))
+    flood[3000] = replace(flood[3000], verified=True)
+    kept = list(_bounded("me/model", flood, refused))
+    assert kept[0].value == 30.0
+    assert [row.task for row in kept] == ["a"] * MOST_ROWS + ["b"]
+    assert refused == [("me/model", f"4,000 results in the task a, of which {MOST_ROWS} are shown")]
+    begun = time.perf_counter()
+    order = ranked(board_rows(*(("a", number // 2) for number in range(20_000)), ("b", 7.0)), ["b", "a"])
+    assert time.perf_counter() - begun < 10
+    assert [row.rank for row in order[:6]] == [1, 1, 1, 3, 3, 5]
 
 
 @pytest.mark.parametrize(

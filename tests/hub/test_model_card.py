@@ -80,6 +80,56 @@ def test_card_of_a_model_beyond_images_names_its_own_task() -> None:
         assert "image-classification" not in text
         assert ("pipeline(" in text) is (task is not None)
         assert "An image classifier" not in text
+        assert "timm, " not in text
+        assert "wightman" not in text.lower()
+        assert "random weights" not in text, "nobody knows where these weights came from"
+        limits = text.partition("## Limitations")[2]
+        assert "image" not in limits
+        assert ("any text, also for one that is of none" in limits) is (task is not None)
+
+
+def test_card_says_random_weights_only_where_that_is_known() -> None:
+    said = "It was trained from random weights"
+    fresh = {"kind": "fresh", "name": "jal_cnn8", "fresh_head": True}
+    assert said in render_model_card(example_record())  # a record from before the weights were in it
+    assert said in render_model_card(example_record(model={"weights": fresh}))
+    for model in ({"weights": None}, {"pretrained": None, "weights": None}, {"pretrained": True}):
+        assert said not in render_model_card(example_record(model=model))
+
+
+@pytest.mark.parametrize(
+    ("loss", "is_robust"),
+    [("jal-ce", True), ("mae", True), ("ce", False), ("fl", False), ("my own", False)],
+)
+def test_card_calls_a_loss_robust_where_theory_does(loss: str, is_robust: bool) -> None:
+    text = render_model_card(example_record(loss={"name": loss, "params": {}}))
+    for words in ("with the robust loss `", "A robust loss bears wrong labels", "- robust-loss\n"):
+        assert (words in text) is is_robust, words
+    assert is_robust or f"trained with the loss `{loss}`" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown", "spec"),
+    [(0.4, "about 40.00 % were wrong", "0: 40.00 % asked. The"), (None, "some were wrong", "0: - asked. The")],
+)  # fmt: skip
+def test_card_of_a_noisy_stream_says_what_was_asked(asked: float | None, shown: str, spec: str) -> None:
+    unknown = dict.fromkeys(("realised_rate", "realised_matrix", "labels_sha256", "rows"))
+    text = render_model_card(example_record(noise={"asked_rate": asked, **unknown}))
+    assert f"of whose training labels {shown}" in text
+    assert spec in text
+
+
+def test_card_gives_sentences_whole() -> None:
+    sentence = f"It begins, {'goes on, ' * 40}and ends."
+    row = {"name": "cross entropy", "loss": "ce"}
+    text = render_model_card(
+        example_record(
+            protocol={"deviations": [sentence]},
+            dataset={"warnings": [sentence]},
+            finetune={"candidates": [row], "reason": sentence, "judgement": {"reason": sentence}},
+        )
+    )
+    assert text.count(sentence) == 4
 
 
 def test_card_names_a_hub_dataset_and_hides_a_local_path() -> None:

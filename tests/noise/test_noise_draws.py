@@ -182,6 +182,7 @@ def test_report_is_plain_and_reads_back() -> None:
         noise = create_noise(spec, 5)
         report = noise_report(labels, noise.corrupt(labels, seed=3, features=np.ones((100, 2))), noise, 3)
         values = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+        assert report.to_dict()["realised_matrix"] is report.realised_matrix, "K x K numbers are not copied"
         assert NoiseReport.from_dict({**values, "more": 1}) == report
         assert (values["asked_rate"], values["realised_rate"], values["seed"]) == (0.4, 0.4, 3)
     with pytest.raises(ValueError, match="no 'spec'"):

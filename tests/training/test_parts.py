@@ -269,6 +269,22 @@ def test_record_is_written_whole_and_read_back(tmp_path: Path) -> None:
     assert RunRecord.read(tmp_path) == record
 
 
+@pytest.mark.parametrize(("classes", "lines"), [(100, 100 * 100), (101, 0)])
+def test_record_of_many_classes_has_a_line_for_a_row_of_a_matrix(
+    classes: int, lines: int, tmp_path: Path
+) -> None:
+    matrix = np.eye(classes).tolist()
+    noise = {"kind": "matrix", "transition_matrix": None, "realised_matrix": matrix, "rows": 7}
+    record = RunRecord.new(loss={"name": "ce"}, model={"name": "net"}, noise=noise)
+    text = record.write(tmp_path).read_text()
+    assert RunRecord.read(tmp_path).noise == noise
+    assert record.noise["realised_matrix"] is matrix
+    assert text.count("\n    0.0") + text.count("\n    1.0") == lines
+    assert text.splitlines().count(f"   {json.dumps(matrix[-1])}") == (0 if lines else 1)
+    indented = json.dumps(record.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    assert (text == indented) is bool(lines)
+
+
 @pytest.mark.parametrize("content", ["{}", "[]", '{"loss": 3, "model": {}}', "{", "[" * 100_000])
 def test_what_is_no_record_is_refused_in_a_sentence(content: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(content)
