@@ -139,7 +139,8 @@ def refuse_images(dataset: Any, model: nn.Module | None) -> None:
         raise ValueError(
             f"{type(model).__name__} does not say how images are prepared for it, so those of the dataset cannot be. "
             "Take a network of timm or of create_model; or prepare them yourself, with dataset.set_transform(...) or a "
-            "data_collator; a model of transformers is told by jal_hf.models.as_run_model(model, preprocessing={'image_size': 224})."
+            "data_collator; a model of transformers is told by jal_hf.models.as_run_model(model, "
+            "preprocessing={'image_size': 224})."
         )
 
 
