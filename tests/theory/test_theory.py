@@ -205,6 +205,30 @@ def test_excess_risk_bound_is_the_excess_over_the_height() -> None:
         excess_risk_bound(create_loss("ce"), 0.1)
 
 
+@pytest.mark.parametrize(
+    ("loss", "height"),
+    [
+        (create_loss("agce", a=30.0, q=3.0), (31.0**3 - 30.0**3) / 3.0),
+        (create_loss("aul", a=30.0, p=3.0), (30.0**3 - 29.0**3) / 3.0),
+        (create_loss("mae", scale=1e4), 1e4),
+        (create_loss("gce", q=0.01, eps=1e-300), (1.0 - 1e-300**0.01) / 0.01),
+        (create_loss("agce", a=1e-5, q=0.2), ((1.0 + 1e-5) ** 0.2 - 1e-5**0.2) / 0.2),
+        (create_loss("sce"), None),
+        (create_loss("fl", gamma=3.0), None),
+        (JointLoss("ce", "mae", alpha=1e-6), None),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_excess_risk_bound_is_refused_for_unbounded_losses_alone(
+    loss: RobustLoss, height: float | None
+) -> None:
+    if height is None:
+        with pytest.raises(ValueError, match=f"{loss.name} has no bound"):
+            excess_risk_bound(loss, 0.1)
+    else:
+        assert excess_risk_bound(loss, 0.1) == pytest.approx(0.2 / height)
+
+
 @given(data=st.data(), name=st.sampled_from([n for n in list_losses() if loss_info(n).symmetric]))
 @settings(max_examples=120, deadline=None)
 def test_symmetric_losses_sum_to_a_constant_over_labels(data: st.DataObject, name: str) -> None:
