@@ -109,6 +109,24 @@ def test_smallest_a_has_the_values_of_the_paper() -> None:
     assert minimum_a(symmetric, loss="ael") == pytest.approx(1 / math.log(9 / 4))
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [create_loss("fl", gamma=gamma) for gamma in (0.5, 1.0, 2.0, 5.0)] + [JointLoss("fl", "mae", beta=0.1)],
+    ids=lambda loss: str(loss.hyperparameters().get("gamma", "joint")),
+)
+def test_minimiser_counts_the_factors_that_training_detaches(loss: RobustLoss) -> None:
+    weights, ticks = [0.2, 0.7, 0.1], 200
+    grid = [(i, j, ticks - i - j) for i in range(ticks + 1) for j in range(ticks + 1 - i)]
+    points = torch.tensor(grid, dtype=torch.float64) / ticks
+    risks = losses_at(loss, points) @ torch.tensor(weights, dtype=torch.float64)
+    found = torch.from_numpy(minimizer(loss, weights))
+    assert (
+        float(losses_at(loss, found.unsqueeze(0))[0] @ torch.tensor(weights, dtype=torch.float64))
+        <= risks.min()
+    )
+    torch.testing.assert_close(found, points[risks.argmin()], rtol=0, atol=2.0 / ticks)
+
+
 @given(
     weights=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=8),
     q=st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0]),
