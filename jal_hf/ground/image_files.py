@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """The formats that are decoded, as Pillow names them, JPEG with MPO; none of their readers starts another program."""
@@ -90,6 +90,16 @@ def upright(image: Image.Image) -> Image.Image:
     with contextlib.suppress(SyntaxError, ValueError, TypeError, LookupError, struct.error):
         ImageOps.exif_transpose(image, in_place=True)
     return image
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) of the image when it is `upright`, from the header where its format has the orientation there."""
+    width, height = image.size
+    if width != height:
+        with contextlib.suppress(*DECODE_ERRORS, LookupError):
+            if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
+                return height, width
+    return width, height
 
 
 def is_grey(mode: str) -> bool:

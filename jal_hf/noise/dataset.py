@@ -28,7 +28,7 @@ from jal_hf.noise.stream import add_to_stream
 
 AnyDataset = TypeVar("AnyDataset", Dataset, DatasetDict, IterableDataset, IterableDatasetDict)
 
-_DRAW_VERSION = 1  # raised when a draw changes, so that no older cache is read
+_DRAW_VERSION = 2  # raised when a draw changes, so that no older cache is read
 
 
 def add_label_noise(

@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset, Image
 from numpy.typing import NDArray
 
-from jal_hf.ground.image_files import is_grey
+from jal_hf.ground.image_files import is_grey, upright_size
 from jal_hf.noise.image_encoder import ImageEncoder, ImageSettings, make_encoder, open_image
 
 _BLOCK = 1024  # encoded images held at once
@@ -63,7 +63,7 @@ def _shapes(images: Dataset, column: str) -> set[tuple[str, tuple[int, int]]]:
     found = set()
     for row, image in enumerate(_encoded(images, column)):
         with open_image(image, row) as opened:
-            found.add((opened.mode, opened.size))
+            found.add((opened.mode, upright_size(opened)))
     return found
 
 
@@ -90,13 +90,12 @@ class StreamImages:
 
     def _encode(self, image: Any, row: str) -> NDArray[np.float64]:
         opened = open_image(image, row)
+        size = upright_size(opened)
         if self.encoder is None:
-            self.encoder = make_encoder({(opened.mode, opened.size)}, self.settings, self.class_names)
+            self.encoder = make_encoder({(opened.mode, size)}, self.settings, self.class_names)
         encoder = self.encoder
-        if self.settings.image_size is None and opened.size != encoder.size:
-            raise ValueError(
-                f"The stream has images of {encoder.size} and {opened.size} pixels; give image_size."
-            )
+        if self.settings.image_size is None and size != encoder.size:
+            raise ValueError(f"The stream has images of {encoder.size} and {size} pixels; give image_size.")
         if self.settings.mean is None and encoder.mode == "L" and not is_grey(opened.mode):
             raise ValueError(
                 "The stream has grey and coloured images; give mean and std with three numbers each."

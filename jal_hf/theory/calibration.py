@@ -47,10 +47,16 @@ def excess_risk_bound(loss: RobustLoss, excess_risk: float) -> float:
     if excess_risk < 0:
         raise ValueError(f"an excess risk is at least 0, but {excess_risk!r} was given.")
     ends = losses_at(loss, torch.eye(2, dtype=torch.float64))
-    height = float(ends[1, 0] - ends[0, 0])
-    # log p is cut off at the smallest double; a loss as high as that is unbounded.
-    if not math.isfinite(height) or not 0.0 < height < 700.0 * max(1.0, abs(float(ends[0, 0]))):
+    height = math.inf if _is_unbounded(loss) else float(ends[1, 0] - ends[0, 0])
+    if not 0.0 < height < math.inf:
         raise ValueError(
             f"{loss.name} has no bound: l(0) - l(1) = {height:g} is not a positive finite number."
         )
     return 2.0 * excess_risk / height
+
+
+def _is_unbounded(loss: RobustLoss) -> bool:
+    """Whether l(u_y) grows, as log does, more over the last half of the exponents than over the quarter before."""
+    smallest = torch.finfo(torch.float64).tiny ** torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64)
+    early, late = losses_at(loss, torch.stack([smallest, 1.0 - smallest], dim=1))[:, 0].diff().tolist()
+    return bool(late > max(early, 0.0))

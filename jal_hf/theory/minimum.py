@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from jal_hf.losses import RobustLoss
 from jal_hf.theory.simplex import losses_at, project
@@ -78,8 +79,15 @@ def _descend(loss: RobustLoss, weights: Tensor, points: Tensor) -> tuple[Tensor,
 
 
 def _value_and_slope(loss: RobustLoss, weights: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
-        leaf = points.detach().requires_grad_()
+    leaf = points.detach().requires_grad_()
+    with torch.enable_grad(), _NothingDetached():
         values = losses_at(loss, leaf) @ weights
         (slopes,) = torch.autograd.grad(values.sum(), leaf)
     return values.detach(), torch.nan_to_num(slopes, nan=0.0, posinf=1e6, neginf=-1e6)
+
+
+class _NothingDetached(TorchFunctionMode):
+    """Inside, factors that a loss detaches for training get their gradient: its value is what is minimised."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is Tensor.detach else func(*args, **(kwargs or {}))

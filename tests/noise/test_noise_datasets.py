@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import datasets
@@ -21,6 +22,7 @@ from datasets import (
 from datasets.distributed import split_dataset_by_node
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ExifTags
 from PIL import Image as PILImage
 
 from jal_hf.noise import add_label_noise, create_noise
@@ -321,6 +323,31 @@ def test_instance_noise_asks_for_images_of_one_size(rows: Dataset) -> None:
     )
     with pytest.raises(ValueError, match="Row 0 is not a readable image"):
         add_label_noise(broken, noise)
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "png"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_instance_noise_sees_photographs_upright_in_datasets_and_streams(
+    suffix: str, orientation: int
+) -> None:
+    generator, encoded = np.random.default_rng(0), []
+    exif = PILImage.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    for _ in range(60):
+        file = io.BytesIO()
+        picture = PILImage.fromarray(generator.integers(0, 256, (6, 10, 3), dtype=np.uint8))
+        picture.save(file, suffix, exif=exif)
+        encoded.append({"bytes": file.getvalue(), "path": None})
+    features = Features({"image": Image(), "label": ClassLabel(names=NAMES)})
+    photographs = Dataset.from_dict(
+        {"image": encoded, "label": [number % 5 for number in range(60)]}, features
+    )
+    turned = [PILImage.fromarray(np.asarray(image)) for image in photographs["image"]]
+    upright = Dataset.from_dict({"image": turned, "label": photographs["label"][:]}, features)
+    expected = noisy_labels(add_label_noise(upright, "idn:0.6,mode=iid"))
+    stream = photographs.to_iterable_dataset()
+    for form in (photographs, stream, stream.cast_column("image", Image(decode=False))):
+        assert np.array_equal(noisy_labels(add_label_noise(form, "idn:0.6,mode=iid")), expected)
 
 
 def test_features_are_channels_first_normalised_pixels(rows: Dataset) -> None:

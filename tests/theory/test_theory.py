@@ -109,6 +109,24 @@ def test_smallest_a_has_the_values_of_the_paper() -> None:
     assert minimum_a(symmetric, loss="ael") == pytest.approx(1 / math.log(9 / 4))
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [create_loss("fl", gamma=gamma) for gamma in (0.5, 1.0, 2.0, 5.0)] + [JointLoss("fl", "mae", beta=0.1)],
+    ids=lambda loss: str(loss.hyperparameters().get("gamma", "joint")),
+)
+def test_minimiser_counts_the_factors_that_training_detaches(loss: RobustLoss) -> None:
+    weights, ticks = [0.2, 0.7, 0.1], 200
+    grid = [(i, j, ticks - i - j) for i in range(ticks + 1) for j in range(ticks + 1 - i)]
+    points = torch.tensor(grid, dtype=torch.float64) / ticks
+    risks = losses_at(loss, points) @ torch.tensor(weights, dtype=torch.float64)
+    found = torch.from_numpy(minimizer(loss, weights))
+    assert (
+        float(losses_at(loss, found.unsqueeze(0))[0] @ torch.tensor(weights, dtype=torch.float64))
+        <= risks.min()
+    )
+    torch.testing.assert_close(found, points[risks.argmin()], rtol=0, atol=2.0 / ticks)
+
+
 @given(
     weights=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=8),
     q=st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0]),
@@ -203,6 +221,30 @@ def test_excess_risk_bound_is_the_excess_over_the_height() -> None:
     assert excess_risk_bound(create_loss("mae"), 0.1) == pytest.approx(0.1)
     with pytest.raises(ValueError, match="no bound"):
         excess_risk_bound(create_loss("ce"), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "height"),
+    [
+        (create_loss("agce", a=30.0, q=3.0), (31.0**3 - 30.0**3) / 3.0),
+        (create_loss("aul", a=30.0, p=3.0), (30.0**3 - 29.0**3) / 3.0),
+        (create_loss("mae", scale=1e4), 1e4),
+        (create_loss("gce", q=0.01, eps=1e-300), (1.0 - 1e-300**0.01) / 0.01),
+        (create_loss("agce", a=1e-5, q=0.2), ((1.0 + 1e-5) ** 0.2 - 1e-5**0.2) / 0.2),
+        (create_loss("sce"), None),
+        (create_loss("fl", gamma=3.0), None),
+        (JointLoss("ce", "mae", alpha=1e-6), None),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_excess_risk_bound_is_refused_for_unbounded_losses_alone(
+    loss: RobustLoss, height: float | None
+) -> None:
+    if height is None:
+        with pytest.raises(ValueError, match=f"{loss.name} has no bound"):
+            excess_risk_bound(loss, 0.1)
+    else:
+        assert excess_risk_bound(loss, 0.1) == pytest.approx(0.2 / height)
 
 
 @given(data=st.data(), name=st.sampled_from([n for n in list_losses() if loss_info(n).symmetric]))
