@@ -20,6 +20,10 @@ from jal_hf.training.schedules import EPOCH_SCHEDULES
 _PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
+class _NotAsked(float):
+    """A decay of 0 that nobody has asked for, in whose place a preset's may come; replaced arguments keep it."""
+
+
 # The parent's repr leaves tokens out; one made by dataclass would show them.
 @dataclass(repr=False)
 class JALTrainingArguments(TrainingArguments):
@@ -199,12 +203,15 @@ class JALTrainingArguments(TrainingArguments):
         self.loss_args = parse_json_object("loss_args", self.loss_args)
         self.method_args = parse_json_object("method_args", self.method_args)
         self._choose_precision()
-        # The parent knows its own schedules alone, and DeepSpeed's settings need a number.
-        schedule, decay = self.epoch_schedule, self.weight_decay
-        self.lr_scheduler_type = "constant" if schedule else self.lr_scheduler_type
-        self.weight_decay = decay or 0.0
+        for name in ("weight_decay", "l1_weight_decay"):
+            if getattr(self, name) is None:
+                setattr(self, name, _NotAsked())
+        schedule = self.epoch_schedule
+        self.lr_scheduler_type = (
+            "constant" if schedule else self.lr_scheduler_type
+        )  # the parent knows its own alone
         super().__post_init__()
-        self.lr_scheduler_type, self.weight_decay = schedule or self.lr_scheduler_type, decay
+        self.lr_scheduler_type = schedule or self.lr_scheduler_type
         if self.label_names is None:  # type: ignore[has-type]
             self.label_names = ["labels"]
 
@@ -254,6 +261,11 @@ class JALTrainingArguments(TrainingArguments):
         if "weight_decay" not in signature(change).bind(*arguments, **options).arguments:
             self.weight_decay = before
         return self
+
+    @property
+    def has_own_decay(self) -> bool:
+        """Whether a decay was asked for, of either kind and at any time, so that no preset's comes in its place."""
+        return not all(isinstance(decay, _NotAsked) for decay in (self.weight_decay, self.l1_weight_decay))
 
     @property
     def epoch_schedule(self) -> str | None:

@@ -53,7 +53,7 @@ def decide_loss(
         noise=noise,
     )
     decay = (float(args.weight_decay or 0.0), float(args.l1_weight_decay or 0.0))
-    if args.preset not in (None, "auto") and args.weight_decay is None and args.l1_weight_decay is None:
+    if args.preset not in (None, "auto") and not args.has_own_decay:
         preset = loss_preset(criterion.name, args.preset)
         decay = (preset.weight_decay, preset.l1_weight_decay)
     return LossChoice(criterion, *decay)

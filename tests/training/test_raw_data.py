@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from transformers import Trainer
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss, create_model
@@ -310,6 +312,12 @@ def test_an_optimizer_set_without_decay_keeps_that_of_the_preset(tmp_path: Path)
     trained = JALTrainer(model=network(), args=args, train_dataset=raw(), augment="none").args
     assert (trained.weight_decay, trained.l1_weight_decay) == (0.0, 5e-5)
     assert args.set_optimizer("sgd", 0.1, 5e-4).set_training(0.1).weight_decay == 5e-4
+
+
+def test_the_stock_trainer_takes_our_arguments(tmp_path: Path) -> None:
+    args = arguments(tmp_path, remove_unused_columns=True)
+    Trainer(AnyWords(), args, train_dataset=tokenised(), compute_loss_func=as_compute_loss_func("ce")).train()
+    assert json.loads(args.to_json_string())["weight_decay"] == 0.0
 
 
 def test_replaced_arguments_keep_preset_and_schedule(tmp_path: Path) -> None:
