@@ -186,7 +186,10 @@ class RobustLoss(Tolerance, nn.Module):
             targets = self._targets(rows, logits, target)
             targets, weights = self._row_weights(rows, targets, False, sample_weight, shape)
             scores = Scores(in_full_precision(rows), targets)
-            total = at_least_something(weights.sum())
+            counted = weights.sum()
+            total = at_least_something(counted)
+            # The mean over the rows of what their targets sum to: class weights stand in those of class probabilities.
+            mass = counted if scores.soft is None else (scores.soft.sum(1) * weights).sum()
             found: dict[str, Tensor] = {}
             for name, loss in (("loss", self), *((part.name, part) for part in self.parts)):
                 losses = scores.expected(loss.equation(scores)).squeeze(1)
@@ -194,7 +197,7 @@ class RobustLoss(Tolerance, nn.Module):
                 found[name] = torch.where(weights == 0, 0.0, losses * weights).sum() / total
                 floor = loss.floor(rows.shape[1])
                 if floor:
-                    found[f"{name}_excess"] = found[name] - floor
+                    found[f"{name}_excess"] = found[name] - floor * (mass / total)
         return found
 
     def hyperparameters(self) -> LossConfig:
