@@ -27,7 +27,7 @@ from jal_hf.losses.inputs import (
     is_traced,
 )
 from jal_hf.losses.kernel_terms import KernelTerms
-from jal_hf.losses.parameters import parameter_names, require_choice
+from jal_hf.losses.parameters import parameter_names, require_choice, require_integer
 from jal_hf.losses.scores import Scores
 from jal_hf.losses.slope import Slope, by_autograd, value_and_gradient
 from jal_hf.losses.tolerance import Tolerance
@@ -87,9 +87,7 @@ class RobustLoss(Tolerance, nn.Module):
     ) -> None:
         super().__init__()
         self.reduction = require_choice(self.name, "reduction", reduction, REDUCTIONS)
-        if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
-            raise TypeError(f"{self.name}: ignore_index must be an integer, but {ignore_index!r} was given.")
-        self.ignore_index = ignore_index
+        self.ignore_index = require_integer(self.name, "ignore_index", ignore_index)
         if weight is not None:
             weight = as_class_weight(weight, self.name)
         # Not part of a checkpoint, but it follows .to(device).
@@ -186,7 +184,10 @@ class RobustLoss(Tolerance, nn.Module):
             targets = self._targets(rows, logits, target)
             targets, weights = self._row_weights(rows, targets, False, sample_weight, shape)
             scores = Scores(in_full_precision(rows), targets)
-            total = at_least_something(weights.sum())
+            counted = weights.sum()
+            total = at_least_something(counted)
+            # The mean over the rows of what their targets sum to: class weights stand in those of class probabilities.
+            mass = counted if scores.soft is None else (scores.soft.sum(1) * weights).sum()
             found: dict[str, Tensor] = {}
             for name, loss in (("loss", self), *((part.name, part) for part in self.parts)):
                 losses = scores.expected(loss.equation(scores)).squeeze(1)
@@ -194,7 +195,7 @@ class RobustLoss(Tolerance, nn.Module):
                 found[name] = torch.where(weights == 0, 0.0, losses * weights).sum() / total
                 floor = loss.floor(rows.shape[1])
                 if floor:
-                    found[f"{name}_excess"] = found[name] - floor
+                    found[f"{name}_excess"] = found[name] - floor * (mass / total)
         return found
 
     def hyperparameters(self) -> LossConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -105,9 +106,11 @@ def transition_rows(noise: Any, num_classes: int | None = None) -> list[list[flo
         TypeError: anything else.
         ValueError: a rate without K, a rate outside [0, 1), or a matrix that is none.
     """
-    if isinstance(noise, (int, float)) and not isinstance(noise, bool):
+    if isinstance(noise, Real) and not isinstance(noise, bool):
         if num_classes is None:
             raise ValueError("a noise rate alone needs num_classes=K as well.")
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, but {num_classes!r} was given.")
         if not 0.0 <= noise < 1.0:
             raise ValueError(f"a noise rate must lie in [0, 1), but {noise!r} was given.")
         return symmetric_rows(float(noise), num_classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 
 from jal_hf.ground.sentences import did_you_mean
 
@@ -30,7 +31,7 @@ def require_number(
         TypeError: not a number.
         ValueError: not finite, or outside the bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{loss}: {name} must be a number, but {value!r} ({type(value).__name__}) was given.")
     bounds = [
         text
@@ -52,6 +53,21 @@ def require_number(
         )
         raise ValueError(f"{loss}: {name} must be {allowed}, but {value!r} was given.")
     return float(value)
+
+
+def require_integer(loss: str, name: str, value: int, *, at_least: int | None = None) -> int:
+    """The value as an int, when it is a whole number (3, 3.0) of at least the bound.
+
+    Raises:
+        TypeError: not a whole number.
+        ValueError: below the bound.
+    """
+    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    if isinstance(value, bool) or not whole:
+        raise TypeError(f"{loss}: {name} must be an integer, but {value!r} was given.")
+    if at_least is not None and value < at_least:
+        raise ValueError(f"{loss}: {name} must be at least {at_least}, but {value!r} was given.")
+    return int(value)
 
 
 def require_choice(loss: str, name: str, value: str, choices: Iterable[str]) -> str:

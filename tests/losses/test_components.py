@@ -75,3 +75,24 @@ def test_components_of_a_batch_without_labels_are_zero() -> None:
     logits = torch.full((3, K), float("nan"))
     parts = create_loss("jal-ce").components(logits, torch.full((3,), -100))
     assert parts["loss"] == parts["nce"] == parts["amse"] == 0
+    assert parts["loss_excess"] == parts["amse_excess"] == 0
+
+
+@pytest.mark.parametrize("by_class", [None, [3.0] * K, [1.0, 2.0, 0.5, 1.0, 4.0, 0.1]])
+def test_excess_is_what_the_loss_has_above_the_floors_of_its_rows(by_class: list[float] | None) -> None:
+    logits, labels = _batch(-100)
+    logits, labels = logits[labels >= 0], labels[labels >= 0]
+    by_row = torch.rand(len(labels), dtype=torch.float64)
+    loss = create_loss("jal-ce", weight=by_class)
+    # A perfect prediction of every row has the excess 0.
+    perfect = 1e3 * torch.nn.functional.one_hot(labels, K).double()
+    soft = torch.nn.functional.one_hot(labels, K).double()
+    for target in (labels, soft):
+        for weight in (None, by_row):
+            parts = loss.components(logits, target, weight)
+            least = loss.components(perfect, target, weight)
+            for name in ("loss", "amse"):
+                assert abs(least[f"{name}_excess"]) < 1e-9
+                torch.testing.assert_close(
+                    parts[f"{name}_excess"], parts[name] - least[name], rtol=1e-9, atol=1e-9
+                )
