@@ -205,6 +205,16 @@ def test_saved_folder_and_objects_load_like_the_table(pictures: Path, tmp_path: 
         assert (data.class_names, len(data["train"]), len(data["test"])) == (table.class_names, 12, 3)
 
 
+def test_frame_may_hold_paths_as_objects_and_says_what_it_cannot_hold(pictures: Path) -> None:
+    frame = pd.DataFrame({"image": [pictures / path for path in photo_paths()], "label": TEXTS})
+    data = load_noisy_dataset(frame)
+    assert data.class_names == ["NA", "cat", "dog"]
+    assert data.file_names("train") == [path.removeprefix("photos/") for path in photo_paths()]
+    assert isinstance(frame["image"][0], Path)
+    with pytest.raises(ValueError, match=r"The DataFrame cannot be read: .*column other"):
+        load_noisy_dataset(frame.assign(other=[object()] * 12))
+
+
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("none", [-1, None, "", "-1", " "])
 def test_unlabelled_rows_are_named_or_left_out_and_counted(pictures: Path, none: Any, streams: bool) -> None:

@@ -127,6 +127,18 @@ def test_tar_shard_cut_short_is_refused_by_name(write_tar: Callable[..., Path]) 
         load_noisy_dataset(str(path.parent))
 
 
+def test_archive_beside_class_folders_is_no_data_and_pictures_beside_shards_are_none(
+    image_folder: Path, write_tar: Callable[..., Path]
+) -> None:
+    shards = write_tar("train-0.tar", [0, 1, 1]).parent
+    (image_folder / "pets.tar").write_bytes((shards / "train-0.tar").read_bytes())
+    data = load_noisy_dataset(str(image_folder))
+    assert (data.class_names, len(data["train"])) == (["cat", "dog"], 12)
+    assert any(warning.startswith("'pets.tar' beside the images") for warning in data.warnings)
+    save_picture(shards / "assets/logo.png", 1)
+    assert len(load_noisy_dataset(str(shards))["train"]) == 3
+
+
 def test_webvision_takes_the_first_fifty_classes_and_counts_lines(webvision: Path) -> None:
     data = load_noisy_dataset(f"webvision:{webvision}")
     assert data.num_classes == 50
@@ -211,6 +223,35 @@ def test_tar_shards_take_class_names_and_mixed_endings(write_tar: Callable[..., 
     data = load_noisy_dataset(str(folder))
     assert data.class_names == ["cat", "dog"]
     assert data["train"]["label"][:] == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("kind", ["labels.csv", "labels.parquet", "images.parquet", "shard.tar"])
+def test_brackets_in_the_name_of_a_folder_are_letters(
+    kind: str, tmp_path: Path, write_tar: Callable[..., Path]
+) -> None:
+    folder = tmp_path / "my data [v2] *"
+    folder.mkdir()
+    table = datasets.Dataset.from_dict({"path": [f"{row}.png" for row in range(4)], "label": ["a", "b"] * 2})
+    for row in range(4):
+        save_picture(folder / f"{row}.png", row)
+    if kind == "shard.tar":
+        (folder / kind).write_bytes(write_tar("train-0.tar", ["a", "b", "a", "b"]).read_bytes())
+    elif kind == "labels.csv":
+        table.to_csv(folder / kind)
+    else:
+        inside = {
+            "path": [{"bytes": encoded(row), "path": None} for row in range(4)],
+            "label": table["label"][:],
+        }
+        rows = table if kind == "labels.parquet" else datasets.Dataset.from_dict(inside)
+        rows.to_parquet(folder / kind)
+    data = load_noisy_dataset(str(folder / kind))
+    assert (data.class_names, len(data["train"])) == (["a", "b"], 4)
+    if kind.startswith("labels"):
+        assert len(load_noisy_dataset(str(folder))["train"]) == 4
+    if kind == "images.parquet":
+        with pytest.raises(ValueError, match=r"name of the folder .*\[v2\].* patterns.*another name"):
+            load_noisy_dataset(str(folder))
 
 
 @pytest.mark.parametrize("form", ["csv", "object"])

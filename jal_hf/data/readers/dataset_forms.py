@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import os
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +34,7 @@ from jal_hf.data.readers.loaded import first_line, load, load_files
 from jal_hf.data.readers.source import ReadOptions, Source, Splits
 from jal_hf.data.readers.web_dataset import read_web_dataset, tar_files
 from jal_hf.data.readers.webvision import is_webvision, read_webvision
-from jal_hf.ground.sentences import listed
+from jal_hf.ground.sentences import listed, shortened
 
 _PUBLISHED = ("webvision", "clothing1m")
 
@@ -65,11 +66,11 @@ def read_source(dataset: Any, options: ReadOptions) -> Source:
     prefix, _, rest = name.partition(":")
     if prefix in _PUBLISHED and name != prefix:
         return _published(name, prefix, rest, options)
-    if files := tar_files(name):
-        return read_web_dataset(name, files, streaming=options.streaming, num_classes=options.num_classes)
     path = Path(name).expanduser()
     if path.is_dir():
         return _from_folder(name, path, options)
+    if files := tar_files(name):
+        return read_web_dataset(name, files, streaming=options.streaming, num_classes=options.num_classes)
     if path.is_file():
         return _from_file(name, path, options)
     if _looks_like_path(name):
@@ -132,9 +133,7 @@ def _from_object(dataset: Any, options: ReadOptions) -> Source:
         dataset = {"train": dataset}
     if isinstance(dataset, Mapping) and dataset:
         given = {
-            name: datasets.Dataset.from_pandas(rows, preserve_index=False)
-            if isinstance(rows, pd.DataFrame)
-            else rows
+            name: _from_frame(rows) if isinstance(rows, pd.DataFrame) else rows
             for name, rows in dataset.items()
         }
         splits, missing = open_paths(given, options)
@@ -145,6 +144,18 @@ def _from_object(dataset: Any, options: ReadOptions) -> Source:
     )
 
 
+def _from_frame(frame: pd.DataFrame) -> datasets.Dataset:
+    rows = frame.copy(deep=False)
+    for name, column in frame.items():
+        if any(isinstance(cell, os.PathLike) for cell in column):
+            rows[name] = [os.fspath(cell) if isinstance(cell, os.PathLike) else cell for cell in column]
+    try:
+        return datasets.Dataset.from_pandas(rows, preserve_index=False)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        reason = "; ".join(map(str, error.args))
+        raise ValueError(f"The DataFrame cannot be read: {shortened(reason, 300)}") from error
+
+
 def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return Source(name, _maybe_streamed(_saved_to_disk(name, path), options))
@@ -152,28 +163,39 @@ def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
         return _published(name, "webvision", str(path), options)
     if is_clothing1m(path):
         return _published(name, "clothing1m", str(path), options)
-    if (
-        options.has_images
-        and not _has_data_files(path)
-        and (source := _from_image_files(name, path, options))
-    ):
+    shards = tar_files(str(path))
+    if shards and not looks_like_image_folder(path, least=2):
+        return read_web_dataset(name, shards, streaming=options.streaming, num_classes=options.num_classes)
+    if options.has_images and (source := _from_image_files(name, path, options)):
         return _streamed(source, options)
     if (tables := table_files(path)) and (source := read_image_table(name, tables, options)):
         return _streamed(source, options)
+    if "[" in str(path.resolve()):
+        raise ValueError(
+            f"The name of the folder {name!r} has a '[', which the reader of this layout takes for patterns of names; "
+            "give it another name, or name a file in it as the dataset."
+        )
     splits = load(name, str(path), options.config, streaming=options.streaming)
     return Source(name, splits, manifest=read_manifest(path))
 
 
 def _from_image_files(name: str, path: Path, options: ReadOptions) -> Source | None:
-    """Images that are files of the folder, labelled by a table at its top or else by class folders; None without both.
+    """Images that are files of the folder, labelled by a table at its top or else by class folders.
+
+    None without such images, and where tables of images or metadata make it a layout that `datasets` itself reads.
 
     Raises:
-        ValueError: a table names images in a way that cannot be used, or images have neither.
+        ValueError: a table names images in a way that cannot be used, or nothing labels them.
     """
+    found = _tables(path)
+    if any(table.stem.lower() == "metadata" or has_images_inside(table) for table in found):
+        return None
     tables = naming_tables(name, path, options.image_column)
     source = read_image_table(name, tables, options) if tables else None
     used = tables.values() if source else ()
-    beside = [str(table.relative_to(path)) for table in _tables(path) if table not in used]
+    unused = [table for table in found if table not in used]
+    archives = [Path(shard) for files in tar_files(str(path)).values() for shard in files]
+    beside = [str(file.relative_to(path)) for file in (*unused, *archives)]
     if source is None and looks_like_image_folder(path, least=2 if beside else 1):
         source = read_image_folder(name, path)
     elif source is None and beside and holds_image(path):
@@ -184,25 +206,24 @@ def _from_image_files(name: str, path: Path, options: ReadOptions) -> Source | N
     if source is None or not beside:
         return source
     labels = f"those of {listed(table.name for table in used)}" if used else "the names of the folders"
-    warning = (
-        f"{listed(beside[:5])} beside the images was not used; the labels are {labels}. A table of labels lies at the "
-        "top of the folder and has a column of paths of image files, endings included."
-    )
+    warning = f"{listed(beside[:5])} beside the images was not used; the labels are {labels}."
+    if unused:
+        warning += (
+            " A table of labels lies at the top of the folder and has a column of paths of image files."
+        )
     return dataclasses.replace(source, warnings=(*source.warnings, warning))
 
 
 def _tables(path: Path) -> list[Path]:
     """Tables in a folder and its subfolders; JSON files there are mostly notes, but for metadata and splits."""
-    found = (entry for level in ("*", "*/*") for entry in sorted(path.glob(level)))
-    shown = (entry for entry in found if not entry.name.startswith("."))
-    tables = [entry for entry in shown if entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES]
+    found = (entry for level in ("*", "*/*") for entry in path.glob(level))
+    tables = [entry for entry in found if entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES]
     named = {"metadata", *SPLIT_NAMES}
-    return [entry for entry in tables if entry.suffix.lower() != ".json" or entry.stem.lower() in named]
-
-
-def _has_data_files(path: Path) -> bool:
-    """Whether tables of images or metadata describe the folder, in the layouts that `datasets` itself reads."""
-    return any(table.stem.lower() == "metadata" or has_images_inside(table) for table in _tables(path))
+    return sorted(
+        entry
+        for entry in tables
+        if not entry.name.startswith(".") and (entry.suffix.lower() != ".json" or entry.stem.lower() in named)
+    )
 
 
 def _saved_to_disk(name: str, path: Path) -> dict[str, datasets.Dataset]:

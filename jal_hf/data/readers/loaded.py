@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from jal_hf.data.readers.source import Splits
 
 def load_files(name: str, form: str, files: Mapping[str, Path], **options: Any) -> Splits:
     """Splits of local files in a form that a builder of `datasets` reads; see `load`."""
-    return load(name, form, data_files={split: str(path) for split, path in files.items()}, **options)
+    names = {split: glob.escape(str(path)) for split, path in files.items()}
+    return load(name, form, data_files=names, **options)
 
 
 def load(name: str, target: str, config: str | None = None, **options: Any) -> Splits:

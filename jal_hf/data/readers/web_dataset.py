@@ -41,7 +41,7 @@ def tar_files(name: str) -> dict[str, list[str]]:
             splits.setdefault(SPLIT_NAMES.get(start, "train"), []).append(str(shard))
         return splits
     if name.endswith(_ENDINGS) or (glob.has_magic(name) and ".t" in name):
-        files = sorted(glob.glob(os.path.expanduser(name)))
+        files = [str(path)] if path.exists() else sorted(glob.glob(str(path)))
         return {"train": files} if files else {}
     return {}
 
