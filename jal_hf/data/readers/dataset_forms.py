@@ -166,11 +166,7 @@ def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
     shards = tar_files(str(path))
     if shards and not looks_like_image_folder(path, least=2):
         return read_web_dataset(name, shards, streaming=options.streaming, num_classes=options.num_classes)
-    if (
-        options.has_images
-        and not _has_data_files(path)
-        and (source := _from_image_files(name, path, options))
-    ):
+    if options.has_images and (source := _from_image_files(name, path, options)):
         return _streamed(source, options)
     if (tables := table_files(path)) and (source := read_image_table(name, tables, options)):
         return _streamed(source, options)
@@ -184,16 +180,22 @@ def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
 
 
 def _from_image_files(name: str, path: Path, options: ReadOptions) -> Source | None:
-    """Images that are files of the folder, labelled by a table at its top or else by class folders; None without both.
+    """Images that are files of the folder, labelled by a table at its top or else by class folders.
+
+    None without such images, and where tables of images or metadata make it a layout that `datasets` itself reads.
 
     Raises:
-        ValueError: a table names images in a way that cannot be used, or images have neither.
+        ValueError: a table names images in a way that cannot be used, or nothing labels them.
     """
+    found = _tables(path)
+    if any(table.stem.lower() == "metadata" or has_images_inside(table) for table in found):
+        return None
     tables = naming_tables(name, path, options.image_column)
     source = read_image_table(name, tables, options) if tables else None
     used = tables.values() if source else ()
-    beside = [str(table.relative_to(path)) for table in _tables(path) if table not in used]
-    beside += [os.path.relpath(shard, path) for files in tar_files(str(path)).values() for shard in files]
+    unused = [table for table in found if table not in used]
+    archives = [Path(shard) for files in tar_files(str(path)).values() for shard in files]
+    beside = [str(file.relative_to(path)) for file in (*unused, *archives)]
     if source is None and looks_like_image_folder(path, least=2 if beside else 1):
         source = read_image_folder(name, path)
     elif source is None and beside and holds_image(path):
@@ -204,25 +206,24 @@ def _from_image_files(name: str, path: Path, options: ReadOptions) -> Source | N
     if source is None or not beside:
         return source
     labels = f"those of {listed(table.name for table in used)}" if used else "the names of the folders"
-    warning = (
-        f"{listed(beside[:5])} beside the images was not used; the labels are {labels}. A table of labels lies at the "
-        "top of the folder and has a column of paths of image files, endings included."
-    )
+    warning = f"{listed(beside[:5])} beside the images was not used; the labels are {labels}."
+    if unused:
+        warning += (
+            " A table of labels lies at the top of the folder and has a column of paths of image files."
+        )
     return dataclasses.replace(source, warnings=(*source.warnings, warning))
 
 
 def _tables(path: Path) -> list[Path]:
     """Tables in a folder and its subfolders; JSON files there are mostly notes, but for metadata and splits."""
-    found = (entry for level in ("*", "*/*") for entry in sorted(path.glob(level)))
-    shown = (entry for entry in found if not entry.name.startswith("."))
-    tables = [entry for entry in shown if entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES]
+    found = (entry for level in ("*", "*/*") for entry in path.glob(level))
+    tables = [entry for entry in found if entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES]
     named = {"metadata", *SPLIT_NAMES}
-    return [entry for entry in tables if entry.suffix.lower() != ".json" or entry.stem.lower() in named]
-
-
-def _has_data_files(path: Path) -> bool:
-    """Whether tables of images or metadata describe the folder, in the layouts that `datasets` itself reads."""
-    return any(table.stem.lower() == "metadata" or has_images_inside(table) for table in _tables(path))
+    return sorted(
+        entry
+        for entry in tables
+        if not entry.name.startswith(".") and (entry.suffix.lower() != ".json" or entry.stem.lower() in named)
+    )
 
 
 def _saved_to_disk(name: str, path: Path) -> dict[str, datasets.Dataset]:
