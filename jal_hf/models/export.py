@@ -29,7 +29,9 @@ def export_model(
     `"hf-hub:..."` all load. The run's mean, std and size stand in its `pretrained_cfg`, for a timm model has
     no preprocessor file; a bare network of timm is wrapped by `as_run_model` first. Any other model of transformers
     is written by itself, beside a `preprocessor_config.json` where `create_model` knew the values. Of a module that
-    neither library can build, config.json says the class, and how its weights are loaded again.
+    neither library can build, config.json says the class, and how its weights are loaded again. Of a model of peft
+    the network inside is written with the adapters merged, as it would be without peft; where they cannot be merged,
+    as prompts cannot, peft's own files are written.
 
     Each file is written under another name and then renamed, so a crash leaves the former file whole.
 
@@ -45,12 +47,20 @@ def export_model(
     """
     from transformers import PreTrainedModel, TimmWrapperForImageClassification
 
-    from jal_hf.models.lora import has_lora, merge_lora
+    from jal_hf.models.lora import has_lora, is_peft_model, merge_lora, merged_copy
     from jal_hf.models.run_model import as_run_model
 
     if not isinstance(model, nn.Module):
         raise TypeError(f"export_model takes a torch.nn.Module, got {type(model).__name__}.")
-    model = as_run_model(unwrapped(model))
+    model = unwrapped(model)
+    if is_peft_model(model):
+        merged = None if keep_adapters else merged_copy(model, state_dict)
+        if merged is None:
+            whole: Any = model
+            whole.save_pretrained(str(folder), state_dict=state_dict)
+            return
+        model, state_dict = merged, None
+    model = as_run_model(model)
     if has_lora(model) and not keep_adapters:
         model = copy.deepcopy(model)
         if state_dict:

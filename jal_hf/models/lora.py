@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from jal_hf.models.head import head_modules, head_parameter_names
 
@@ -70,6 +72,27 @@ def add_lora(
 def has_lora(model: nn.Module) -> bool:
     """Whether any layer carries an adapter."""
     return any(hasattr(module, "lora_A") and hasattr(module, "base_layer") for module in model.modules())
+
+
+def is_peft_model(model: object) -> bool:
+    """Whether a model is one of peft's own, as `get_peft_model` makes them."""
+    peft = sys.modules.get("peft")  # whoever made one has loaded it
+    return peft is not None and isinstance(model, peft.PeftModel)
+
+
+def merged_copy(model: Any, state_dict: Mapping[str, Tensor] | None = None) -> nn.Module | None:
+    """The network inside one of peft's models with the adapters in its weights; None where they cannot be merged.
+
+    Args:
+        state_dict: weights to take in place of the model's, by its names.
+    """
+    if not hasattr(model, "merge_and_unload"):
+        return None
+    model = copy.deepcopy(model)
+    if state_dict:
+        model.load_state_dict(state_dict)
+    merged: nn.Module = model.merge_and_unload()
+    return merged
 
 
 def merge_lora(model: _Module) -> _Module:

@@ -395,6 +395,43 @@ def test_checkpoint_keeps_adapters_apart_and_the_export_merges_them(tmp_path: Pa
     assert any("lora_A" in name for name in model.state_dict())
 
 
+def bert() -> nn.Module:
+    torch.manual_seed(0)
+    return BertForSequenceClassification(BertConfig(vocab_size=50, num_labels=3, **TINY))
+
+
+@pytest.mark.parametrize("kind", ["lora", "ia3"])
+def test_model_of_peft_is_exported_as_the_network_inside_with_its_adapters_merged(
+    kind: str, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft", reason="pip install 'jal_hf[lora]'")
+    settings: dict[str, Any] = {"task_type": "SEQ_CLS", "target_modules": ["query", "value"]}
+    config = (
+        peft.LoraConfig(**settings, init_lora_weights=False)
+        if kind == "lora"
+        else peft.IA3Config(**settings, feedforward_modules=[], init_ia3_weights=False)
+    )
+    model = peft.get_peft_model(bert(), config).eval()
+    names, tokens = set(model.state_dict()), torch.tensor([[2, 5, 7, 3]])
+    expected = model(tokens).logits
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        model.get_base_model().classifier.modules_to_save["default"].weight.zero_()
+    export_model(model, tmp_path, state_dict=state)
+    loaded = BertForSequenceClassification.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(loaded(tokens).logits, expected, rtol=1e-3, atol=1e-4)
+    assert set(model.state_dict()) == names
+
+
+def test_adapters_of_peft_that_cannot_be_merged_are_written_as_peft_does(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft", reason="pip install 'jal_hf[lora]'")
+    config = peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=2)
+    model, tokens = peft.get_peft_model(bert(), config).eval(), torch.tensor([[2, 5, 7, 3]])
+    export_model(model, tmp_path)
+    loaded = peft.PeftModel.from_pretrained(bert(), tmp_path).eval()
+    torch.testing.assert_close(loaded(tokens).logits, model(tokens).logits)
+
+
 def test_adapters_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("peft", reason="pip install 'jal_hf[lora]'")
     with pytest.raises(ValueError, match=r"No layer is called query; there are 0\."):
