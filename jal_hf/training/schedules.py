@@ -49,8 +49,9 @@ def epoch_lengths(args: TrainingArguments, rows: int | None, steps: int) -> tupl
         steps: Optimizer steps of the whole training.
     """
     if args.max_steps > 0 and rows is not None:
-        global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        steps_per_epoch = max(1, -(-rows // global_batch))
+        batch = args.train_batch_size * args.world_size
+        batches = rows // batch if args.dataloader_drop_last else -(-rows // batch)
+        steps_per_epoch = max(1, -(-batches // args.gradient_accumulation_steps))
         return steps_per_epoch, steps / steps_per_epoch
     return max(1, round(steps / float(args.num_train_epochs))), float(args.num_train_epochs)
 

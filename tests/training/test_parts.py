@@ -20,7 +20,7 @@ from jal_hf.training.criterion import classes_second, logits_of
 from jal_hf.training.diagnostics import confidence_histogram, lost_classes, training_set_figures
 from jal_hf.training.hardware import Processor, detect_hardware, this_processor
 from jal_hf.training.metrics import classification_metrics
-from jal_hf.training.schedules import epoch_factor, epoch_scheduler
+from jal_hf.training.schedules import epoch_factor, epoch_lengths, epoch_scheduler
 
 
 def test_cosine_epoch_equals_torch_stepped_once_an_epoch() -> None:
@@ -36,6 +36,17 @@ def test_cosine_epoch_equals_torch_stepped_once_an_epoch() -> None:
             schedule.step()
         theirs.step()
         reference.step()
+
+
+@pytest.mark.parametrize(("is_dropped", "expected"), [(False, 3), (True, 2)])
+def test_epoch_of_a_schedule_is_as_long_as_that_of_the_loader(
+    is_dropped: bool, expected: int, tmp_path: Path
+) -> None:
+    args = TrainingArguments(
+        str(tmp_path), per_device_train_batch_size=4, gradient_accumulation_steps=2, max_steps=6, use_cpu=True,
+        dataloader_drop_last=is_dropped,
+    )  # fmt: skip
+    assert epoch_lengths(args, rows=17, steps=6) == (expected, 6 / expected)
 
 
 def test_step_and_exponential_epoch_follow_their_options() -> None:
