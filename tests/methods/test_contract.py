@@ -199,6 +199,18 @@ def test_average_of_weights_in_another_precision_follows_them(
     assert again.state_dict()["weight"].dtype is state["weight"].dtype
 
 
+def test_weights_set_after_a_training_and_those_of_another_trainer_are_evaluated(tmp_path: Path) -> None:
+    method = create_method("ema", {"decay": 0.5})
+    trained = trainer(tmp_path / "a", method)
+    trained.train()
+    other = trainer(tmp_path / "b", method)
+    for one in (trained, other):
+        for parameter in one.model.parameters():
+            nn.init.zeros_(parameter)
+        found = torch.as_tensor(one.predict(one.train_dataset).predictions)
+        assert torch.equal(found, torch.zeros(32, CLASSES))
+
+
 def test_checkpoint_holds_raw_weights_and_the_average_beside_them(tmp_path: Path) -> None:
     trained = trainer(tmp_path, create_method("ema"), save_strategy="steps", save_steps=4)
     trained.train()

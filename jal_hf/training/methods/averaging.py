@@ -76,7 +76,8 @@ class AveragedWeights:
 class Ema(Method):
     """Evaluate and export the running mean of the weights, batch-norm buffers included.
 
-    The weights that are trained stay in the checkpoints, the mean beside them.
+    The weights that are trained stay in the checkpoints, the mean beside them. When a training ends the mean takes
+    their place in the network, and whatever the network holds from then on is what is evaluated.
 
     Args:
         decay: Share of the mean that stays in a step, in [0, 1).
@@ -91,17 +92,19 @@ class Ema(Method):
 
     def __init__(self, *, decay: float = 0.999) -> None:
         self.decay = require_within("ema", "decay", decay, 0.0, 0.999999)
+        self._is_training = False
 
     def begin(self, setting: Setting) -> None:
         super().begin(setting)
         self.average = AveragedWeights(setting.model, self.decay)
+        self._is_training = True
 
     def after_step(self, model: nn.Module, *, step: int) -> None:
         self.average.update(self.setting.model, step)
 
     @contextmanager
     def evaluated(self, model: nn.Module) -> Iterator[None]:
-        if not hasattr(self, "average"):  # nothing was trained yet
+        if not self._is_training:
             yield
             return
         before = self.average.put_into(model)
@@ -112,6 +115,7 @@ class Ema(Method):
 
     def end(self, model: nn.Module) -> None:
         self.average.put_into(model)
+        self._is_training = False
 
     def state_dict(self) -> dict[str, Tensor]:
         return dict(self.average.tensors)
