@@ -18,7 +18,7 @@ from jal_hf.training.captured.step import CapturedStep
 from jal_hf.training.criterion import at_least_one, classes_second, gives_classes_last, label_count, logits_of
 from jal_hf.training.data_wait import fetch_on
 from jal_hf.training.methods import Method, StepView
-from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss
+from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss, with_long_numbers
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
 from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
 from jal_hf.training.repeated_rows import batches_without_padding
@@ -169,6 +169,7 @@ class RobustStep(Trainer):
             batches = [given.finished(batch) for batch in batches]
         if not batches or "labels" not in batches[0]:
             return batches, None
+        batches = [with_long_numbers(batch) for batch in batches]
         rows = len(self.train_dataset) if has_length(self.train_dataset) else None
         batches = batches_without_padding(batches, self.accelerator, rows, self.criterion.ignore_index)
         parts = [

@@ -55,6 +55,18 @@ def test_step_does_not_depend_on_accumulation(name: str, tmp_path: Path) -> None
     assert_equal(whole.method.state_dict(), split.method.state_dict(), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_labels_and_row_numbers_may_be_of_any_integer_type(name: str, tmp_path: Path) -> None:
+    trained = [trainer(tmp_path / kind, name, max_steps=2) for kind in ("long", "short")]
+    rows = [trained[1].train_dataset[row] for row in range(32)]
+    trained[1].train_dataset = [
+        {**row, "labels": row["labels"].to(torch.int8), "index": row["index"].int()} for row in rows
+    ]
+    for one in trained:
+        one.train()
+    assert_equal(*(weights_of(one.model) for one in trained))
+
+
 @pytest.mark.parametrize("name", ["plain", "warmup", "elr", "twin", *COMBINATIONS])
 def test_step_does_not_depend_on_the_scale_of_class_weights(name: str, tmp_path: Path) -> None:
     weights = [1.0, 2.0, 0.5, 1.0]

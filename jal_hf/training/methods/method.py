@@ -29,6 +29,7 @@ Draws = npt.NDArray[np.float64]
 Phase = tuple[Any, ...]
 
 
+_SHORT = (torch.uint8, torch.int8, torch.int16, torch.int32)
 _STEP_HOOKS = ("change_batch", "after_forward", "targets", "row_weights", "terms")
 
 
@@ -274,6 +275,16 @@ def row_keys(batch: Batch) -> RowKeys:
     index = batch.get("index")
     found: RowKeys = np.arange(len(batch["labels"])) if index is None else index.cpu().numpy()
     return found
+
+
+def with_long_numbers(batch: Batch) -> Batch:
+    """The batch with class labels and row numbers in int64, the type by which tensors are indexed."""
+    short = {
+        name: batch[name].long()
+        for name in ("labels", "index")
+        if isinstance(batch.get(name), Tensor) and batch[name].dtype in _SHORT
+    }
+    return {**batch, **short} if short else batch
 
 
 def for_the_loss(method: Method, view: StepView) -> tuple[StepView, Tensor | None]:
