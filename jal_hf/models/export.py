@@ -56,7 +56,8 @@ def export_model(
     if is_peft_model(model):
         merged = None if keep_adapters else merged_copy(model, state_dict)
         if merged is None:
-            model.save_pretrained(str(folder), state_dict=state_dict)
+            whole: Any = model
+            whole.save_pretrained(str(folder), state_dict=state_dict)
             return
         model, state_dict = merged, None
     model = as_run_model(model)
