@@ -149,6 +149,7 @@ def load_noisy_dataset(
     held_name = None
     if own_validation and eval_name is not None:
         held_name = find_validation_split(list(source.splits), [train_name, eval_name])
+    own_validation = held_name is not None
     if held_name is not None:
         held, count = labelled_rows(source.splits[held_name], held_name, label_column, unlabelled, warnings)
         unlabelled_count += count
@@ -183,6 +184,7 @@ def load_noisy_dataset(
         unlabelled_rows=unlabelled_count,
         shared_rows=sum(duplicates.shared.values()),
         contradicting_rows=duplicates.contradicting,
+        own_validation=own_validation,
         folder=source.folder,
     )
     return NoisyDatasetDict(splits, facts)

@@ -19,6 +19,8 @@ from jal_hf.analysis.report_page import read_report
 from jal_hf.cli.main import main
 from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
+from jal_hf.runs.audit.cleaning import Cleaning
+from jal_hf.runs.audit.export import export_cleaned
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
 from jal_hf.runs.finetune.settings import finetune_config
 from jal_hf.runs.finetune.text import _weights
@@ -156,6 +158,18 @@ def test_one_long_text_takes_no_more_memory_than_it_has_letters() -> None:
     assert groups[1] == groups[-2] == -1
     assert (groups[2::2][:-1] == groups[3::2][:-1]).all()
     assert contradicting == 1000 - 2
+
+
+def test_cleaned_texts_keep_line_breaks_and_the_other_columns(tmp_path: Path) -> None:
+    texts = [f"a\rline {row}\r\nand\nmore" for row in range(6)]
+    rows = {"id": list(range(6)), "text": texts, "title": ["t"] * 6, "label": ["1", "2"] * 3}
+    data = load_text_dataset(datasets.DatasetDict(train=datasets.Dataset.from_dict(rows)))
+    labels = np.array(data["train"]["label"])
+    assert export_cleaned(data, data["train"], Cleaning(labels, None, ()), tmp_path / "out") == "table"
+    after = load_text_dataset(str(tmp_path / "out"))
+    assert after["train"]["text"] == texts
+    assert after["train"]["id"] == list(range(6))
+    assert after.class_names == ["1", "2"]
 
 
 def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:
