@@ -18,6 +18,7 @@ import datasets
 from huggingface_hub import DatasetCardData
 
 from jal_hf.ground.files import JsonObject
+from jal_hf.ground.places import published_spec
 from jal_hf.hub.templates import card_template
 from jal_hf.hub.text import block, clean, code, percent, plain
 from jal_hf.hub.validation import LICENSES, validate_card
@@ -61,6 +62,7 @@ def noise_manifest(
     return {
         "schema": 1,
         **report.to_dict(),
+        "spec": published_spec(report.spec),
         "source": {
             "name": source.name,
             "on_hub": source.on_hub,
