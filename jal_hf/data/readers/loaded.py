@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
+import yaml
 from datasets.exceptions import DatasetsError
 
 from jal_hf.data.readers.source import Splits
@@ -35,6 +36,11 @@ def load(name: str, target: str, config: str | None = None, **options: Any) -> S
         loaded: Splits = datasets.load_dataset(target, config, **options)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"The dataset {name!r} was not found: {first_line(error)}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(
+            f"The README.md of the dataset {name!r} begins with lines that are no YAML: {first_line(error)}. Correct "
+            "them, or take away what stands between its two lines of dashes."
+        ) from error
     except (DatasetsError, ValueError, OSError, RuntimeError, KeyError, pa.ArrowException) as error:
         # The reason of a failed build stands in the error behind it.
         reason = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
