@@ -65,7 +65,8 @@ def estimate_noise(
     """Noise of (N,) labels by confident learning on held-out probabilities from (N, D) features.
 
     The model, a logistic regression on random kernel features, makes mistakes of its own, and each of them
-    counts as noise: the rate is an upper estimate, the closer the better the features tell the classes apart.
+    counts as noise, so the rate is too high where the features tell the classes apart badly. It is too low where wrong
+    labels follow the features, as instance-dependent noise does: the model learns them.
     ValueError for a class without examples or too many folds, ImportError without cleanlab.
     """
     classes = int(labels.max()) + 1

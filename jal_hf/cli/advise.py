@@ -71,8 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
             noise, found = estimated_noise(data, arguments.folds)
             heading += (
                 f"The simple model agrees with {100 * found.agreement:.1f} % of the given labels. Its own "
-                "mistakes count as noise, so the rate is an upper estimate;\nit cannot tell hard images from "
-                "wrong labels. A robust run and `jal-hf audit RUN --folds 5` estimate better.\n"
+                "mistakes count as noise, and wrong labels that follow the look of the images pass for right ones,\n"
+                "so the rate may be too high or too low. A robust run and `jal-hf audit RUN --folds 5` estimate "
+                "better.\n"
             )
         else:
             noise = noise_of_data(data, arguments.noise or "none")

@@ -10,6 +10,7 @@ from pathlib import Path
 from jal_hf.cli.lists import split_noises, split_seeds
 from jal_hf.cli.noise import add_data_arguments, clean_data, given_data_flags, hand_over
 from jal_hf.cli.output import Output, add_output_flags
+from jal_hf.ground.places import published_spec
 
 NAME = "benchmark"
 HELP = "make a benchmark of noisy labels for the Hub, without images"
@@ -61,7 +62,14 @@ def _make(arguments: argparse.Namespace, folder: Path) -> int:
     with output.working():
         data = clean_data(arguments)
         source = dataset_source(arguments.dataset, data, arguments.dataset_config)
-        words = ["jal-hf", "benchmark", source.name, "--noise", ",".join(arguments.noises), "--seeds"]
+        words = [
+            "jal-hf",
+            "benchmark",
+            source.name,
+            "--noise",
+            ",".join(map(published_spec, arguments.noises)),
+            "--seeds",
+        ]
         manifest = make_benchmark(
             data,
             source,

@@ -26,8 +26,8 @@ parquet table of paths and labels, a save_to_disk folder, or a Hub id.
 Stages: load and check; hold noisy validation rows back; features of the frozen
 backbone; a probe that says how noisy the labels are and which are suspect;
 robust fine-tuning beside cross entropy and the probe alone. The best by noisy
-validation is the folder's model. The same line again goes on where it was cut
-off.
+validation is the folder's model (text: of the two fine-tuned ones). The same
+line again goes on where it was cut off.
 
   --model NAME          timm name (its published weights are loaded),
                         hf-hub:OWNER/REPO, or a folder

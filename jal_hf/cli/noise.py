@@ -10,6 +10,7 @@ from typing import Any
 
 from jal_hf.cli.output import Output, add_output_flags
 from jal_hf.ground.files import JsonObject
+from jal_hf.ground.places import published_spec
 
 NAME = "noise"
 HELP = "write or push a noisy copy of a dataset"
@@ -160,7 +161,15 @@ def _draw(arguments: argparse.Namespace) -> tuple[Any, Any]:
 
 def _command(arguments: argparse.Namespace, name: str) -> list[str]:
     """The command that draws the same labels again."""
-    words = ["jal-hf", "noise", name, "--noise", arguments.noise, "--seed", str(arguments.seed)]
+    words = [
+        "jal-hf",
+        "noise",
+        name,
+        "--noise",
+        published_spec(arguments.noise),
+        "--seed",
+        str(arguments.seed),
+    ]
     return [*words, *given_data_flags(arguments), "--out", "DIR"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 
 from jal_hf.data.column_values import integer_column
+from jal_hf.ground.places import published_spec
 from jal_hf.ground.sentences import listed
 from jal_hf.noise import (
     LabelNoise,
@@ -127,7 +128,8 @@ def put_noise(
     noise = resolved_noise(asked, names)
     if "clean_label" in train.column_names:
         if noise.kind != "none" and (
-            manifest is None or (noise.spec, seed) != (manifest["spec"], manifest["seed"])
+            manifest is None
+            or (published_spec(noise.spec), seed) != (published_spec(str(manifest["spec"])), manifest["seed"])
         ):
             made = "" if manifest is None else f" ({manifest['spec']}, seed {manifest['seed']})"
             warnings.append(

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 _PREFIXED = re.compile(r"^(webvision|clothing1m|local-dir|transformers):(.+)$")
 _IN_TEXT = re.compile(r"(?:file:/|(?<![\w.:/~%\\-]))(?:~?/|[A-Za-z]:\\)[^\s'\"`,;:()\[\]{}<>|]+")
+_OF_FILES = ("human", "labels", "matrix")
 _ON_DISK = re.compile(r"^(/|~|\.\.|[A-Za-z]:[\\/]|\\\\)")
 
 
@@ -27,10 +28,16 @@ def place_name(given: str) -> str:
 
 
 def published_spec(spec: str) -> str:
-    """A noise spec with its file by name: `human:/home/me/x.parquet#worse` is `human:x.parquet#worse`."""
+    """A noise spec with its file by name: `human:me/x.parquet#worse` is `human:x.parquet#worse`.
+
+    What a benchmark is named by may be an id on the Hub, so only a way through the disk is cut there.
+    """
     kind, colon, rest = spec.partition(":")
     path, mark, column = rest.partition("#")
-    return f"{kind}{colon}{place_name(path)}{mark}{column}"
+    name = place_name(path)
+    if kind.strip().lower() in _OF_FILES:
+        name = PurePosixPath(name.replace("\\", "/")).name
+    return f"{kind}{colon}{name}{mark}{column}"
 
 
 def without_paths(text: str, known: Iterable[str] = ()) -> str:

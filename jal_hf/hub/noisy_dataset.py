@@ -18,6 +18,7 @@ import datasets
 from huggingface_hub import DatasetCardData
 
 from jal_hf.ground.files import JsonObject
+from jal_hf.ground.places import published_spec
 from jal_hf.hub.templates import card_template
 from jal_hf.hub.text import block, clean, code, percent, plain
 from jal_hf.hub.validation import LICENSES, validate_card
@@ -61,6 +62,7 @@ def noise_manifest(
     return {
         "schema": 1,
         **report.to_dict(),
+        "spec": published_spec(report.spec),
         "source": {
             "name": source.name,
             "on_hub": source.on_hub,
@@ -208,8 +210,10 @@ def render_dataset_card(
 
 
 def _metadata(manifest: Mapping[str, Any], inherited: Mapping[str, Any]) -> DatasetCardData:
-    kept = {key: inherited[key] for key in ("license_name", "license_link", "language") if inherited.get(key)}
-    kept |= source_license(inherited)
+    names = {key: inherited.get(key) for key in ("license_name", "license_link")}
+    kept: JsonObject = {key: name for key, name in names.items() if isinstance(name, str) and name}
+    languages = _languages(inherited.get("language"))
+    kept |= {**({"language": languages} if languages else {}), **source_license(inherited)}
     source = manifest["source"]
     if source["on_hub"]:
         kept["source_datasets"] = [source["name"]]
@@ -225,6 +229,12 @@ def _metadata(manifest: Mapping[str, Any], inherited: Mapping[str, Any]) -> Data
             }
         ],
     )
+
+
+def _languages(given: Any) -> list[str]:
+    """Codes of languages; YAML reads an unquoted `no`, Norwegian, as false. What is no code is left out."""
+    codes = ["no" if code is False else code for code in (given if isinstance(given, list) else [given])]
+    return [code for code in codes if isinstance(code, str) and code]
 
 
 def source_license(inherited: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from jal_hf.data import DataArguments
 from jal_hf.ground.places import place_name
 from jal_hf.ground.secrets import SECRET_FIELDS, without_secrets
 from jal_hf.runs.protocol import REPEATED_FIELDS, changed_values, deviations, flag_words
-from jal_hf.runs.publishing import PLACES, published_value
+from jal_hf.runs.publishing import published_values
 from jal_hf.runs.recipes import load_recipe
 from jal_hf.runs.resolution import PRESET_VALUES, available_cores, default_folder, plain_changes, with_preset
 from jal_hf.runs.values import (
@@ -224,19 +224,14 @@ class RunConfig:
         )
 
     def published(self) -> RunConfig:
-        """This run with datasets, weights and label files by name, where the config has a way through a disk."""
-        changed = {name: published_value(name, self.values[name]) for name in PLACES}
-        asked = {name: changed.get(name, value) for name, value in self.asked.items()}
-        if "output_dir" in asked:
-            asked["output_dir"] = place_name(str(self.output_dir))
-        training = {name: value for name, value in self.training.items() if name != "output_dir"}
+        """This run with files and folders by name, where the config has a way through a disk."""
         return replace_fields(
             self,
             recipe=place_name(self.recipe),
-            data=replace_fields(self.data, dataset=changed["dataset"], noise=changed["noise"]),
-            model=replace_fields(self.model, model=changed["model"], weights=changed["weights"]),
-            training={**training, "output_dir": place_name(str(self.output_dir))},
-            asked=asked,
+            data=replace_fields(self.data, **published_values(vars(self.data))),
+            model=replace_fields(self.model, **published_values(vars(self.model))),
+            training=published_values(self.training),
+            asked=published_values(self.asked),
             secrets={},
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jal_hf.data import load_noisy_dataset
 from jal_hf.ground.places import place_name, published_spec, without_paths
+from jal_hf.runs import RunConfig
 from tests.attack.helpers import TINY, attack, holding
 
 SECRET = "SecretPlace"
@@ -165,4 +168,33 @@ def test_sentence_keeps_names_and_loses_places(text: str, said: str) -> None:
 )
 def test_place_is_published_as_its_name(given: str, said: str) -> None:
     assert place_name(given) == said
-    assert published_spec(f"human:{given}#worse") == f"human:{said}#worse"
+    assert published_spec(f"benchmark:{given}#task") == f"benchmark:{said}#task"
+    assert published_spec(f"human:{given}#worse") == f"human:{said.rpartition('/')[2]}#worse"
+
+
+def test_config_is_published_without_the_place_of_any_file_that_it_names() -> None:
+    paths = {
+        name: f"/{SECRET}/{name}"
+        for name in ("accelerator_config", "deepspeed", "fsdp_config", "output_dir", "resume_from_checkpoint")
+    }
+    config = RunConfig.from_recipe(
+        "digits", noise=f"matrix:{SECRET}/T.npy,mode=iid", weights=f"/{SECRET}/w.pth", **paths
+    )
+    public = config.published()
+    assert SECRET not in json.dumps(public.to_dict()) + config.command()
+    assert {name: public.values[name] for name in paths} == {name: name for name in paths}
+    assert public.noise == "matrix:T.npy,mode=iid"
+    given = RunConfig.from_recipe("digits", accelerator_config={"split_batches": False})
+    assert given.published().values["accelerator_config"] == {"split_batches": False}
+
+
+def test_noisy_copy_and_benchmark_name_their_files_without_the_place(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    np.savez(places["base"] / "flipped.npz", x=np.arange(32) % 2)
+    noise = f"labels:{places['base'] / 'flipped.npz'}#x"
+    attack("noise", places["data"], "--noise", noise, "--out", tmp_path / "copied", allowed=(0,))
+    attack("benchmark", places["data"], "--noise", noise, "--out", tmp_path / "board", allowed=(0,))
+    assert [*holding(tmp_path / "copied", SECRET), *holding(tmp_path / "board", SECRET)] == []
+    data = load_noisy_dataset(str(tmp_path / "copied"), noise=noise)
+    assert not [text for text in data.warnings if "was not added" in text], "it is the noise that is there"

@@ -104,6 +104,25 @@ def test_parquet_folder_of_plain_structs_is_read_as_images(tmp_path: Path) -> No
     assert any("also in 'train'" in warning and "2 row" in warning for warning in data.warnings)
 
 
+def test_folders_of_one_name_whose_readme_lists_their_files_keep_their_own_rows(tmp_path: Path) -> None:
+    """`datasets` caches such a folder under its name and that list alone."""
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])}
+    )
+    listed = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/*\n---\n"
+
+    def labels_after(folder: Path, labels: list[int]) -> list[int]:
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        (folder / "README.md").write_text(listed)
+        rows = {"image": [{"bytes": encoded(number), "path": None} for number in range(4)], "label": labels}
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(str(folder / "data" / "train.parquet"))
+        return list(load_noisy_dataset(str(folder))["train"]["label"])
+
+    assert labels_after(tmp_path / "first" / "noisy", [0, 1, 2, 0]) == [0, 1, 2, 0]
+    assert labels_after(tmp_path / "second" / "noisy", [2, 2, 1, 0]) == [2, 2, 1, 0]
+    assert labels_after(tmp_path / "second" / "noisy", [1, 1, 0, 2]) == [1, 1, 0, 2], "written anew"
+
+
 def test_tar_shards_in_a_folder_give_splits_by_name(write_tar: Callable[..., Path]) -> None:
     write_tar("train-0.tar", [0, 1, 2])
     write_tar("train-1.tar", [2, 1, 0], first=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -234,6 +235,41 @@ def test_odd_licences_of_the_source_give_a_card_the_hub_takes(
     front = yaml.safe_load(card.split("---")[1])
     assert front.get("license") == ("other" if licence else None)
     assert ("No licence was found" in card) == (licence is None)
+
+
+@pytest.mark.parametrize(
+    ("front", "kept"),
+    [
+        ("language: [no, en]", {"language": ["no", "en"]}),
+        ("language: no", {"language": ["no"]}),
+        ("language: {a: b}\nlicense_link: [a, b]", {}),
+        ("license: other\nlicense_name: 2020-01-01\nlicense_link: 7", {}),
+        (
+            "license: other\nlicense_name: mine\nlicense_link: LICENSE",
+            {"license_name": "mine", "license_link": "LICENSE"},
+        ),
+    ],
+)
+def test_odd_front_matter_of_the_source_gives_a_card_the_hub_takes(
+    front: str, kept: dict[str, Any], source: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(source, tmp_path / "odd"))
+    (copy / "README.md").write_text(f"---\n{front}\n---\n# Insects\n", encoding="utf-8")
+    out = tmp_path / "noisy"
+    assert main(["noise", str(copy), "--noise", "symmetric:0.4", "--out", str(out)]) == 0
+    written = front_matter(out)
+    names = ("language", "license_name", "license_link")
+    assert {name: written[name] for name in names if name in written} == kept
+
+
+def test_front_matter_that_is_no_yaml_is_told_in_a_sentence(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(source, tmp_path / "odd"))
+    (copy / "README.md").write_text("---\ntitle: My data: version 2\n---\n", encoding="utf-8")
+    assert main(["noise", str(copy), "--noise", "symmetric:0.4", "--out", str(tmp_path / "noisy")]) == 2
+    assert "README.md of the dataset" in capsys.readouterr().err
+    assert not (tmp_path / "noisy").exists()
 
 
 def test_push_sends_the_folder_to_a_dataset_repository(source: Path, tmp_path: Path) -> None:

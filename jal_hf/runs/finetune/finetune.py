@@ -72,7 +72,8 @@ def finetune(
     validation rows back, equal images together; features of the frozen backbone; an out-of-fold linear probe with a
     bounded loss, which says who is suspect and how noisy the labels are; fine-tuning with a robust loss, rows
     weighted by `row_weights`, and beside it cross entropy, and the probe alone. The best by noisy
-    validation becomes the folder's model; a test split is looked at only at the end, and chooses nothing.
+    validation becomes the folder's model, of text the better of the two fine-tuned ones, as a probe is no model of
+    transformers; a test split is looked at only at the end, and chooses nothing.
 
     Args:
         data: Folder of class folders, table of paths and labels, `save_to_disk` folder, Hub id, or dataset object.
