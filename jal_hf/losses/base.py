@@ -36,7 +36,7 @@ REDUCTIONS = ("mean", "sum", "none")
 LossConfig: TypeAlias = dict[str, Any]
 """A loss's name and parameters, or some of the parameters: JSON-ready arguments of `create_loss`."""
 
-_TIED_TO_EQUATION = ("slope", "kernel_terms", "_rule", "floor")
+_TIED_TO_EQUATION: tuple[str, ...] = ("slope", "kernel_terms", "_rule", "floor")
 _TIED_TO_EQUATION += ("symmetric", "approaches_vertex", "asymmetry_ratio", "smallest_a", "verdict")
 
 

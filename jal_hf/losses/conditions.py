@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
+
+from jal_hf.losses.parameters import is_number
 
 JUST_ENOUGH = 1.0 - 1e-12
 """A margin of 1 less what rounding may take: weights at which a condition just holds must not be turned away."""
@@ -106,7 +107,7 @@ def transition_rows(noise: Any, num_classes: int | None = None) -> list[list[flo
         TypeError: anything else.
         ValueError: a rate without K, a rate outside [0, 1), or a matrix that is none.
     """
-    if isinstance(noise, Real) and not isinstance(noise, bool):
+    if is_number(noise):
         if num_classes is None:
             raise ValueError("a noise rate alone needs num_classes=K as well.")
         if num_classes < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
-from numbers import Integral, Real
+from numbers import Real
 
 from jal_hf.ground.sentences import did_you_mean
 
@@ -14,6 +14,11 @@ COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
 
 _LARGEST = 3.4e38
 """Beyond this a float32, which losses are computed in, is infinite."""
+
+
+def is_number(value: object) -> bool:
+    """Whether the value is a real number of Python or NumPy, which True is not."""
+    return not isinstance(value, bool) and isinstance(value, Real)
 
 
 def require_number(
@@ -31,7 +36,7 @@ def require_number(
         TypeError: not a number.
         ValueError: not finite, or outside the bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if not is_number(value):
         raise TypeError(f"{loss}: {name} must be a number, but {value!r} ({type(value).__name__}) was given.")
     bounds = [
         text
@@ -62,8 +67,7 @@ def require_integer(loss: str, name: str, value: int, *, at_least: int | None = 
         TypeError: not a whole number.
         ValueError: below the bound.
     """
-    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
-    if isinstance(value, bool) or not whole:
+    if not is_number(value) or value % 1 != 0:
         raise TypeError(f"{loss}: {name} must be an integer, but {value!r} was given.")
     if at_least is not None and value < at_least:
         raise ValueError(f"{loss}: {name} must be at least {at_least}, but {value!r} was given.")

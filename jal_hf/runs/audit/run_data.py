@@ -39,7 +39,7 @@ def probe_probabilities(run: Path, data: Any, split: str) -> FloatArray | None:
     index = row_numbers(rows)
     order = np.argsort(known["index"], kind="stable")
     places = order[np.searchsorted(known["index"], index, sorter=order).clip(0, len(order) - 1)]
-    found = {"index": index, "labels": integer_column(rows, data.label_column)}
+    found: dict[str, npt.NDArray[Any]] = {"index": index, "labels": integer_column(rows, data.label_column)}
     if "contents" in known:  # absent from those of earlier versions
         found["contents"] = row_digests(rows, data.image_column)
     if not all(np.array_equal(known[name][places], values) for name, values in found.items()):
