@@ -43,8 +43,8 @@ class DatasetFacts:
         label_column: column with the labels that training uses.
         class_names: names in the order of the label ids.
         noise_report: asked and realised noise of the training labels; for a stream what was asked.
-        fingerprint: digest of class names, labels and a sample of the images: equal data, equal digest, on
-            any machine.
+        fingerprint: digest of class names, labels, a sample of the images and the names of those that are files: equal
+            data, equal digest, on any machine and in any folder.
         skipped_images: unreadable images left out.
         warnings: sentences on what looks odd but does not stop training.
         noise_known: whether the noise report tells the noise of the labels: it was put on clean ones here, clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 
 import datasets
@@ -11,6 +12,7 @@ import pytest
 
 from jal_hf.data import load_noisy_dataset
 from jal_hf.noise import add_label_noise, create_noise
+from tests.runs.helpers import class_folders, save_colour
 
 
 def test_digits_split_is_fixed_and_stratified() -> None:
@@ -108,6 +110,30 @@ def test_fingerprint_tells_other_labels_and_images_but_not_noise() -> None:
     plain, noisy = load_noisy_dataset("digits"), load_noisy_dataset("digits", noise="symmetric:0.4")
     assert plain.fingerprint == noisy.fingerprint
     assert plain.fingerprint != load_noisy_dataset("digits", max_train_samples=100).fingerprint
+
+
+@pytest.mark.parametrize("form", ["class folders", "table of paths"])
+def test_fingerprint_tells_images_that_are_files_apart_but_not_their_place(tmp_path: Path, form: str) -> None:
+    """Class folders of the same counts once had the same fingerprint, whatever the images."""
+    folder = class_folders(tmp_path / "pictures", rows=3)
+    if form == "table of paths":
+        paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+        lines = [f"{path},{Path(path).parent.name}" for path in paths]
+        (folder / "labels.csv").write_text("\n".join(["image,label", *lines]))
+
+    def fingerprint(place: Path) -> str:
+        return load_noisy_dataset(
+            str(place / "labels.csv" if form == "table of paths" else place)
+        ).fingerprint
+
+    first = fingerprint(folder)
+    moved = shutil.copytree(folder, tmp_path / "elsewhere" / "copy")
+    assert fingerprint(moved) == first
+    save_colour(moved / "train" / "red" / "red-001.png", "red", seed=99)
+    assert fingerprint(moved) != first
+    if form == "class folders":
+        (folder / "train" / "red" / "red-001.png").rename(folder / "train" / "red" / "red-0011.png")
+        assert fingerprint(folder) != first
 
 
 @pytest.mark.parametrize("name", ["", " ", "webvision:", "a/b/c", "./nowhere", "absent-*.tar"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,26 @@ def test_other_settings_are_refused_in_the_same_folder(
 ) -> None:
     assert main([*tuned[2], "--seed", "1"]) == 2
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_other_images_of_the_same_names_are_other_data(
+    tuned: tuple[Path, Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A call after images were replaced once took the old features, and an audit the old suspects."""
+    data, run = shutil.copytree(tuned[0], tmp_path / "data"), shutil.copytree(tuned[1], tmp_path / "run")
+
+    def judge() -> str:
+        assert main(["audit", str(run), "--dataset", str(data)]) == 0
+        return str(json.loads((run / "audit" / "summary.json").read_text())["judged_by"])
+
+    assert "linear probe" in judge()
+    first, second = (data / "train" / name / f"{name}-020.png" for name in ("red", "blue"))
+    for source, target in ((first, tmp_path / "kept"), (second, first), (tmp_path / "kept", second)):
+        source.rename(target)
+    assert judge() == "the run's own model"
+    words = ["finetune", str(data), *tuned[2][2:-1], str(run)]
+    assert main(words) == 2
+    assert "other data" in capsys.readouterr().err
 
 
 def test_features_go_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -50,6 +51,14 @@ def stored_pictures(
     chosen = range(len(split)) if positions is None else positions
     column = encoded_column(split, image_column)
     return [picture(column[int(place)][image_column], int(rows[place])) for place in chosen]
+
+
+def stored_bytes(encoded: Encoded | None) -> bytes | None:
+    """The encoded image itself, read where it is a file; None where there is none, or no regular file."""
+    if encoded is None or encoded.get("bytes") is not None:
+        return None if encoded is None else encoded["bytes"]
+    path = encoded.get("path")
+    return Path(path).read_bytes() if path is not None and os.path.isfile(path) else None
 
 
 def file_names(split: datasets.Dataset, image_column: str, folder: str | None = None) -> list[str] | None:

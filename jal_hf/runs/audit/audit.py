@@ -149,7 +149,7 @@ def audit_run(
         check_folds(loaded.given, folds)
     logits = loaded.logits(loaded.images, "judging labels")
     probabilities = softmax(logits)
-    probed = None if folds else probe_probabilities(folder, loaded.index, given_labels=loaded.given)
+    probed = None if folds else probe_probabilities(folder, loaded.data, "train")
     criterion = create_loss(str(record.loss["name"]), **{**record.loss["params"], "reduction": "none"})
 
     judged = probabilities

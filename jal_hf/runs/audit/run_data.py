@@ -12,6 +12,8 @@ from PIL import Image
 from torch import nn
 
 from jal_hf.analysis.predictions import FloatArray, predict_logits, softmax
+from jal_hf.data.column_values import integer_column, row_numbers
+from jal_hf.data.fingerprint import row_digests
 from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.ground.record import RunRecord
 from jal_hf.models import create_model
@@ -24,21 +26,25 @@ PROBE = "a linear probe on the pretrained network's features, each row by a fold
 PROBE_FILE = "finetune/probe.npz"
 
 
-def probe_probabilities(run: Path, index: IntArray, *, given_labels: IntArray) -> FloatArray | None:
-    """What the probe of `jal-hf finetune` makes of these rows, (N, K); None where it did not judge them all.
+def probe_probabilities(run: Path, data: Any, split: str) -> FloatArray | None:
+    """What the probe of `jal-hf finetune` makes of the rows of a split, (N, K).
 
-    Args:
-        given_labels: of the rows; a probe of other labels does not count.
+    None where it did not judge them all: a probe of other labels, or of other images or texts, does not count.
     """
     if not (run / PROBE_FILE).is_file():
         return None
     with np.load(run / PROBE_FILE) as stored:
-        known, labels, probabilities = stored["index"], stored["labels"], stored["probabilities"]
-    order = np.argsort(known, kind="stable")
-    places = order[np.searchsorted(known, index, sorter=order).clip(0, len(known) - 1)]
-    if not (np.array_equal(known[places], index) and np.array_equal(labels[places], given_labels)):
+        known = dict(stored)
+    rows = data[split]
+    index = row_numbers(rows)
+    order = np.argsort(known["index"], kind="stable")
+    places = order[np.searchsorted(known["index"], index, sorter=order).clip(0, len(order) - 1)]
+    found: dict[str, npt.NDArray[Any]] = {"index": index, "labels": integer_column(rows, data.label_column)}
+    if "contents" in known:  # absent from those of earlier versions
+        found["contents"] = row_digests(rows, data.image_column)
+    if not all(np.array_equal(known[name][places], values) for name, values in found.items()):
         return None
-    return np.asarray(probabilities[places], dtype=np.float64)
+    return np.asarray(known["probabilities"][places], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,7 @@ class RunData:
 
     def held_back_probabilities(self) -> FloatArray:
         """The judge's (N, K) on the rows that were held back for validation: the probe's, else the model's."""
-        rows = self.data["validation"]
-        index = np.asarray(rows["index"][:], dtype=np.int64)
-        given = np.asarray(rows[self.data.label_column][:], dtype=np.int64)
-        probed = None if self.run is None else probe_probabilities(self.run, index, given_labels=given)
+        probed = None if self.run is None else probe_probabilities(self.run, self.data, "validation")
         return softmax(self.logits(self.held_back, "judging held-back labels")) if probed is None else probed
 
     @property

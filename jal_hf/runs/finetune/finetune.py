@@ -15,12 +15,14 @@ from typing import Any
 
 import datasets
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
 from jal_hf.data import NoisyDatasetDict, find_duplicates
 from jal_hf.data.arguments import DATASET_OBJECT
 from jal_hf.data.column_values import integer_column
+from jal_hf.data.fingerprint import row_digests
 from jal_hf.ground.files import read_object, whole_file, write_json
 from jal_hf.ground.places import place_name
 from jal_hf.ground.record import RECORD, RunRecord
@@ -42,6 +44,9 @@ from jal_hf.runs.run import RunResult
 from jal_hf.runs.texts import text_data
 
 logger = logging.getLogger(__name__)
+
+Contents = Mapping[str, npt.NDArray[np.uint64]]
+"""Digests of each row's image or text, by split."""
 
 STAGES, TASKS = "finetune", ("image", "text")
 KEY = "key.json"
@@ -119,15 +124,18 @@ def finetune(
     network: Any = None if is_text else build_model(config, loaded)
     with held(folder):
         stages = folder / STAGES
-        key = _key(config, loaded)
+        contents = {name: row_digests(loaded[name], loaded.image_column) for name in loaded}
+        key = _key(config, loaded, contents)
         _take_up(folder, key, overwrite)
         mark_folder(folder)
         if is_text:
-            made = text_stages(config, loaded, stages, lambda name: _config_of(name, config, stages), say)
+            made = text_stages(
+                config, loaded, contents, stages, lambda name: _config_of(name, config, stages), say
+            )
             found, best, reason = made.found, made.best, made.reason
             judgement, suspects = made.judgement, made.suspects
         else:
-            probe, judgement, own, suspects = _probe_stage(config, loaded, network, stages, key)
+            probe, judgement, own, suspects = _probe_stage(config, loaded, contents, network, stages, key)
             say(judgement.reason)
             found = {
                 name: candidate(
@@ -150,12 +158,13 @@ def finetune(
     return RunResult(folder, record, data=given)
 
 
-def _key(config: RunConfig, data: NoisyDatasetDict) -> str:
+def _key(config: RunConfig, data: NoisyDatasetDict, contents: Contents) -> str:
     """Digest of all that decides the stages before training; files of weights by size and time of change."""
     weights = config.model.weights
     status = os.stat(weights) if weights and Path(weights).is_file() else None
     content = [
         data.fingerprint,
+        {name: hashlib.sha256(digests.tobytes()).hexdigest() for name, digests in contents.items()},
         data.noise_report.labels_sha256,
         len(data["train"]),
         vars(config.model),
@@ -181,10 +190,16 @@ def _take_up(folder: Path, key: str, overwrite: bool) -> None:
 
 
 def _probe_stage(
-    config: RunConfig, data: NoisyDatasetDict, network: nn.Module, stages: Path, key: str
+    config: RunConfig,
+    data: NoisyDatasetDict,
+    contents: Contents,
+    network: nn.Module,
+    stages: Path,
+    key: str,
 ) -> tuple[Probe, Judgement, np.ndarray[Any, Any], int | None]:
     """Probe of all training rows, judgement, weight of each row, and how many labels are suspect."""
-    splits = [data[name] for name in ("train", "validation") if name in data]
+    names = [name for name in ("train", "validation") if name in data]
+    splits = [data[name] for name in names]
     both = datasets.concatenate_datasets(splits)
     images = image_dataset(config, _with(data, "train", both), "train", network)
     quiet = bool(config.training.get("disable_tqdm"))
@@ -203,7 +218,13 @@ def _probe_stage(
         )
         probabilities = np.concatenate([judged, probe.probabilities(features, rest)])
         with whole_file(stored) as temporary, temporary.open("wb") as file:
-            np.savez(file, index=integer_column(both, "index"), labels=labels, probabilities=probabilities)
+            np.savez(
+                file,
+                index=integer_column(both, "index"),
+                labels=labels,
+                contents=np.concatenate([contents[name] for name in names]),
+                probabilities=probabilities,
+            )
     judgement = judge_labels(probabilities[rows].astype(np.float64), labels[rows], is_out_of_sample=True)
     suspects = None
     if judgement.noise_rate is not None:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class TextStages:
 def text_stages(
     config: RunConfig,
     data: Any,
+    contents: Mapping[str, npt.NDArray[np.uint64]],
     stages: Path,
     config_of: Callable[[str], RunConfig],
     say: Callable[[str], None],
@@ -62,6 +63,7 @@ def text_stages(
     The probe sees the mean of all tokens, which no classifier of transformers does, so it is compared and not exported.
 
     Args:
+        contents: digests of the texts, by split.
         stages: folder of what is kept between the stages, and of `suspects.csv`.
         config_of: the config of a candidate, by its name.
     """
@@ -91,6 +93,7 @@ def text_stages(
             file,
             index=np.concatenate([integer_column(data[name], "index") for name in order if name != "test"]),
             labels=labels[np.concatenate([train, held])],
+            contents=np.concatenate([contents[name] for name in order if name != "test"]),
             probabilities=np.concatenate([judged, probe.probabilities(features, held)]),
         )
     judgement = judge_labels(probabilities, given, is_out_of_sample=True)
