@@ -116,7 +116,11 @@ def load_text_dataset(
 
 def equal_texts(split: datasets.Dataset) -> tuple[npt.NDArray[np.int64], int]:
     """A number for each row (N,) that its equals share, -1 where a text stands once, and rows under several labels."""
-    _, member, counts = np.unique(np.asarray(split["text"]), return_inverse=True, return_counts=True)
+    texts = split["text"][:]
+    numbers = {text: number for number, text in enumerate(sorted(set(texts)))}
+    # an array of the texts themselves would be as wide as the longest in every row
+    member = np.array([numbers[text] for text in texts], dtype=np.int64)
+    counts = np.bincount(member)
     labels = integer_column(split, "label")
     kinds = np.zeros(len(counts), dtype=np.int64)
     pairs = np.unique(np.stack([member, labels]), axis=1)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +17,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from jal_hf.analysis.report_page import read_report
 from jal_hf.cli.main import main
-from jal_hf.data.text import load_text_dataset
+from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
 from jal_hf.runs.finetune.text import _weights
@@ -125,6 +127,22 @@ def test_cleaned_texts_are_a_table_that_trains(tuned: tuple[Path, Path], how: st
         assert 60 <= len(kept) <= 80
         assert len(wrong) <= 4
     assert (tmp_path / "clean" / "changes.csv").is_file()
+
+
+def test_one_long_text_takes_no_more_memory_than_it_has_letters() -> None:
+    """Equal texts were once found in an array in which each was as long as the longest."""
+    texts = [f"review {row // 2}" for row in range(1000)]
+    texts[0] = texts[-1] = "long " * 20_000
+    rows = datasets.Dataset.from_dict({"text": texts, "label": [row % 2 for row in range(1000)]})
+    tracemalloc.start()
+    groups, contradicting = equal_texts(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert groups[0] == groups[-1] != -1
+    assert groups[1] == groups[-2] == -1
+    assert (groups[2::2][:-1] == groups[3::2][:-1]).all()
+    assert contradicting == 1000 - 2
 
 
 def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:
