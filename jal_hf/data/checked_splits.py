@@ -58,6 +58,12 @@ def checked_split(
     return with_index(split, split_name, warnings), list(names or ())
 
 
+def check_unlabelled(policy: str) -> None:
+    """Nothing, for `error` and `drop`; ValueError for another policy."""
+    if policy not in ("error", "drop"):
+        raise ValueError(f"unlabelled is 'error' or 'drop', not {policy!r}.")
+
+
 def labelled_rows(
     split: datasets.Dataset, split_name: str, label_column: str, policy: str, warnings: list[str]
 ) -> tuple[datasets.Dataset, int]:

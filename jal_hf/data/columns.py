@@ -128,3 +128,9 @@ def choose_splits(
         return train, evaluation
     others = [name for name in EVAL_NAMES if name in existing and name != train]
     return train, others[0] if others else None
+
+
+def find_validation_split(existing: Sequence[str], taken: Sequence[str]) -> str | None:
+    """The split of validation rows, by its usual names, that is not taken already; None where there is none."""
+    found = [name for name in existing if SPLIT_NAMES.get(name.lower()) == "validation" and name not in taken]
+    return "validation" if "validation" in found else next(iter(found), None)

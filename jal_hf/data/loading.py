@@ -7,9 +7,20 @@ from typing import Any
 
 import datasets
 
-from jal_hf.data.checked_splits import checked_split, labelled_rows, numbered_rows, with_index_from
+from jal_hf.data.checked_splits import (
+    check_unlabelled,
+    checked_split,
+    labelled_rows,
+    numbered_rows,
+    with_index_from,
+)
 from jal_hf.data.column_values import integer_column
-from jal_hf.data.columns import choose_splits, find_image_column, find_label_column
+from jal_hf.data.columns import (
+    choose_splits,
+    find_image_column,
+    find_label_column,
+    find_validation_split,
+)
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict, NoisyIterableDatasetDict
 from jal_hf.data.duplicates import find_duplicates
 from jal_hf.data.fingerprint import dataset_fingerprint
@@ -85,8 +96,7 @@ def load_noisy_dataset(
     check_noise(noise)
     if on_bad_image not in ("error", "skip"):
         raise ValueError(f"on_bad_image is 'error' or 'skip', not {on_bad_image!r}.")
-    if unlabelled not in ("error", "drop"):
-        raise ValueError(f"unlabelled is 'error' or 'drop', not {unlabelled!r}.")
+    check_unlabelled(unlabelled)
     options = ReadOptions(dataset_config, streaming, num_classes, on_bad_image, image_column)
     source = read_source(dataset, options)
     if any(isinstance(split, datasets.IterableDataset) for split in source.splits.values()):
@@ -136,14 +146,15 @@ def load_noisy_dataset(
     tests = {str(eval_name): splits["test"]} if "test" in splits else {}
     duplicates = find_duplicates({train_name: given, **tests}, image_column, label_column)
     warnings += duplicates.sentences()
-    if own_validation and "validation" in source.splits and eval_name not in (None, "validation"):
-        held, count = labelled_rows(
-            source.splits["validation"], "validation", label_column, unlabelled, warnings
-        )
+    held_name = None
+    if own_validation and eval_name is not None:
+        held_name = find_validation_split(list(source.splits), [train_name, eval_name])
+    if held_name is not None:
+        held, count = labelled_rows(source.splits[held_name], held_name, label_column, unlabelled, warnings)
         unlabelled_count += count
-        held, _ = checked_split(held, "validation", image_column, label_column, names, warnings)
+        held, _ = checked_split(held, held_name, image_column, label_column, names, warnings)
         if on_bad_image == "skip":
-            held, count = without_unreadable(held, image_column, "validation")
+            held, count = without_unreadable(held, image_column, held_name)
             skipped += count
         validation = with_index_from(held, 1 + int(integer_column(given, "index").max()))
     else:

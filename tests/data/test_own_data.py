@@ -280,3 +280,23 @@ def test_notes_beside_class_folders_change_nothing_even_for_a_class_called_train
     data = load_noisy_dataset(str(tmp_path))
     assert (len(data["train"]), len(data["test"])) == (6, 4)
     assert all(name.startswith("train/") for name in data.file_names("train") or ["none"])
+
+
+@pytest.mark.parametrize("name", ["validation", "val", "valid", "dev"])
+@pytest.mark.parametrize("form", ["object", "saved"])
+def test_own_validation_split_is_used_under_its_usual_names(tmp_path: Path, name: str, form: str) -> None:
+    kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])}
+    splits = {}
+    for split, first, count in (("train", 0, 20), ("test", 20, 4), (name, 24, 6)):
+        images = [{"bytes": encoded(first + row), "path": None} for row in range(count)]
+        content = {"image": images, "label": [0, 1] * (count // 2)}
+        splits[split] = datasets.Dataset.from_dict(content, features=datasets.Features(kinds))
+    given: Any = datasets.DatasetDict(splits)
+    if form == "saved":
+        given.save_to_disk(str(tmp_path / "saved"))
+        given = str(tmp_path / "saved")
+    data = load_noisy_dataset(given, val_fraction=0.1, own_validation=True)
+    assert {split: len(rows) for split, rows in data.items()} == {"train": 20, "test": 4, "validation": 6}
+    assert data["validation"]["index"][:] == list(range(20, 26))
+    alone = load_noisy_dataset(given, val_fraction=0.1, own_validation=True, eval_split=name)
+    assert {split: len(rows) for split, rows in alone.items()} == {"train": 18, "test": 6, "validation": 2}
