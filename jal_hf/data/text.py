@@ -10,8 +10,9 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from jal_hf.data.column_values import integer_column
-from jal_hf.data.columns import choose_splits, find_label_column
+from jal_hf.data.checked_splits import check_unlabelled, labelled_rows, with_index_from
+from jal_hf.data.column_values import integer_column, row_numbers
+from jal_hf.data.columns import choose_splits, find_label_column, find_validation_split
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict
 from jal_hf.data.labels import read_labels, read_weights
 from jal_hf.data.noisy_labels import put_noise
@@ -40,9 +41,13 @@ def load_text_dataset(
     text_column: str | None = None,
     label_column: str | None = None,
     dataset_config: str | None = None,
+    train_split: str | None = None,
+    eval_split: str | None = None,
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     val_fraction: float = 0.0,
+    own_validation: bool = False,
+    unlabelled: str = "error",
     seed: int = 0,
 ) -> NoisyDatasetDict:
     """Load labelled text; labels are taken as they are, rows without text are left out and counted.
@@ -52,9 +57,14 @@ def load_text_dataset(
         text_column: default: the only column of text beside the labels, or one of a usual name.
         label_column: default: found by type and usual names.
         dataset_config: configuration of a Hub dataset.
+        train_split: split to train on; default `train`.
+        eval_split: split to test on; default `test`, else a validation split.
         max_train_samples: number of training rows, drawn by `seed`.
         max_eval_samples: number of test rows, drawn by `seed`.
         val_fraction: share of the training rows for `validation`; equal texts stay on one side.
+        own_validation: take the data's own validation split, where it stands beside a test split, in place of rows
+            cut from training.
+        unlabelled: `error`, or `drop` to leave out and count rows whose label is empty or -1.
         seed: of the draws.
 
     Returns:
@@ -65,26 +75,40 @@ def load_text_dataset(
         ValueError: columns that are unclear, or labels that cannot be trained on.
         FileNotFoundError: no such dataset.
     """
+    check_unlabelled(unlabelled)
     source = read_source(dataset, ReadOptions(dataset_config, has_images=False))
-    train_name, eval_name = choose_splits(list(source.splits), source.train_split, source.eval_split)
+    train_name, eval_name = choose_splits(
+        list(source.splits), train_split or source.train_split, eval_split or source.eval_split
+    )
+    held_name = None
+    if own_validation and eval_name is not None:
+        held_name = find_validation_split(list(source.splits), [train_name, eval_name])
     warnings = list(source.warnings)
     label = find_label_column(source.splits[train_name].features, label_column)
     text = _text_column(source.splits[train_name].features, text_column, label)
     splits: dict[str, datasets.Dataset] = {}
     names: list[str] | None = None
-    empty = 0
+    empty = unlabelled_count = 0
     for split, kept, most in (
         ("train", train_name, max_train_samples),
         ("test", eval_name, max_eval_samples),
+        ("validation", held_name, None),
     ):
         if kept is None:
             continue
         rows = source.splits[kept]
+        rows = rows.select_columns(
+            [name for name in rows.column_names if name in (text, label, "sample_weight")]
+        )
+        rows, count = labelled_rows(rows, kept, label, unlabelled, warnings)
+        unlabelled_count += count
+        if count and len(rows) == 0 and split != "train":
+            continue
         labels, names = read_labels(rows, label, kept, names)
         texts = [str(value or "").strip() for value in rows[text]]
         full = np.array([bool(value) for value in texts])
         empty += int((~full).sum())
-        made = datasets.Dataset.from_dict({"text": texts, "label": labels, "index": np.arange(len(texts))})
+        made = datasets.Dataset.from_dict({"text": texts, "label": labels, "index": row_numbers(rows)})
         made = made.cast_column("label", datasets.ClassLabel(names=names))
         weights = read_weights(rows, kept)
         if weights is not None:
@@ -96,9 +120,13 @@ def load_text_dataset(
     shared = sum(value in seen for value in splits["test"]["text"]) if "test" in splits else 0
     digest = hashlib.sha256("\n".join([*(names or ()), *train["text"]]).encode())
     digest.update(integer_column(train, "label").tobytes())
-    splits["train"], held = cut_validation(train, "label", val_fraction, seed, groups)
-    if held is not None:
-        splits["validation"] = held
+    if "validation" in splits:
+        first = 1 + int(integer_column(train, "index").max())
+        splits["validation"] = with_index_from(splits["validation"], first)
+    else:
+        splits["train"], held = cut_validation(train, "label", val_fraction, seed, groups)
+        if held is not None:
+            splits["validation"] = held
     facts = DatasetFacts(
         name=source.name,
         image_column="text",
@@ -108,6 +136,7 @@ def load_text_dataset(
         fingerprint=digest.hexdigest()[:32],
         skipped_images=empty,
         warnings=tuple(warnings),
+        unlabelled_rows=unlabelled_count,
         shared_rows=shared,
         contradicting_rows=contradicting,
     )

@@ -16,10 +16,11 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from jal_hf.analysis.predictions import softmax
+from jal_hf.data.arguments import DataArguments
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.text import load_text_dataset
 from jal_hf.ground.files import read_object
-from jal_hf.ground.sentences import shortened
+from jal_hf.ground.sentences import listed, shortened
 from jal_hf.models.sources import check_saved_model
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.prediction import Prediction
@@ -27,6 +28,12 @@ from jal_hf.runs.prediction import Prediction
 TASK = "text-classification"
 LONGEST, BATCH = 128, 64
 """Tokens of a text that are read; texts at a time."""
+
+
+_NOT_OF_TEXTS = (
+    "image_column", "num_classes", "streaming", "noise", "noise_seed", "image_size", "image_mean", "image_std",
+    "augment", "on_bad_image",
+)  # fmt: skip
 
 
 class Texts(Dataset[dict[str, Any]]):
@@ -47,16 +54,32 @@ class Texts(Dataset[dict[str, Any]]):
 
 
 def text_data(config: RunConfig, given: Any, text_column: str | None) -> Any:
-    """Checked splits of a config's dataset, rows held back for validation among them."""
-    data = config.data
+    """Checked splits of a config's dataset, rows held back for validation among them.
+
+    Raises:
+        ValueError: Something is asked for that only images have; or as `load_text_dataset`.
+    """
+    data, usual = config.data, DataArguments()
+    unfit = [
+        name for name in _NOT_OF_TEXTS if config.asked.get(name, getattr(usual, name)) != getattr(usual, name)
+    ]
+    if unfit:
+        raise ValueError(
+            f"Training on text takes no {listed(unfit)}: labels are used as they are, and there are no images. "
+            "Leave it out."
+        )
     return load_text_dataset(
         data.dataset if given is None else given,
         text_column=text_column,
         label_column=data.label_column,
         dataset_config=data.dataset_config,
+        train_split=data.train_split,
+        eval_split=data.eval_split,
         max_train_samples=data.max_train_samples,
         max_eval_samples=data.max_eval_samples,
         val_fraction=data.val_fraction,
+        own_validation="val_fraction" not in config.asked,
+        unlabelled=data.unlabelled,
         seed=config.seed,
     )
 

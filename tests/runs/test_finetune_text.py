@@ -20,7 +20,9 @@ from jal_hf.cli.main import main
 from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
+from jal_hf.runs.finetune.settings import finetune_config
 from jal_hf.runs.finetune.text import _weights
+from jal_hf.runs.texts import text_data
 from jal_hf.training import RobustTrainer
 
 GOOD, BAD = ["fine", "great", "lovely", "superb"], ["awful", "dull", "poor", "stale"]
@@ -153,6 +155,46 @@ def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_p
     assert _weights(rows, None) == [0.25] * 80
     assert _weights(rows, np.full(80, 0.5)) == [0.125] * 80
     assert _weights(rows.remove_columns("sample_weight"), None) is None
+
+
+def test_splits_and_rows_of_text_are_those_asked_for() -> None:
+    """These were once ignored without a word."""
+
+    def part(name: str, count: int) -> datasets.Dataset:
+        rows = [f"{name} {row}" for row in range(count)]
+        return datasets.Dataset.from_dict({"text": rows, "label": ["x", "y"] * (count // 2)})
+
+    given = datasets.DatasetDict(
+        big=part("big", 20), train=part("train", 8), test=part("test", 4), dev=part("dev", 6)
+    )
+
+    def sizes(**changes: Any) -> dict[str, int]:
+        config = finetune_config("reviews", "encoder", None, **changes)
+        found = text_data(config, given, None)
+        index = [number for name in ("train", "validation") for number in found[name]["index"]]
+        assert len(set(index)) == len(index)
+        return {name: len(rows) for name, rows in found.items()}
+
+    assert sizes() == {"train": 8, "test": 4, "validation": 6}
+    assert sizes(train_split="big", eval_split="dev") == {"train": 18, "test": 6, "validation": 2}
+    assert sizes(val_fraction=0.25) == {"train": 6, "test": 4, "validation": 2}
+    given["train"] = part("train", 8).map(
+        lambda row, at: {"label": [None, "", "-1"][at] if at < 3 else row["label"]}, with_indices=True
+    )
+    with pytest.raises(ValueError, match="unlabelled='drop'"):
+        sizes()
+    found = text_data(finetune_config("reviews", "encoder", None, unlabelled="drop"), given, None)
+    assert found["train"]["index"][:] == [3, 4, 5, 6, 7]
+    assert found.facts.unlabelled_rows == 3
+    assert any("3 row(s) of split 'train' have no label" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"streaming": True}, {"noise": "symmetric:0.2"}, {"image_column": "photo"}]
+)
+def test_what_only_images_have_is_refused_for_text(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"takes no '{next(iter(changes))}'"):
+        text_data(finetune_config("reviews", "encoder", None, **changes), None, None)
 
 
 def test_folds_of_a_text_run_are_refused(
