@@ -12,7 +12,14 @@ import pyarrow.compute as pc
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.columns import is_encoded_image
 from jal_hf.data.images.encoded import BLOCK, stored_blocks
-from jal_hf.data.labels import read_labels, read_weights, unlabelled_rows, with_labels, with_whole_numbers
+from jal_hf.data.labels import (
+    read_labels,
+    read_weights,
+    rows_text,
+    unlabelled_rows,
+    with_labels,
+    with_whole_numbers,
+)
 from jal_hf.ground.image_files import IMAGE_ENDINGS, UnreadableImageError
 
 ENDING_PATTERN = rf"({'|'.join(sorted(re.escape(ending) for ending in IMAGE_ENDINGS))})$"
@@ -123,8 +130,16 @@ def _with_clean_labels(split: datasets.Dataset, split_name: str, names: Sequence
     """`clean_label` checked like the labels; dropped where a split has the column but nothing in it."""
     if "clean_label" not in split.column_names:
         return split
-    if split.select_columns(["clean_label"]).with_format("arrow")[:].column(0).null_count == len(split):
+    column = split.select_columns(["clean_label"]).with_format("arrow")[:].column(0)
+    if column.null_count == len(split):
         return split.remove_columns(["clean_label"])
+    if column.null_count:
+        rows = np.flatnonzero(column.is_null().to_numpy())
+        raise ValueError(
+            f"The column 'clean_label' of split {split_name!r} is empty in {len(rows)} of {len(split)} rows "
+            f"({rows_text(rows)}), and noise can be told only where it is known throughout; fill it in, or remove the "
+            "column."
+        )
     clean, _ = read_labels(split, "clean_label", split_name, names)
     return with_labels(split, "clean_label", clean, names)
 

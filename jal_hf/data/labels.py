@@ -116,7 +116,7 @@ def unlabelled_rows(split: datasets.Dataset, column: str) -> npt.NDArray[np.bool
         is_missing = pc.or_kleene(
             is_missing, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(["", "-1"], values.type))
         )
-    elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+    elif pa.types.is_signed_integer(values.type) or pa.types.is_floating(values.type):
         is_missing = pc.or_kleene(is_missing, pc.equal(values, pa.scalar(-1).cast(values.type, safe=False)))
     return np.asarray(is_missing.fill_null(True).to_numpy(zero_copy_only=False), dtype=bool)
 
@@ -184,13 +184,14 @@ def _by_name(
     """Ids of another split's ClassLabel, carried over by class name."""
     _refuse_outside(labels, len(own), column, split_name)
     used = [own[number] for number in np.unique(labels[labels != IGNORE_INDEX])]
-    unseen = [name for name in used if name not in names]
+    ids = {name: number for number, name in enumerate(names)}
+    unseen = [name for name in used if name not in ids]
     if unseen:
         raise ValueError(
             f"Split {split_name!r} has classes that the training split does not name: "
             f"{listed(unseen[:_SHOWN])}."
         )
-    table = np.array([names.index(name) if name in names else IGNORE_INDEX for name in own], dtype=np.int64)
+    table = np.array([ids.get(name, IGNORE_INDEX) for name in own], dtype=np.int64)
     return np.where(labels == IGNORE_INDEX, IGNORE_INDEX, table[np.maximum(labels, 0)])
 
 
@@ -237,7 +238,7 @@ def label_warnings(labels: Labels, names: Sequence[str], split_name: str) -> lis
             f"two."
         )
     warnings = []
-    missing = [name for number, name in enumerate(names) if number not in set(used.tolist())]
+    missing = [names[number] for number in np.setdiff1d(np.arange(len(names)), used)]
     if missing:
         warnings.append(
             f"{len(missing)} of {len(names)} classes never occur in split {split_name!r}: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def resolve_class_names(num_labels: int, class_names: Sequence[str] | None) -> l
         )
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise TypeError(f"Class names must be text; got {wrong[0]!r}. Write them as strings.")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ValueError(f"Class names must differ; {_shorten(twice)} come more than once.")
     return names
 

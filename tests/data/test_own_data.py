@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import ExifTags, Image
 
 from jal_hf.data import check_num_classes, file_names, find_duplicates, load_noisy_dataset, make_image_dataset
 from jal_hf.data.images.encoded import stored_pictures
+from jal_hf.data.labels import label_warnings, read_labels, unlabelled_rows
 from jal_hf.ground.image_files import picture
+from jal_hf.models.labels import resolve_class_names
 from tests.data.conftest import colour_images, encoded, save_picture
 
 NAMES = ["cat", "dog", "NA"]
@@ -300,3 +304,37 @@ def test_own_validation_split_is_used_under_its_usual_names(tmp_path: Path, name
     assert data["validation"]["index"][:] == list(range(20, 26))
     alone = load_noisy_dataset(given, val_fraction=0.1, own_validation=True, eval_split=name)
     assert {split: len(rows) for split, rows in alone.items()} == {"train": 18, "test": 6, "validation": 2}
+
+
+def test_last_of_256_classes_is_a_label() -> None:
+    """255 of an unsigned byte was once taken for -1, which is no label."""
+    labels = pa.array([0, 1, 254, 255], pa.uint8())
+    split = datasets.Dataset(pa.table({"label": labels}))
+    assert not unlabelled_rows(split, "label").any()
+    signed = split.cast_column("label", datasets.Value("int16")).map(lambda row: {"label": row["label"] - 1})
+    assert unlabelled_rows(signed, "label").tolist() == [True, False, False, False]
+
+
+def test_true_classes_that_are_known_in_some_rows_only_are_refused_with_what_helps() -> None:
+    images = [{"bytes": encoded(row), "path": None} for row in range(4)]
+    content = {"image": images, "label": [0, 1, 0, 1], "clean_label": [0, None, 0, None]}
+    split = datasets.Dataset.from_dict(content).cast_column("image", datasets.Image())
+    with pytest.raises(
+        ValueError, match=r"empty in 2 of 4 rows \(rows 1, 3\).* fill it in, or remove the column"
+    ):
+        load_noisy_dataset(split)
+
+
+def test_many_classes_are_checked_in_one_pass() -> None:
+    count = 20_000
+    names = [f"n{number}" for number in range(count)]
+    start = time.process_time()
+    assert label_warnings(np.arange(1, count), names, "train") == [
+        "1 of 20000 classes never occur in split 'train': 'n0'."
+    ]
+    assert resolve_class_names(count, names) == names
+    split = datasets.Dataset.from_dict(
+        {"label": [0, count - 1]}, features=datasets.Features({"label": datasets.ClassLabel(names=names)})
+    )
+    assert read_labels(split, "label", "test", names[::-1])[0].tolist() == [count - 1, 0]
+    assert time.process_time() - start < 3
