@@ -7,6 +7,7 @@ from typing import Any
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.conditions import symmetric_rows, transition_rows
+from jal_hf.losses.parameters import is_number
 
 MARGIN = 1.5
 ASSUMED_RATE = 0.8
@@ -61,6 +62,6 @@ def _noise_rows(num_classes: int | None, noise: Any) -> tuple[list[list[float]],
         return symmetric_rows(rate, classes), (
             f"the noise {noise.spec}, whose matrix is unknown, taken as symmetric of rate {rate:g}"
         )
-    if isinstance(noise, (int, float)):
+    if is_number(noise):
         return transition_rows(noise, classes), f"symmetric noise of rate {noise:g}"
     return transition_rows(noise, classes), f"the noise {getattr(noise, 'spec', 'matrix given')}"

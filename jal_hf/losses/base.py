@@ -27,7 +27,7 @@ from jal_hf.losses.inputs import (
     is_traced,
 )
 from jal_hf.losses.kernel_terms import KernelTerms
-from jal_hf.losses.parameters import parameter_names, require_choice
+from jal_hf.losses.parameters import parameter_names, require_choice, require_integer
 from jal_hf.losses.scores import Scores
 from jal_hf.losses.slope import Slope, by_autograd, value_and_gradient
 from jal_hf.losses.tolerance import Tolerance
@@ -36,7 +36,7 @@ REDUCTIONS = ("mean", "sum", "none")
 LossConfig: TypeAlias = dict[str, Any]
 """A loss's name and parameters, or some of the parameters: JSON-ready arguments of `create_loss`."""
 
-_TIED_TO_EQUATION = ("slope", "kernel_terms", "_rule", "floor")
+_TIED_TO_EQUATION: tuple[str, ...] = ("slope", "kernel_terms", "_rule", "floor")
 _TIED_TO_EQUATION += ("symmetric", "approaches_vertex", "asymmetry_ratio", "smallest_a", "verdict")
 
 
@@ -87,9 +87,7 @@ class RobustLoss(Tolerance, nn.Module):
     ) -> None:
         super().__init__()
         self.reduction = require_choice(self.name, "reduction", reduction, REDUCTIONS)
-        if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
-            raise TypeError(f"{self.name}: ignore_index must be an integer, but {ignore_index!r} was given.")
-        self.ignore_index = ignore_index
+        self.ignore_index = require_integer(self.name, "ignore_index", ignore_index)
         if weight is not None:
             weight = as_class_weight(weight, self.name)
         # Not part of a checkpoint, but it follows .to(device).

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from jal_hf.losses.parameters import is_number
+
 JUST_ENOUGH = 1.0 - 1e-12
 """A margin of 1 less what rounding may take: weights at which a condition just holds must not be turned away."""
 
@@ -105,9 +107,11 @@ def transition_rows(noise: Any, num_classes: int | None = None) -> list[list[flo
         TypeError: anything else.
         ValueError: a rate without K, a rate outside [0, 1), or a matrix that is none.
     """
-    if isinstance(noise, (int, float)) and not isinstance(noise, bool):
+    if is_number(noise):
         if num_classes is None:
             raise ValueError("a noise rate alone needs num_classes=K as well.")
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, but {num_classes!r} was given.")
         if not 0.0 <= noise < 1.0:
             raise ValueError(f"a noise rate must lie in [0, 1), but {noise!r} was given.")
         return symmetric_rows(float(noise), num_classes)

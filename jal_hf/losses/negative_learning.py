@@ -12,7 +12,7 @@ from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import NLNL
 from jal_hf.losses.draws import keyed_numbers
 from jal_hf.losses.fused import Place, Rule
-from jal_hf.losses.parameters import require_number
+from jal_hf.losses.parameters import require_integer, require_number
 from jal_hf.losses.registry import register_loss
 from jal_hf.losses.scores import Scores
 
@@ -43,6 +43,7 @@ class NegativeLearningLoss(RobustLoss):
     Shape:
         As `RobustLoss`; soft targets are refused.
     Raises:
+        TypeError: ln_neg or seed is no whole number.
         ValueError: ln_neg below 1, a class count that is not positive, or counts of another K.
     Example:
         >>> import torch
@@ -68,11 +69,11 @@ class NegativeLearningLoss(RobustLoss):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self.ln_neg = int(require_number(self.name, "ln_neg", ln_neg, at_least=1.0))
+        self.ln_neg = require_integer(self.name, "ln_neg", ln_neg, at_least=1)
         self.class_counts = None if class_counts is None else [float(count) for count in class_counts]
         for count in self.class_counts or ():
             require_number(self.name, "class_counts", count, above=0.0)
-        self.seed = int(require_number(self.name, "seed", seed, at_least=0.0))
+        self.seed = require_integer(self.name, "seed", seed, at_least=0)
 
     def equation(self, scores: Scores) -> Tensor:
         num_classes = scores.num_classes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
+from numbers import Real
 
 from jal_hf.ground.sentences import did_you_mean
 
@@ -13,6 +14,11 @@ COMMON_PARAMETERS = ("weight", "reduction", "ignore_index")
 
 _LARGEST = 3.4e38
 """Beyond this a float32, which losses are computed in, is infinite."""
+
+
+def is_number(value: object) -> bool:
+    """Whether the value is a real number of Python or NumPy, which True is not."""
+    return not isinstance(value, bool) and isinstance(value, Real)
 
 
 def require_number(
@@ -30,7 +36,7 @@ def require_number(
         TypeError: not a number.
         ValueError: not finite, or outside the bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_number(value):
         raise TypeError(f"{loss}: {name} must be a number, but {value!r} ({type(value).__name__}) was given.")
     bounds = [
         text
@@ -52,6 +58,20 @@ def require_number(
         )
         raise ValueError(f"{loss}: {name} must be {allowed}, but {value!r} was given.")
     return float(value)
+
+
+def require_integer(loss: str, name: str, value: int, *, at_least: int | None = None) -> int:
+    """The value as an int, when it is a whole number (3, 3.0) of at least the bound.
+
+    Raises:
+        TypeError: not a whole number.
+        ValueError: below the bound.
+    """
+    if not is_number(value) or value % 1 != 0:
+        raise TypeError(f"{loss}: {name} must be an integer, but {value!r} was given.")
+    if at_least is not None and value < at_least:
+        raise ValueError(f"{loss}: {name} must be at least {at_least}, but {value!r} was given.")
+    return int(value)
 
 
 def require_choice(loss: str, name: str, value: str, choices: Iterable[str]) -> str:

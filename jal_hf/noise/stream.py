@@ -36,7 +36,7 @@ def add_to_stream(
     if not noise.row_wise:
         raise ValueError(
             f"The noise {noise.spec!r} meets its counts exactly, for which all labels must be known; on a "
-            f"stream add mode=iid (such as '{noise.kind}:{noise.rate:g},mode=iid')."
+            f"stream add mode=iid, as in '{noise.spec},mode=iid'."
         )
     features = dataset.features
     if features is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from jal_hf.losses import create_loss, list_losses, loss_info, loss_preset
+from jal_hf.theory import minimum_a
 
 LOGITS = torch.zeros(3, 5)
 LABELS = torch.tensor([0, 1, 4])
@@ -47,6 +50,33 @@ def test_loss_refuses_wrong_parameters_with_a_sentence(name: str, params: dict[s
 def test_loss_refuses_wrong_parameter_types(params: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="must be"):
         create_loss("jal-ce", **params)
+
+
+@pytest.mark.parametrize("params", [{"ln_neg": 1.7}, {"seed": 1.5}, {"seed": True}, {"ln_neg": "2"}])
+def test_counts_and_seeds_are_whole_numbers(params: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="must be an integer"):
+        create_loss("nlnl", **params)
+
+
+def test_numbers_may_be_of_any_type_of_number() -> None:
+    loss = create_loss(
+        "jal-ce", alpha=np.int64(2), beta=np.float32(0.5), a=np.float64(3.0), ignore_index=np.int64(-1)
+    )
+    assert loss.config() == create_loss("jal-ce", alpha=2, beta=0.5, a=3, ignore_index=-1).config()
+    assert json.dumps(loss.config())
+    draws = create_loss("nlnl", ln_neg=np.int32(2), seed=2**53 + 1)
+    assert (draws.ln_neg, draws.seed) == (2, 2**53 + 1)
+    assert create_loss("nlnl", ln_neg=2.0).ln_neg == 2
+    assert minimum_a(np.float32(0.5), num_classes=4) == pytest.approx(3.0)
+
+
+def test_one_class_is_refused() -> None:
+    for ask in (
+        minimum_a,
+        lambda rate, num_classes: create_loss("amse", preset="auto", num_classes=num_classes, noise=rate),
+    ):
+        with pytest.raises(ValueError, match="num_classes must be at least 2, but 1 was given"):
+            ask(0.4, num_classes=1)
 
 
 @pytest.mark.parametrize(

@@ -204,10 +204,21 @@ def test_mutated_label_column_gives_labels_or_a_sentence(data: st.DataObject) ->
     assert len(sentence.split()) > 5
 
 
-def test_exact_noise_on_a_stream_says_how_to_make_it_iid(rows: Dataset) -> None:
-    for spec in ("symmetric:0.4", "idn:0.4"):
-        with pytest.raises(ValueError, match="add mode=iid"):
+def test_exact_noise_on_a_stream_says_how_to_make_it_iid(rows: Dataset, tmp_path: Any) -> None:
+    np.save(tmp_path / "T.npy", np.eye(5) * 0.6 + 0.08)
+    matrix = f"matrix:{tmp_path / 'T.npy'}"
+    for spec in (
+        "symmetric:0.4",
+        "idn:0.4",
+        "symmetric:0.4,include_true=true",
+        "asymmetric:0.3,classes=0>1",
+        matrix,
+    ):
+        with pytest.raises(ValueError, match="add mode=iid, as in") as refused:
             add_label_noise(rows.to_iterable_dataset(), spec)
+        advised = str(refused.value).split("as in '")[1].removesuffix("'.")
+        stream = add_label_noise(rows.to_iterable_dataset(), advised)
+        assert np.array_equal(noisy_labels(stream), noisy_labels(add_label_noise(rows, f"{spec},mode=iid")))
 
 
 @pytest.mark.parametrize("spec", ["symmetric:0.4", "idn:0.4"])
