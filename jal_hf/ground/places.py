@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,27 @@ def published_spec(spec: str) -> str:
     if kind.strip().lower() in _OF_FILES:
         name = PurePosixPath(name.replace("\\", "/")).name
     return f"{kind}{colon}{name}{mark}{column}"
+
+
+def absolute_place(given: str) -> str | None:
+    """A dataset's or model's name with its way from the root, where it lies on this disk; None where it does not."""
+    prefixed = _PREFIXED.match(given)
+    if prefixed:
+        inside = absolute_place(prefixed[2])
+        return None if inside is None else f"{prefixed[1]}:{inside}"
+    path = Path(given).expanduser()
+    return os.path.abspath(path) if path.exists() else None
+
+
+def absolute_spec(spec: str) -> str | None:
+    """The same of the file of a noise spec, options and column kept."""
+    kind, colon, rest = spec.partition(":")
+    if kind.strip().lower() not in _OF_FILES:
+        return None
+    path, mark, column = rest.partition("#")
+    file, comma, options = path.partition(",")
+    found = absolute_place(file)
+    return None if found is None else f"{kind}{colon}{found}{comma}{options}{mark}{column}"
 
 
 def without_paths(text: str, known: Iterable[str] = ()) -> str:

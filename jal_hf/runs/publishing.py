@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jal_hf.ground.places import place_name, published_spec
+from jal_hf.data.arguments import DATASET_OBJECT
+from jal_hf.ground.places import absolute_place, absolute_spec, place_name, published_spec
+from jal_hf.models.sources import is_checkpoint_name
 
 PLACES = ("dataset", "model", "weights", "noise")
 """Fields that say where data, weights and labels lie: a run that is looked at again needs them in full."""
@@ -22,6 +24,18 @@ def published_value(name: str, value: Any) -> Any:
     if name in _PATHS and not isinstance(value, str):  # a config that is given whole
         return value
     return published_spec(str(value)) if name == "noise" else place_name(str(value))
+
+
+def place_here(name: str, value: Any) -> str | None:
+    """What finds the value of one of `PLACES` on this machine from any folder; None where its name alone does."""
+    text = str(value)
+    if value is None or text in ("digits", DATASET_OBJECT):
+        return None
+    if name == "noise":
+        found = absolute_spec(text)
+    else:
+        found = absolute_place(text) if name != "model" or is_checkpoint_name(text) else None
+    return found or (text if published_value(name, value) != value else None)
 
 
 def published_values(values: Mapping[str, Any]) -> dict[str, Any]:

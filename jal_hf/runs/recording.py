@@ -14,7 +14,7 @@ from jal_hf.noise import labels_sha256
 from jal_hf.noise.columns import label_vector
 from jal_hf.noise.image_hashes import hashes_sha256, image_hashes
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.publishing import PLACES, published_value
+from jal_hf.runs.publishing import PLACES, place_here
 from jal_hf.training.diagnostics import training_set_figures
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.trainer import RobustTrainer
@@ -40,12 +40,12 @@ def facts_of_config(config: RunConfig, data: Any, precision: str, paths: dict[st
 
     Args:
         precision: What is trained in.
-        paths: Filled with what stands in the config as a path of this machine, by field; the record keeps names.
+        paths: Filled with where data, weights and labels lie on this machine, by field; the record keeps names.
     """
     public = config.published()
-    for name, value in config.values.items():
-        if name in PLACES and published_value(name, value) != value:
-            paths[name] = str(value)
+    for name in PLACES:
+        if (place := place_here(name, config.values[name])) is not None:
+            paths[name] = place
     return {
         "recipe": config.name,
         "command": config.command(),

@@ -89,6 +89,15 @@ def test_fine_tuned_object_is_audited_and_named(tmp_path: Path) -> None:
     assert len(result.audit().issues.index) > 40
 
 
+def test_folds_of_a_network_that_was_an_object_are_refused(tmp_path: Path) -> None:
+    """They once trained the network that the recipe names, and called it the run's."""
+    network = jal_hf.create_model("test_efficientnet", num_labels=3, image_size=64)
+    result = jal_hf.train(data=splits(), model=network, output_dir=tmp_path / "run", **QUICK)
+    with pytest.raises(ValueError, match="test_efficientnet, was given as an object"):
+        result.audit(folds=2)
+    assert len(result.audit().issues.index) == 24
+
+
 def test_an_object_that_is_gone_is_asked_for(tmp_path: Path) -> None:
     result = jal_hf.train(data=splits(), output_dir=tmp_path / "run", **QUICK, **SMALL)
     for again in (

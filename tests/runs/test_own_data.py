@@ -178,6 +178,29 @@ def test_a_validation_split_beside_a_test_split_scores_the_run(tmp_path: Path) -
     assert (len(asked["train"]), len(asked["validation"])) == (27, 9)
 
 
+def test_a_run_finds_its_data_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative way was once looked up from wherever the audit stood, and then on the Hub."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    class_folders(there / "in" / "pictures", rows=4)
+    np.save(there / "noise.npy", np.eye(3) * 0.7 + 0.1)
+    here.mkdir()
+    monkeypatch.chdir(there)
+    flags = [
+        "--model",
+        "jal_mnist_cnn",
+        "--max_steps",
+        "2",
+        "--noise",
+        "matrix:noise.npy",
+        "--output_dir",
+        "run",
+    ]
+    assert main(["train", "--dataset", "in/pictures", *SMALL, *flags]) == 0
+    assert "there" not in (there / "run" / "run.json").read_text()
+    monkeypatch.chdir(here)
+    assert main(["audit", str(there / "run")]) == 0
+
+
 def test_small_images_are_not_scaled_to_the_size_of_photographs(tmp_path: Path) -> None:
     found = {}
     for side in (24, 110, 400):

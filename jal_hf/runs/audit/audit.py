@@ -144,6 +144,12 @@ def audit_run(
     given = None if dataset is None or isinstance(dataset, str | Path) else dataset
     config = _settings(folder, record, config, dataset if given is None else None, noise, given is not None)
     refuse_strange_sources(folder, config, trust=trust or dataset is not None, with_model=folds > 0)
+    trained, named = str(record.model.get("name")), config.model.model
+    if folds and Path(trained).name != Path(named).name:
+        raise ValueError(
+            f"Folds train a network by name, and that of this run, {trained}, was given as an object. Leave folds out "
+            "to judge by the run's own model."
+        )
     load = load_text_run if is_text else load_run_data
     loaded = load(folder, record, config, given=given, is_other_data=dataset is not None or noise is not None)
     if folds:
