@@ -53,6 +53,7 @@ class DatasetFacts:
         unlabelled_rows: rows left out because they have no label.
         shared_rows: test rows whose image is a training image too, byte for byte.
         contradicting_rows: training rows whose image stands there under another label too.
+        own_validation: the validation split is the data's own, and was not held back from training rows.
         folder: where the names of image files start, on this machine; not for records.
     """
 
@@ -68,6 +69,7 @@ class DatasetFacts:
     unlabelled_rows: int = 0
     shared_rows: int = 0
     contradicting_rows: int = 0
+    own_validation: bool = False
     folder: str | None = None
 
 

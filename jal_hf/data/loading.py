@@ -136,7 +136,10 @@ def load_noisy_dataset(
     tests = {str(eval_name): splits["test"]} if "test" in splits else {}
     duplicates = find_duplicates({train_name: given, **tests}, image_column, label_column)
     warnings += duplicates.sentences()
-    if own_validation and "validation" in source.splits and eval_name not in (None, "validation"):
+    own_validation = (
+        own_validation and "validation" in source.splits and eval_name not in (None, "validation")
+    )
+    if own_validation:
         held, count = labelled_rows(
             source.splits["validation"], "validation", label_column, unlabelled, warnings
         )
@@ -172,6 +175,7 @@ def load_noisy_dataset(
         unlabelled_rows=unlabelled_count,
         shared_rows=sum(duplicates.shared.values()),
         contradicting_rows=duplicates.contradicting,
+        own_validation=own_validation,
         folder=source.folder,
     )
     return NoisyDatasetDict(splits, facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def load_text_dataset(
         seed: of the draws.
 
     Returns:
-        `train`, `validation` and `test` as far as there are such, with `text`, `label`, `index`, and `sample_weight`
-        where the source has it.
+        `train`, `validation` and `test` as far as there are such, with `text`, `label`, `index`, `sample_weight` where
+        the source has it, and the plain columns that all of its splits have.
 
     Raises:
         ValueError: columns that are unclear, or labels that cannot be trained on.
@@ -70,6 +71,9 @@ def load_text_dataset(
     warnings = list(source.warnings)
     label = find_label_column(source.splits[train_name].features, label_column)
     text = _text_column(source.splits[train_name].features, text_column, label)
+    others = _other_columns(
+        [source.splits[name].features for name in (train_name, eval_name) if name is not None], text, label
+    )
     splits: dict[str, datasets.Dataset] = {}
     names: list[str] | None = None
     empty = 0
@@ -89,6 +93,8 @@ def load_text_dataset(
         if "sample_weight" in rows.column_names:
             weights = np.asarray(rows["sample_weight"][:], dtype=np.float32)
             made = made.add_column("sample_weight", weights)
+        if others:
+            made = datasets.concatenate_datasets([made, rows.select_columns(others)], axis=1)
         splits[split] = take_subset(made.select(np.flatnonzero(full)), most, seed, split)
     train, report = put_noise(splits["train"], "label", names or [], None, seed, None, warnings)
     groups, contradicting = equal_texts(train)
@@ -122,6 +128,18 @@ def equal_texts(split: datasets.Dataset) -> tuple[npt.NDArray[np.int64], int]:
     pairs = np.unique(np.stack([member, labels]), axis=1)
     np.add.at(kinds, pairs[0], 1)
     return np.where(counts[member] > 1, member, -1), int((kinds[member] > 1).sum())
+
+
+def _other_columns(splits: Sequence[datasets.Features], text: str, label: str) -> list[str]:
+    """Columns of plain values beside those of a text and its label, equal in all splits."""
+    taken = {text, label, "text", "label", "index", "sample_weight"}
+    return [
+        name
+        for name, feature in splits[0].items()
+        if name not in taken
+        and isinstance(feature, datasets.Value | datasets.ClassLabel)
+        and all(split.get(name) == feature for split in splits)
+    ]
 
 
 def _text_column(features: datasets.Features, asked: str | None, label_column: str) -> str:

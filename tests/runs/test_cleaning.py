@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 import jal_hf
 from jal_hf.analysis.judgement import find_suspects, implied_accuracy, judge_labels
 from jal_hf.cli.main import main
+from jal_hf.data import NoisyDatasetDict
 from jal_hf.models import freeze_batch_norm
 from jal_hf.runs.audit.cleaning import DROPPED, KEEP, Cleaning, clean_labels, read_decisions
 from jal_hf.runs.audit.export import export_cleaned
@@ -231,6 +233,44 @@ def test_no_image_is_written_over_where_files_share_a_name(
         before = sorted(content for path, content in originals.items() if split in path.parts)
         names = written.file_names(split) or ()
         assert sorted((out / name).read_bytes() for name in names) == before
+
+
+def test_a_table_keeps_its_classes_columns_and_weights(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    names = ["007", "010", "021"]
+    for split in ("train", "test"):
+        lines = ["path,title,label,sample_weight"]
+        for row in range(6):
+            save_colour(source / f"{split}{row}.png", "red", row)
+            lines.append(f"{split}{row}.png,t{row},class {names[row % 3]},0.5")
+        (source / f"{split}.csv").write_text("\n".join(lines))
+    data = jal_hf.load_noisy_dataset(str(source))
+    facts = replace(data.facts, class_names=tuple(names))
+    data = NoisyDatasetDict(
+        {name: rows.cast_column("label", datasets.ClassLabel(names=names)) for name, rows in data.items()},
+        facts,
+    )
+    labels = np.array(data["train"]["label"])
+    labels[labels == 2] = DROPPED
+    export_cleaned(data, data["train"], Cleaning(labels, np.linspace(0.5, 1, 6), ()), out)
+    after = jal_hf.load_noisy_dataset(str(out))
+    assert after.class_names == names
+    assert after["train"]["title"] == ["t0", "t1", "t3", "t4"]
+    assert after["train"]["sample_weight"] == pytest.approx([0.25, 0.3, 0.4, 0.45])
+    assert after["test"]["sample_weight"] == [0.5] * 6
+
+
+def test_class_folders_keep_a_class_without_rows_and_a_validation_split(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "pictures", rows=4, test=2)
+    for colour in COLOURS:
+        save_colour(folder / "validation" / colour / "0.png", colour, 7)
+    data = jal_hf.load_noisy_dataset(str(folder), own_validation=True)
+    labels = np.array(data["train"]["label"])
+    labels[labels == 1] = DROPPED
+    export_cleaned(data, data["train"], Cleaning(labels, None, ()), tmp_path / "out")
+    after = jal_hf.load_noisy_dataset(str(tmp_path / "out"), own_validation=True)
+    assert after.class_names == list(COLOURS)
+    assert {name: len(rows) for name, rows in after.items()} == {"train": 8, "validation": 3, "test": 6}
 
 
 @pytest.mark.parametrize(

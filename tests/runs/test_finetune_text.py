@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,8 @@ from jal_hf.analysis.report_page import read_report
 from jal_hf.cli.main import main
 from jal_hf.data.text import load_text_dataset
 from jal_hf.ground.record import RunRecord
+from jal_hf.runs.audit.cleaning import Cleaning
+from jal_hf.runs.audit.export import export_cleaned
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
 from jal_hf.runs.finetune.text import _weights
 from jal_hf.training import RobustTrainer
@@ -136,6 +139,18 @@ def test_cleaned_texts_are_a_table_that_trains(tuned: tuple[Path, Path], how: st
         assert 60 <= len(kept) <= 80
         assert len(wrong) <= 4
     assert (tmp_path / "clean" / "changes.csv").is_file()
+
+
+def test_cleaned_texts_keep_line_breaks_and_the_other_columns(tmp_path: Path) -> None:
+    texts = [f"a\rline {row}\r\nand\nmore" for row in range(6)]
+    rows = {"id": list(range(6)), "text": texts, "title": ["t"] * 6, "label": ["1", "2"] * 3}
+    data = load_text_dataset(datasets.DatasetDict(train=datasets.Dataset.from_dict(rows)))
+    labels = np.array(data["train"]["label"])
+    assert export_cleaned(data, data["train"], Cleaning(labels, None, ()), tmp_path / "out") == "table"
+    after = load_text_dataset(str(tmp_path / "out"))
+    assert after["train"]["text"] == texts
+    assert after["train"]["id"] == list(range(6))
+    assert after.class_names == ["1", "2"]
 
 
 def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:

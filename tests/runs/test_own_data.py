@@ -173,7 +173,8 @@ def test_a_validation_split_beside_a_test_split_scores_the_run(tmp_path: Path) -
     assert (
         main(["audit", str(run), "--export", str(tmp_path / "clean"), "--drop", "--threshold", "0.001"]) == 0
     )
-    assert len(list((tmp_path / "clean" / "train").rglob("*.png"))) == 42
+    written = [tmp_path / "clean" / name for name in ("train", "validation", "test")]
+    assert [len(list(split.rglob("*.png"))) for split in written] == [36, 6, 9]
     asked = load_data(RunConfig.from_recipe(dataset=str(folder), val_fraction=0.25))
     assert (len(asked["train"]), len(asked["validation"])) == (27, 9)
 

@@ -61,7 +61,8 @@ class Audit:
         """Write the corrected dataset into an empty folder; returns what was changed, and the form written.
 
         Rows that were held back for validation are judged too, by the run's model, which never saw them, and go back
-        to the training rows.
+        to the training rows; a validation split of the data's own stays as it is. Rows that the run left out, by
+        `max_train_samples` or because they are no images or have no label, are not in the export.
 
         Args:
             how: `drop`, `relabel` or `weights`; None applies decisions alone. See `clean_labels`.
@@ -78,7 +79,7 @@ class Audit:
             decisions = read_decisions(decisions, names)
         rows, given, index, judged = data["train"], self.data.given, self.data.index, self.probabilities
         files = self.data.names("train")
-        if "validation" in data:
+        if "validation" in data and not data.facts.own_validation:
             held = data["validation"]
             rows = datasets.concatenate_datasets([rows, held])
             given = np.concatenate([given, integer_column(held, data.label_column)])

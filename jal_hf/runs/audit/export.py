@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from jal_hf.analysis.label_issues import FloatArray, IntArray
+from jal_hf.data.column_values import integer_column
 from jal_hf.data.images.encoded import encoded_column
 from jal_hf.data.readers.image_table import CHANGES, table_files
-from jal_hf.ground.files import write_text
+from jal_hf.ground.files import whole_file
 from jal_hf.runs.audit.cleaning import DROPPED, Cleaning
 
 IMAGES = ("images",)
 """Where a table's images are put, under the names that they have in their source."""
 
 
+def check_empty(folder: Path) -> None:
+    """Refuse a folder for an export that holds something, by FileExistsError."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty; name a folder that is, or that is not there yet.")
+
+
 def export_cleaned(data: Any, train: datasets.Dataset, cleaning: Cleaning, folder: Path) -> str:
-    """Write the training rows as the cleaning says, the test split as it is, and `changes.csv`; returns the form.
+    """Write the training rows as the cleaning says, other splits as they are, and `changes.csv`; returns the form.
 
     Images in files of their own are linked where the disk allows it, and else copied: `folder` is a whole dataset.
+    Classes keep their names and numbers, those that lose all their rows too.
 
     Args:
         data: what `load_noisy_dataset` gave.
@@ -36,47 +45,91 @@ def export_cleaned(data: Any, train: datasets.Dataset, cleaning: Cleaning, folde
         FileExistsError: the folder holds something.
         ValueError: no row is left.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is not empty; name a folder that is, or that is not there yet.")
+    check_empty(folder)
     kept = np.flatnonzero(cleaning.labels != DROPPED)
     if not kept.size:
         raise ValueError(
             "No row would be left: every one is a suspect. Take a smaller --threshold, or --weights."
         )
-    labels = [data.class_names[label] for label in cleaning.labels[kept]]
     weights = None if cleaning.weights is None else cleaning.weights[kept]
-    test = data.get("test")
-    tested = [] if test is None else [data.class_names[label] for label in test[data.label_column]]
-    if isinstance(train.features[data.image_column], datasets.Value):
+    splits = {"train": _labelled(train.select(kept), data, cleaning.labels[kept], weights)}
+    for name in ("validation", "test"):
+        if name in data and (name == "test" or data.facts.own_validation):
+            rows = data[name]
+            ones = np.ones(len(rows)) if "sample_weight" in splits["train"].column_names else None
+            splits[name] = _labelled(rows, data, integer_column(rows, data.label_column), ones)
+    is_text = isinstance(train.features[data.image_column], datasets.Value)
+    if not is_text and data.facts.folder is None:
+        form = "save_to_disk"
+        datasets.DatasetDict(splits).save_to_disk(str(folder))
+    elif is_text or weights is not None or _is_table(data.name):
         form = "table"
         folder.mkdir(parents=True, exist_ok=True)
-        ones = None if weights is None or test is None else np.ones(len(test))
-        _write_table(folder / "train.csv", train.select(kept)[data.image_column], labels, weights, "text")
-        if test is not None:
-            _write_table(folder / "test.csv", test[data.image_column], tested, ones, "text")
-    elif data.facts.folder is None:
-        form = "save_to_disk"
-        _write_datasets(data, train.select(kept), cleaning.labels[kept], weights, folder)
-    elif weights is None and not _is_table(data.name):
-        form = "class folders"
-        _link(_files(train.select(kept), data), [("train", label) for label in labels], data, folder)
-        if test is not None:
-            _link(_files(test, data), [("test", label) for label in tested], data, folder)
+        if not is_text:
+            splits = {name: _with_places(rows, data, folder) for name, rows in splits.items()}
+        _write_tables(splits, folder)
     else:
-        form = "table"
-        places = _link(_files(train.select(kept), data), [IMAGES] * len(kept), data, folder)
-        _write_table(folder / "train.csv", places, labels, weights)
-        if test is not None:
-            # Tables of one dataset have the same columns.
-            ones = None if weights is None else np.ones(len(test))
-            _write_table(
-                folder / "test.csv",
-                _link(_files(test, data), [IMAGES] * len(test), data, folder),
-                tested,
-                ones,
-            )
+        form = "class folders"
+        for name, rows in splits.items():
+            for label in data.class_names:
+                (folder / name / label).mkdir(parents=True, exist_ok=True)
+            labels = [data.class_names[label] for label in integer_column(rows, data.label_column)]
+            _link(_files(rows, data), [(name, label) for label in labels], data, folder)
     cleaning.write_changes(folder / CHANGES)
     return form
+
+
+def _labelled(
+    rows: datasets.Dataset, data: Any, labels: IntArray, weights: FloatArray | None
+) -> datasets.Dataset:
+    """Rows under these labels, their own weights times these; clean labels beside them stay as they are."""
+    own = np.asarray(rows["sample_weight"][:]) if "sample_weight" in rows.column_names else None
+    parts = [part for part in (own, weights) if part is not None]
+    feature = datasets.ClassLabel(names=data.class_names)
+    new: dict[str, tuple[Any, Any]] = {data.label_column: (np.asarray(labels, dtype=np.int64), feature)}
+    if parts:
+        product = np.prod(parts, axis=0).astype(np.float32)
+        new["sample_weight"] = (product, datasets.Value("float32"))
+    return _with_columns(rows.remove_columns([n for n in ("index",) if n in rows.column_names]), new)
+
+
+def _with_places(rows: datasets.Dataset, data: Any, folder: Path) -> datasets.Dataset:
+    """Rows with the ways of their images from `folder`, where they are put, in place of the images."""
+    places = _link(_files(rows, data), [IMAGES] * len(rows), data, folder)
+    return _with_columns(rows, {data.image_column: (places, datasets.Value("string"))})
+
+
+def _with_columns(rows: datasets.Dataset, new: Mapping[str, tuple[Any, Any]]) -> datasets.Dataset:
+    """Rows with these values and features by column, in place of those of the same names.
+
+    `Dataset.add_column` fails on a table that another reader's columns were removed from.
+    """
+    flat = rows.flatten_indices()
+    kept = [name for name in flat.column_names if name not in new]
+    table = flat.data.table.select(kept)
+    for name, (values, _) in new.items():
+        table = table.append_column(name, pa.array(values))
+    features = {
+        **{name: flat.features[name] for name in kept},
+        **{name: feature for name, (_, feature) in new.items()},
+    }
+    return datasets.Dataset(table.cast(datasets.Features(features).arrow_schema))
+
+
+def _write_tables(splits: Mapping[str, datasets.Dataset], folder: Path) -> None:
+    """A parquet file a split, which keeps the names of classes as no text would; tables of one dataset have the same
+    columns."""
+    tables = list(splits.values())
+    names = [
+        name
+        for name, feature in tables[0].features.items()
+        if all(rows.features.get(name) == feature for rows in tables)
+    ]
+    for split, rows in splits.items():
+        chosen = rows.select_columns(names)
+        table = chosen.with_format("arrow")[:].cast(chosen.features.arrow_schema)
+        with whole_file(folder / f"{split}.parquet") as temporary:
+            pq.write_table(table, temporary)
 
 
 def _is_table(name: str) -> bool:
@@ -130,31 +183,3 @@ def _is_put(file: str, place: Path) -> bool:
             return False
         shutil.copystat(file, place)
     return True
-
-
-def _write_table(
-    path: Path, files: Sequence[str], labels: Sequence[str], weights: Any, column: str = "file"
-) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column, "label", *([] if weights is None else ["sample_weight"])])
-    for row, (file, label) in enumerate(zip(files, labels, strict=True)):
-        writer.writerow([file, label, *([] if weights is None else [f"{weights[row]:.6f}"])])
-    write_text(path, text.getvalue())
-
-
-def _write_datasets(data: Any, train: datasets.Dataset, labels: Any, weights: Any, folder: Path) -> None:
-    column = data.label_column
-    feature = train.features[column]
-    # The clean labels beside noisy ones say what the labels were made from, not what they are now.
-    dropped = [name for name in (column, "index", "sample_weight") if name in train.column_names]
-    rows = train.remove_columns(dropped).add_column(column, np.asarray(labels, dtype=np.int64))
-    rows = rows.cast_column(column, feature)
-    if weights is not None:
-        rows = rows.add_column("sample_weight", np.asarray(weights, dtype=np.float32))
-    splits = {"train": rows}
-    if "test" in data:
-        splits["test"] = data["test"].remove_columns(
-            [n for n in ("index",) if n in data["test"].column_names]
-        )
-    datasets.DatasetDict(splits).save_to_disk(str(folder))
