@@ -127,10 +127,17 @@ def find_suspects(
         chosen = np.zeros(len(given), dtype=bool)
         chosen[np.argsort(own, kind="stable")[: round(judgement.noise_rate * len(given))]] = True
         return np.asarray(chosen & contradicted)
+    return np.asarray((own < checked_threshold(threshold)) & contradicted)
+
+
+def checked_threshold(threshold: str | float) -> float:
+    """A threshold as a number, infinity for `auto`; ValueError for one outside (0, 1]."""
+    if threshold == "auto":
+        return float("inf")
     try:
         limit = float(threshold)
     except ValueError:
         limit = 0.0
     if not 0.0 < limit <= 1.0:
         raise ValueError(f"The threshold is {threshold!r}; give 'auto' or a probability in (0, 1].")
-    return np.asarray((own < limit) & contradicted)
+    return limit

@@ -103,6 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     output = Output(arguments)
     record = RunRecord.read(arguments.run)
+    if arguments.export is not None:
+        _check_export(arguments, record)
     with output.working():
         audit = audit_run(
             arguments.run,
@@ -127,10 +129,47 @@ def run(arguments: argparse.Namespace) -> int:
         output.remark(
             f"  written as {written['form']}: {written['folder']} ({counts}; each is in changes.csv)"
         )
+        if left_out := _left_out(record):
+            output.remark(filled(f"not in it, since the run left them out: {left_out}", "  "))
         again = "finetune" if record.finetune else "train --dataset"
         kind = " --task text" if record.model.get("task") == TASK else ""
         output.remark(f"  train on it: jal-hf {again} {shlex.quote(str(written['folder']))}{kind}")
     return 0
+
+
+def _check_export(arguments: argparse.Namespace, record: Any) -> None:
+    """Refuse what cannot be exported before the audit, which may take hours."""
+    from jal_hf.analysis.judgement import checked_threshold
+    from jal_hf.ground.files import read_object
+    from jal_hf.runs.audit.cleaning import read_decisions
+    from jal_hf.runs.audit.export import check_empty
+
+    check_empty(Path(arguments.export))
+    checked_threshold(arguments.threshold)
+    if arguments.decisions is not None and arguments.dataset is None:
+        read_decisions(arguments.decisions, record.dataset["class_names"])
+    elif arguments.decisions is not None:  # of classes that are not known yet
+        read_object(arguments.decisions)
+
+
+def _left_out(record: Any) -> str:
+    """The rows of a run's source that are in no export of it."""
+    data = record.config.get("data") or {}
+    parts = [
+        f"training rows beyond the {data['max_train_samples']:,} of --max_train_samples"
+        if data.get("max_train_samples")
+        else "",
+        f"test rows beyond the {data['max_eval_samples']:,} of --max_eval_samples"
+        if data.get("max_eval_samples")
+        else "",
+        f"{record.dataset['skipped_images']:,} unreadable rows"
+        if record.dataset.get("skipped_images")
+        else "",
+        f"{record.dataset['unlabelled_rows']:,} rows without label"
+        if record.dataset.get("unlabelled_rows")
+        else "",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def _exported(arguments: argparse.Namespace, audit: Any, how: str | None) -> JsonObject:

@@ -173,7 +173,9 @@ def test_a_persons_decisions_come_before_the_rule(dirty: tuple[Path, Path], tmp_
     assert len(by_row) > 5
 
 
-def test_a_saved_dataset_is_cleaned_as_a_saved_dataset(tmp_path: Path) -> None:
+def test_a_saved_dataset_is_cleaned_as_a_saved_dataset(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = jal_hf.load_noisy_dataset(
         "digits", noise="symmetric:0.3", max_train_samples=300, max_eval_samples=40
     )
@@ -190,6 +192,8 @@ def test_a_saved_dataset_is_cleaned_as_a_saved_dataset(tmp_path: Path) -> None:
     ]
     assert main([*words, "--num_train_epochs", "10", "--output_dir", str(run)]) == 0
     assert main(["audit", str(run), "--export", str(out), "--relabel"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "left them out: training rows beyond the 300 of --max_train_samples; test rows beyond" in shown
     cleaned = jal_hf.load_noisy_dataset(str(out))
     shares = [
         float(np.mean(np.array(found["train"]["label"]) == np.array(found["train"]["clean_label"])))
@@ -281,6 +285,7 @@ def test_class_folders_keep_a_class_without_rows_and_a_validation_split(tmp_path
         (["--export", "OUT", "--drop", "--threshold", "low"], "'auto' or a probability"),
         (["--export", "FULL", "--drop"], "not empty"),
         (["--export", "OUT", "--decisions", "FULL/page.json"], "no decisions"),
+        (["--export", "OUT", "--decisions", "FULL/none.json"], "none.json"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -290,7 +295,9 @@ def test_export_refuses_what_it_cannot_do(
     sentence: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delattr("jal_hf.runs.audit.audit.load_run_data")  # the audit itself is not begun
     (tmp_path / "FULL").mkdir()
     (tmp_path / "FULL" / "page.json").write_text("{}")
     placed = [
@@ -355,6 +362,17 @@ def test_clean_labels_follow_decision_then_rule() -> None:
     weighted = clean_labels(probabilities, given, suspects, how="weights", decisions={10: KEEP}, **common)
     assert weighted.weights is not None
     assert weighted.weights.tolist() == pytest.approx([1.0, 0.3, 0.9, 0.2, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("decisions", "sentence"), [({99: KEEP}, "row 99"), ({10: 2}, "the class 2"), ({10: -3}, "the class -3")]
+)
+def test_decisions_that_do_not_fit_are_refused(decisions: dict[int, int], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        clean_labels(
+            np.full((2, 2), 0.5), np.array([0, 1]), np.zeros(2, dtype=bool), how=None, index=np.array([10, 11]),
+            files=None, class_names=["a", "b"], decisions=decisions,
+        )  # fmt: skip
 
 
 def test_decisions_on_an_unknown_class_are_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jal_hf.analysis.label_issues import FloatArray, IntArray
+from jal_hf.data.labels import rows_text
 from jal_hf.ground.files import read_object, write_text
 from jal_hf.ground.sentences import did_you_mean, shortened
 
@@ -80,13 +81,26 @@ def clean_labels(
         decisions: by row number: `KEEP`, `DROPPED`, or a class.
 
     Raises:
-        ValueError: an unknown way, or nothing to go by.
+        ValueError: an unknown way, nothing to go by, or decisions on rows or for classes that there are not.
     """
     if how is not None and how not in HOW:
         raise ValueError(f"how is {how!r}; choose one of {', '.join(HOW)}.")
     if how is None and not decisions:
         raise ValueError(
             "Say what becomes of suspects: --drop, --relabel or --weights, or give --decisions FILE."
+        )
+    decided = decisions or {}
+    unknown = sorted({*decided} - {*index.tolist()})
+    if unknown:
+        raise ValueError(
+            f"There are decisions on {rows_text(unknown)}, and the run has no such rows; take those that the page of "
+            "this run's audit saved."
+        )
+    odd = sorted({*decided.values()} - {KEEP, DROPPED, *range(len(class_names))})
+    if odd:
+        raise ValueError(
+            f"A decision is the class {odd[0]}; there are {len(class_names)} classes, from 0 on, "
+            f"{DROPPED} drops a row, and {KEEP} keeps it."
         )
     labels, choice = given.copy(), probabilities.argmax(axis=1)
     rows = np.arange(len(given))
@@ -108,7 +122,6 @@ def clean_labels(
             )
         )
 
-    decided = decisions or {}
     for row in rows.tolist():
         verdict = decided.get(int(index[row]))
         if verdict is not None:
