@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 
 from jal_hf.cli.output import Output, add_output_flags
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub import PushError, check_hub_access, push_run, push_space
+from jal_hf.hub.push import push_command
 
 NAME = "push"
 HELP = "push a run's checkpoint, card, record and plots to the Hub"
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--private",
         action="store_true",
-        help="Make a new repository private; one that is there stays as it is.",
+        help="Make a new repository private; a public one that is there is refused.",
     )
     parser.add_argument(
         "--license", default=None, help="Licence of the weights; apache-2.0 unless noted otherwise."
@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Enter the run's accuracy in this benchmark (jal-hf benchmark), on whose labels it was trained; by "
         "default the one that its noise names.",
     )
-    parser.add_argument("--revision", default=None, help="Branch to commit to; the main branch by default.")
+    parser.add_argument(
+        "--revision",
+        default=None,
+        help="Branch to commit to, made where it is missing; the main branch by default.",
+    )
     parser.add_argument(
         "--space",
         metavar="SPACE_ID",
@@ -63,9 +67,15 @@ def run(arguments: argparse.Namespace) -> int:
             with output.working():
                 space = push_space(space_id, repo_id, license=license, private=arguments.private or None)
         except PushError as error:
-            again = ["jal-hf", "push", arguments.run, repo_id, "--space", space_id]
-            again += ["--private"] if arguments.private else []
-            failure = PushError(f"{error} Try again with: {shlex.join(again)}", error.status)
+            again = push_command(
+                arguments.run,
+                repo_id,
+                private=arguments.private,
+                benchmark=arguments.benchmark,
+                revision=arguments.revision,
+                space=space_id,
+            )
+            failure = PushError(f"{error} Try again with: {again}", error.status)
     shown = [f"Pushed: {commit}", *([] if space is None else [f"Space: {space}"])]
     addresses = [address for address in (commit, space) if address is not None]
     output.result({"commit": commit, "space": space}, "\n".join(shown), brief="\n".join(addresses))

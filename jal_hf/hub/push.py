@@ -37,11 +37,12 @@ def push_run(
     takes its result along, for the Hub's boards; see `jal_hf.hub.evaluation_results`.
 
     Args:
-        private: of a new repository; one that is there stays as it is.
+        private: of a new repository; a public one that is there is refused.
         token: None takes the stored one or HF_TOKEN.
         license: of the weights; None keeps the noted one, else apache-2.0.
         benchmark: OWNER/NAME[:TASK] whose labels the run was trained on; None takes the one that its noise names, if
             any, and goes without a result where that one cannot be read or was not followed.
+        revision: Branch to commit to, made where it is missing; None is the main one.
         patience: how often and how long to try.
 
     Returns:
@@ -76,11 +77,20 @@ def push_run(
             patience=patience,
         )
     except PushError as error:
-        options = [*(["--private"] if private else []), *(["--benchmark", benchmark] if benchmark else [])]
-        again = shlex.join(["jal-hf", "push", str(folder), repo_id, *options])
+        again = push_command(folder, repo_id, private=private, benchmark=benchmark, revision=revision)
         raise PushError(
             f"{error}\nThe run is complete in {folder}. Try again with: {again}", error.status
         ) from None
+
+
+def push_command(
+    folder: str | os.PathLike[str], repo_id: str, *, private: bool | None = None, **options: str | None
+) -> str:
+    """The command line of a push with these options by flag; the licence is noted in the run."""
+    words = ["jal-hf", "push", str(folder), repo_id, *(["--private"] if private else [])]
+    return shlex.join(
+        [*words, *(word for flag, value in options.items() if value for word in (f"--{flag}", value))]
+    )
 
 
 def _place(record: RunRecord, asked: str | None) -> BenchmarkPlace | None:

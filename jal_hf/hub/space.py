@@ -75,7 +75,7 @@ def push_space(
 
     Args:
         space_id: NAME/SPACE.
-        private: of a new Space; one that is there stays as it is.
+        private: of a new Space; a public one that is there is refused.
 
     Returns:
         The address of the commit.

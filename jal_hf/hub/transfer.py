@@ -88,7 +88,8 @@ def upload_files(
     Args:
         files: path in the repository -> file on disk, or its content.
         space_sdk: what a new Space runs on; of Spaces only.
-        private: of a new repository; None leaves the Hub's default. One that is there stays as it is.
+        private: of a new repository; None leaves the Hub's default. A public one that is there is refused.
+        revision: Branch to commit to, made from the main one where it is missing; None is the main one.
 
     Returns:
         The address of the commit.
@@ -112,6 +113,8 @@ def upload_files(
                 f"{repo_id} is there already and public, although a private one was asked for; "
                 "make it private in its settings, or leave the wish out"
             )
+        if revision not in (None, "main") and not str(revision).startswith("refs/"):
+            api.create_branch(name, branch=str(revision), repo_type=repo_type, exist_ok=True)
         done = api.create_commit(
             name, operations, commit_message=message, repo_type=repo_type, revision=revision
         )

@@ -57,23 +57,27 @@ class Commit:
 
 @dataclass
 class Repository:
-    """A repository: private or not, and its commits, oldest first."""
+    """A repository: private or not, and its commits, oldest first; those of other branches by name."""
 
     kind: str
     name: str
     private: bool
     commits: list[Commit] = field(default_factory=list)
+    branches: dict[str, list[Commit]] = field(default_factory=dict)
 
     def at(self, revision: str) -> Commit | None:
         if revision in ("main", "refs/convert/parquet"):
             return self.commits[-1] if revision == "main" else None
+        if revision in self.branches:
+            return self.branches[revision][-1]
         return next((commit for commit in self.commits if commit.oid == revision), None)
 
-    def commit(self, title: str, files: dict[str, Blob]) -> Commit:
-        seed = f"{self.name}{len(self.commits)}{title}{sorted((p, b.oid) for p, b in files.items())}"
+    def commit(self, title: str, files: dict[str, Blob], branch: str = "main") -> Commit:
+        commits = self.branches.get(branch, self.commits)
+        seed = f"{self.name}{branch}{len(commits)}{title}{sorted((p, b.oid) for p, b in files.items())}"
         date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        self.commits.append(Commit(hashlib.sha1(seed.encode()).hexdigest(), title, date, files))
-        return self.commits[-1]
+        commits.append(Commit(hashlib.sha1(seed.encode()).hexdigest(), title, date, files))
+        return commits[-1]
 
 
 @dataclass
@@ -388,11 +392,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(content, 200, headers)
 
     def _api(self, kind: str, name: str, verb: str | None, rest: str | None) -> None:
-        if verb in ("preupload", "commit") and not self._authorised:
+        if verb in ("preupload", "commit", "branch") and not self._authorised:
             self._missing("", 401)
             return
         repository = self._find(kind, name)
         if repository is None:
+            return
+        if verb == "branch":
+            taken = str(rest) in ("main", *repository.branches)
+            repository.branches.setdefault(str(rest), list(repository.commits))
+            self._json({}, 409 if taken else 200)
             return
         if verb in ("tree", "paths-info"):
             revision, _, path = (rest or "main").partition("/")
@@ -406,7 +415,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "preupload":
             self._preupload(commit)
         elif verb == "commit":
-            self._commit(repository)
+            self._commit(repository, revision)
         elif verb == "tree":
             self._tree(commit, path)
         elif verb == "paths-info":
@@ -506,8 +515,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer.append({**entry, **({"oid": known.oid} if known else {})})
         self._json({"files": answer})
 
-    def _commit(self, repository: Repository) -> None:
-        files, title = dict(repository.commits[-1].files), ""
+    def _commit(self, repository: Repository, branch: str) -> None:
+        files, title = dict(repository.branches.get(branch, repository.commits)[-1].files), ""
         for line in self.body.splitlines():
             operation = json.loads(line)
             key, value = operation["key"], operation["value"]
@@ -524,7 +533,7 @@ class _Handler(BaseHTTPRequestHandler):
                 files.pop(value["path"], None)
             elif key == "deletedFolder":
                 files = {path: blob for path, blob in files.items() if not path.startswith(value["path"])}
-        commit = repository.commit(title, files)
+        commit = repository.commit(title, files, branch)
         self._json(
             {"commitOid": commit.oid, "commitUrl": f"{self.state.url}/{repository.name}/commit/{commit.oid}"}
         )

@@ -40,7 +40,7 @@ _PUSH = """
     fault = json.dumps({"kind": "403", "where": "/spaces/"}).encode()
     where = os.environ["HF_ENDPOINT"] + "/_test/fault"
     urllib.request.urlopen(urllib.request.Request(where, fault, method="POST")).read()
-    call("refused", "tester/alone", "--space", "tester/other")
+    call("refused", "tester/alone", "--space", "tester/other", "--revision", "trial")
     Path("told.json").write_text(json.dumps(told))
 """
 
@@ -94,7 +94,7 @@ def test_push_with_space_uploads_a_page_that_points_at_the_pushed_model(
 
     assert told["refused"]["code"] == 1
     assert "only its Space is missing" in told["refused"]["err"]
-    assert "--space tester/other" in told["refused"]["err"]
+    assert "--revision trial --space tester/other" in told["refused"]["err"]
     assert ("models", "tester/alone") in hub.repositories
 
 

@@ -16,6 +16,7 @@ from tests.runs.helpers import class_folders
 _DRIVER = (
     CALLS
     + """
+    import shutil
     sleep = time.sleep
     time.sleep = lambda seconds: sleep(min(seconds, 0.05))
     token = os.environ.pop("HF_TOKEN")
@@ -32,14 +33,15 @@ _DRIVER = (
           "--hub_private_repo", "true", "--hub_token", token)
     os.environ["HF_TOKEN"] = token
     train("foreign-name", "google/vit")
-    import urllib.request
-    fault = json.dumps({"kind": "403", "where": "/commit/"}).encode()
-    where = os.environ["HF_ENDPOINT"] + "/_test/fault"
-    urllib.request.urlopen(urllib.request.Request(where, fault, method="POST")).read()
+    fault("403", "/commit/")
     train("refused", "late", "--hub_strategy", "end")
     call("again", "push", "refused", "tester/late")
     call("card", "card", "refused", "--print")
     call("private-too-late", "push", "refused", "tester/late", "--private")
+    shutil.copytree("refused", "tried")
+    fault("403", "/commit/")
+    call("refused-branch", "push", "tried", "tester/tried", "--revision", "experiment")
+    call("branch", "push", "tried", "tester/tried", "--revision", "experiment")
     call("going-on", "train", "digits", *short, "--output_dir", "going-on", "--model", "hf-hub:tester/late")
     push = ["--push_to_hub", "true", "--hub_token", token, "--hub_private_repo", "true"]
     call("tuned", "finetune", "pictures", "--model", "refused", *short[:2], *short[4:], "--output_dir", "tuned", *push)
@@ -101,6 +103,18 @@ def test_private_push_to_a_public_repository_is_refused(session: Session) -> Non
     answer = session.told["private-too-late"]
     assert answer["code"] == 1
     assert "is there already and public" in answer["err"]
+
+
+def test_push_to_a_branch_makes_it_and_leaves_the_main_one_alone(session: Session) -> None:
+    refused = session.told["refused-branch"]
+    assert refused["code"] == 1
+    assert "jal-hf push tried tester/tried --revision experiment" in refused["err"]
+    assert session.told["branch"]["code"] == 0, session.told["branch"]["err"]
+    repository = session.hub.repository("tester/tried")
+    assert [commit.title for commit in repository.commits] == ["initial commit"]
+    begun, pushed = repository.branches["experiment"]
+    assert begun is repository.commits[0]
+    assert {"README.md", "run.json", "model.safetensors"} <= set(pushed.files)
 
 
 def test_training_goes_on_from_a_pushed_model_and_its_card_says_so(session: Session) -> None:
