@@ -312,6 +312,10 @@ def test_twin_hides_tokens_from_the_second_view_alone() -> None:
     assert doubled["attention_mask"][:4].all()
     assert 0.3 < float(doubled["attention_mask"][4:].float().mean()) < 0.7
     assert doubled["attention_mask"][4:, 0].all()
+    del content["attention_mask"]
+    assert "attention_mask" not in method.change_batch(
+        content, step=0, epoch=0.0
+    )  # which nn.Linear does not take
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -135,7 +136,7 @@ class Twin(Method):
             draws = self.drawn(batch, step=step)
             strong = strong_view(pixels, draws, self._colours, cut=self.cut, apart=apart)
             doubled["pixel_values"] = torch.cat([pixels, strong])
-        elif "input_ids" in batch and self.hidden:
+        elif "input_ids" in batch and self.hidden and self._takes_mask(batch):
             tokens = batch["input_ids"]
             uniforms = keyed_uniforms(row_keys(batch), self.setting.seed + _TWIN, step, tokens.shape[1])
             is_seen = to_device(torch.from_numpy(uniforms >= self.hidden), tokens.device)
@@ -143,6 +144,13 @@ class Twin(Method):
             mask = batch.get("attention_mask", torch.ones_like(tokens))
             doubled["attention_mask"] = torch.cat([mask, mask * is_seen.to(mask.dtype)])
         return doubled
+
+    def _takes_mask(self, batch: Batch) -> bool:
+        """Whether tokens can be hidden: a network of one's own may take `input_ids` alone, and has its dropout."""
+        parameters = inspect.signature(self.setting.model.forward).parameters.values()
+        return "attention_mask" in batch or any(
+            one.name == "attention_mask" or one.kind is one.VAR_KEYWORD for one in parameters
+        )
 
     def after_forward(self, view: StepView) -> StepView:
         weak, strong = view.logits.chunk(2)
