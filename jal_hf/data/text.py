@@ -88,7 +88,9 @@ def load_text_dataset(
     label = find_label_column(source.splits[train_name].features, label_column)
     text = _text_column(source.splits[train_name].features, text_column, label)
     others = _other_columns(
-        [source.splits[name].features for name in (train_name, eval_name) if name is not None], text, label
+        [source.splits[name].features for name in (train_name, eval_name, held_name) if name is not None],
+        text,
+        label,
     )
     splits: dict[str, datasets.Dataset] = {}
     names: list[str] | None = None
@@ -102,7 +104,7 @@ def load_text_dataset(
             continue
         rows = source.splits[kept]
         rows = rows.select_columns(
-            [name for name in rows.column_names if name in (text, label, "sample_weight")]
+            [name for name in rows.column_names if name in (text, label, "sample_weight", *others)]
         )
         rows, count = labelled_rows(rows, kept, label, unlabelled, warnings)
         unlabelled_count += count

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_SHARED = (
-    "config.json",
-    "preprocessor_config.json",
-    "model.safetensors.index.json",
-    "README.md",
-    "run.json",
-    "log.jsonl",
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
 )
+_MODEL = ("config.json", "preprocessor_config.json", "model.safetensors.index.json", *_TOKENIZER)
+_SHARED = (*_MODEL, "README.md", "run.json", "log.jsonl")
 _SHARED_PATTERNS = ("model*.safetensors", "plots/*.png", "plots/*.svg")
-_MODEL = ("config.json", "preprocessor_config.json", "model.safetensors.index.json")
 STATE = "trainer_state.json"
 _STATE = (STATE, "optimizer.pt", "scheduler.pt")
 
 
 def run_files(folder: Path) -> dict[str, Path]:
-    """Files of a finished run by their path in the repository: checkpoint, card, record, log, plots.
+    """Files of a finished run by their path in the repository: checkpoint, tokenizer, card, record, log, plots.
 
     Raises:
         FileNotFoundError: when the folder holds no checkpoint.
@@ -34,7 +31,7 @@ def run_files(folder: Path) -> dict[str, Path]:
 
 
 def model_files(checkpoint: Path) -> dict[str, Path]:
-    """The model's files of one checkpoint of the Trainer."""
+    """The model's files of one checkpoint of the Trainer, its tokenizer's too."""
     return _existing(checkpoint, _MODEL, ("model*.safetensors",))
 
 

@@ -110,6 +110,11 @@ def load_text_classifier(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
     return model.eval(), tokenizer
 
 
+def to_accelerator(model: Any) -> Any:
+    """The model itself, on the GPU where there is one."""
+    return model.to("cuda") if torch.cuda.is_available() else model
+
+
 def text_logits(
     model: Any, tokenizer: Any, texts: Sequence[str], *, size: int = BATCH, what: str | None = None
 ) -> npt.NDArray[np.float64]:
@@ -120,6 +125,7 @@ def text_logits(
         what: Name of the work on a progress bar; None shows none.
     """
     found = [np.zeros((0, model.config.num_labels))]
+    to_accelerator(model)
     with torch.inference_mode():
         for start in tqdm(range(0, len(texts), size), desc=what, unit="batch", disable=what is None):
             batch = tokenizer(
@@ -129,7 +135,7 @@ def text_logits(
                 padding=True,
                 return_tensors="pt",
             )
-            found.append(model(**batch).logits.double().numpy())
+            found.append(model(**batch.to(model.device)).logits.double().cpu().numpy())
     return np.concatenate(found)
 
 

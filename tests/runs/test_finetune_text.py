@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from jal_hf.analysis.report_page import read_report
 from jal_hf.cli.main import main
 from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
+from jal_hf.hub.files import run_files
 from jal_hf.runs.audit.cleaning import Cleaning
 from jal_hf.runs.audit.export import export_cleaned
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
@@ -67,6 +69,16 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ).save_pretrained(model)
     assert main(finetune_words(root, root / "run")) == 0
     return root, root / "run"
+
+
+def test_what_is_pushed_of_a_run_on_text_classifies_texts(tuned: tuple[Path, Path], tmp_path: Path) -> None:
+    """A repository without the tokenizer's files once answered the card's own lines with an error."""
+    for name, path in run_files(tuned[1]).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / name)
+    text = " ".join(GOOD)
+    there, here = (pipeline("text-classification", str(folder))(text) for folder in (tmp_path, tuned[1]))
+    assert there == here
 
 
 def test_three_models_are_compared_on_sentences(tuned: tuple[Path, Path]) -> None:

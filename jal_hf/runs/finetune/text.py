@@ -32,7 +32,7 @@ from jal_hf.runs.finetune.probe import LOSS, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.folder import find_start
 from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.recording import facts_of_config
-from jal_hf.runs.texts import BATCH, Texts, text_logits
+from jal_hf.runs.texts import BATCH, Texts, text_logits, to_accelerator
 from jal_hf.runs.trainer import JALTrainer
 
 LEARNING_RATE = 5e-5
@@ -165,7 +165,7 @@ def check_encoder(config: RunConfig, num_classes: int) -> list[str]:
 
 def text_features(config: RunConfig, texts: Texts, tokenizer: Any, num_classes: int, quiet: bool) -> Any:
     """Mean of the encoder's last states over the tokens, (N, d) float16: features that any encoder has."""
-    model = _model(config, num_classes, None).eval()
+    model = to_accelerator(_model(config, num_classes, None).eval())
     collate, parts = DataCollatorWithPadding(tokenizer), []
     with torch.inference_mode():
         for start in tqdm(range(0, len(texts), BATCH), desc="features", unit="batch", disable=quiet):
@@ -173,9 +173,10 @@ def text_features(config: RunConfig, texts: Texts, tokenizer: Any, num_classes: 
             batch = collate(
                 [{k: v for k, v in row.items() if k in tokenizer.model_input_names} for row in rows]
             )
-            states = model.base_model(**batch).last_hidden_state
+            batch = batch.to(model.device)
+            states = model.base_model(**batch).last_hidden_state.float()
             mask = batch["attention_mask"][..., None].to(states.dtype)
-            parts.append(((states * mask).sum(1) / mask.sum(1)).numpy().astype(np.float16))
+            parts.append(((states * mask).sum(1) / mask.sum(1)).cpu().numpy().astype(np.float16))
     return np.concatenate(parts)
 
 
