@@ -20,7 +20,13 @@ from jal_hf.models.channels import with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.captured.step import CapturedStep
-from jal_hf.training.checkpoints import CheckpointCallback, begin_checkpoint, is_checkpoint_of
+from jal_hf.training.checkpoints import (
+    CheckpointCallback,
+    begin_checkpoint,
+    check_loaded,
+    converted_weights,
+    is_checkpoint_of,
+)
 from jal_hf.training.criterion import decide_loss
 from jal_hf.training.epochs import EpochCallback, LengthGroupsByEpoch, place_in_stream
 from jal_hf.training.exact_evaluation import ExactEvaluation
@@ -370,6 +376,30 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             # No other process may put its part there before.
             self.accelerator.wait_for_everyone()
         super().save_model(output_dir, _internal_call)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """As the parent's, which passes over weights that are saved under other names than the model's own."""
+        if not self._load_converted(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        """As the parent's, of weights under other names too."""
+        if not self._load_converted(str(self.state.best_model_checkpoint)):
+            super()._load_best_model()
+
+    def _load_converted(self, checkpoint: str) -> bool:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # which save and load in forms of their own
+            return False
+        weights = converted_weights(self.model, Path(checkpoint))
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        return weights is not None
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """As the parent's, which only warns of a checkpoint of another network."""
+        check_loaded(self.model, load_result.missing_keys, load_result.unexpected_keys)
+        if hasattr(self.model, "_keys_to_ignore_on_save"):  # which the parent looks for in plain modules, too
+            super()._issue_warnings_after_load(load_result)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""

@@ -6,8 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForImageClassification,
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    SwinConfig,
+    SwinForImageClassification,
+)
 
 import jal_hf.training.checkpoints as checkpoints
+from jal_hf import JALTrainer, JALTrainingArguments
 from jal_hf.runs.folder import clear_the_way, find_start
 from jal_hf.training.checkpoints import (
     checkpoint_folders,
@@ -15,7 +26,22 @@ from jal_hf.training.checkpoints import (
     last_complete_checkpoint,
     mark_complete,
 )
+from jal_hf.training.failures import RunError
+from jal_hf.training.trainer import RobustTrainer
 from tests.faults.helpers import assert_resumes_to, trainer_in, weights_after
+from tests.training.helpers import CLASSES, SIZE, Examples, vit_model
+
+_TINY = {"num_labels": CLASSES, "image_size": SIZE}
+RENAMED: dict[str, Any] = {
+    "vit": vit_model,
+    "dinov2": lambda: Dinov2ForImageClassification(
+        Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, patch_size=8, **_TINY)
+    ),
+    "swin": lambda: SwinForImageClassification(
+        SwinConfig(embed_dim=8, depths=[1], num_heads=[2], window_size=4, patch_size=2, **_TINY)
+    ),
+}
+"""Networks that transformers saves under other names than their own."""
 
 
 def test_checkpoint_counts_only_with_all_its_files_in_full(tmp_path: Path) -> None:
@@ -105,3 +131,74 @@ def test_log_repeats_no_step_after_a_resume(tmp_path: Path) -> None:
         range(2, 21, 2)
     )
     assert [step for step, evaluated, _ in lines if evaluated] == [4, 8, 12, 16, 20]
+
+
+@pytest.mark.parametrize("network", RENAMED)
+def test_resume_and_best_model_load_networks_that_are_saved_under_other_names(
+    network: str, tmp_path: Path
+) -> None:
+    # The stock Trainer leaves the encoder as it is, with a warning.
+    def trained(folder: Path, resume: str | None = None, **changes: Any) -> JALTrainer:
+        torch.manual_seed(0)
+        args = JALTrainingArguments(
+            output_dir=str(folder), per_device_train_batch_size=4, learning_rate=0.05, use_cpu=True,
+            save_strategy="steps", save_steps=1, precision="fp32", disable_tqdm=True, **{"max_steps": 3, **changes},
+        )  # fmt: skip
+        trainer = JALTrainer(
+            model=RENAMED[network](), args=args, train_dataset=Examples(12), eval_dataset=Examples(8, seed=1)
+        )
+        # Without its folder's plots and card: the checkpoints are what is looked at.
+        RobustTrainer.train(trainer, resume_from_checkpoint=resume)
+        return trainer
+
+    whole = trained(tmp_path)
+    saved = load_file(tmp_path / "checkpoint-1" / "model.safetensors")
+    assert saved.keys() != whole.model.state_dict().keys()
+    AutoModelForImageClassification.from_pretrained(tmp_path / "checkpoint-1")
+    resumed = trained(tmp_path, str(tmp_path / "checkpoint-1"))
+    expected = whole.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
+
+    best = trained(
+        tmp_path / "best", eval_strategy="steps", eval_steps=1, load_best_model_at_end=True,
+        metric_for_best_model="loss", greater_is_better=True,
+    )  # fmt: skip
+    assert best.evaluate()["eval_loss"] == pytest.approx(best.state.best_metric, rel=1e-6)
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    trainer_in(tmp_path, max_steps=4).train()
+    path = tmp_path / "checkpoint-4" / "model.safetensors"
+    weights = load_file(path)
+    name = next(iter(weights))
+    save_file({f"{key}_old" if key == name else key: value for key, value in weights.items()}, path)
+    with pytest.raises(RunError, match="those of another network: it lacks 1 of"):
+        RobustTrainer.train(trainer_in(tmp_path), resume_from_checkpoint=str(path.parent))
+
+
+class Tied(nn.Module):
+    """Two layers of one weight, which is saved once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3 * SIZE, CLASSES), nn.Linear(3 * SIZE, CLASSES)
+        self.second.weight = self.first.weight
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        rows = pixel_values.mean(dim=-1).flatten(1)
+        return {"logits": self.first(rows) + self.second(rows)}
+
+
+def test_a_plain_network_with_tied_weights_resumes(tmp_path: Path) -> None:
+    def trained(resume: str | None = None) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        args = JALTrainingArguments(
+            output_dir=str(tmp_path), max_steps=2, save_strategy="steps", save_steps=1, use_cpu=True,
+            precision="fp32", disable_tqdm=True,
+        )  # fmt: skip
+        trainer = RobustTrainer(model=Tied(), args=args, train_dataset=Examples(12))
+        trainer.train(resume_from_checkpoint=resume)
+        return {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+    whole, resumed = trained(), trained(str(tmp_path / "checkpoint-1"))
+    assert all(torch.equal(value, whole[name]) for name, value in resumed.items())
