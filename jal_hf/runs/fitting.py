@@ -1,4 +1,4 @@
-"""What own data decides by itself where nothing was asked: the side at which its images are shown to the network."""
+"""What own data and its network decide by themselves where nothing was asked: how images are shown to the network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.models.sources import is_checkpoint_name, locate_checkpoint
-from jal_hf.models.timm_networks import default_preprocessing
+from jal_hf.models.timm_networks import default_preprocessing, is_own_network
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 
 _LEAST_PRETRAINED, _STEP_PRETRAINED = 96, 16
@@ -50,17 +50,25 @@ def pretrained_size(name: str, data: Any) -> int | None:
 
 
 def fitted_to_images(config: RunConfig, data: Any) -> RunConfig:
-    """A run on own data with the side that its images ask for; any other run comes back itself.
+    """A run on own data with the side that its images ask for, and the mean and std that its weights were trained with.
+
+    Any other run comes back itself. The recipe's mean and std are those of a network from scratch, and of weights in a
+    file for one of the papers' networks, of which nothing says how they were trained.
 
     A network from scratch sees the median shorter side in steps of 32, at least 64 and at most the recipe's and the
     network's own, a pretrained one as `pretrained_size`. Random crops of a few pixels show nothing: below 96 they are
     the shifts and flips of the papers' small images.
     """
-    is_rows = isinstance(data["train"], datasets.Dataset)
-    if config.recipe != OWN_DATA_RECIPE or not is_rows or "image_size" in config.asked:
+    if config.recipe != OWN_DATA_RECIPE:
         return config
     model = config.model
-    if model.pretrained or model.weights is not None or is_checkpoint_name(model.model):
+    is_checkpoint = is_checkpoint_name(model.model)
+    is_fresh = not (model.pretrained or model.weights is not None or is_checkpoint)
+    if is_checkpoint or not (is_fresh or is_own_network(model.model)):
+        config = config.fitted(image_mean=None, image_std=None)
+    if not isinstance(data["train"], datasets.Dataset) or "image_size" in config.asked:
+        return config
+    if not is_fresh:
         return config.fitted(image_size=pretrained_size(model.model, data))
     own = default_preprocessing(model.model)["input_size"][-1]
     side = min(config.data.image_size or own, own, max(_LEAST_FRESH, _up(median_side(data), _STEP_FRESH)))

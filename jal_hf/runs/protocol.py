@@ -48,6 +48,8 @@ _STEERING = frozenset(
 )
 _FITTED = frozenset({"image_size", "augment"})
 """Fields that own data decides where nobody asked, so that they are not known before the data is read."""
+_OF_WEIGHTS = frozenset({"image_mean", "image_std"})
+"""Fields that a run left to its weights has as None, and its recipe may have filled."""
 
 
 def changed_setting(
@@ -74,6 +76,8 @@ def changed_setting(
             continue
         default = known[name][1].default
         new, old = values.get(name, default), before.get(name, default)
+        if name in _OF_WEIGHTS and name not in own and old is None:
+            continue
         if new != old and (name not in PLACES or _last_part(name, new) != _last_part(name, old)):
             return deviation(name, new, old)
     return None

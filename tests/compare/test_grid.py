@@ -71,6 +71,33 @@ def test_grid_trains_only_what_has_no_result(tmp_path: Path) -> None:
     assert ledger.results()[0]["accuracy"] == 0.5
 
 
+def test_grid_refuses_another_noise_file_of_the_same_name(tmp_path: Path) -> None:
+    out, config = tmp_path / "grid", RunConfig.from_recipe("cifar10")
+    files = [tmp_path / folder / "T.npy" for folder in ("a", "b", "moved")]
+    for file, content in zip(files, (b"one", b"two", b"one"), strict=True):
+        file.parent.mkdir()
+        file.write_bytes(content)
+    first, other, moved = (Cell("ce", f"matrix:{file},mode=iid", 0) for file in files)
+    ledger = GridLedger(out)
+    ledger.begin(config, [first])
+    ledger.begin(config, [other])  # nothing was trained on the first
+    ledger.begin(config, [first])
+    ledger.add_result(first, record(0.5))
+    for cells in ([other], [Cell("gce", other.noise, 1)]):
+        with pytest.raises(ValueError, match=r"the noise 'matrix:T.npy,mode=iid'.* other content"):
+            ledger.begin(config, cells)
+    ledger.begin(config, CELLS)
+    ledger.begin(config, [moved])
+    with pytest.raises(ValueError, match="other content"):
+        ledger.begin(config, [other])
+    assert str(tmp_path) not in (out / "grid.json").read_text()
+    known = json.loads((out / "grid.json").read_text())
+    (out / "grid.json").write_text(
+        json.dumps({key: value for key, value in known.items() if key != "noise_files"})
+    )
+    ledger.begin(config, [other])  # a grid of version 0.1 does not tell
+
+
 def test_grid_without_a_terminal_says_at_once_what_it_trains_and_where_to_look(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,8 +19,10 @@ from jal_hf.analysis.judgement import find_suspects, implied_accuracy, judge_lab
 from jal_hf.cli.main import main
 from jal_hf.data import NoisyDatasetDict
 from jal_hf.models import freeze_batch_norm
+from jal_hf.runs.audit.audit import audit_run
 from jal_hf.runs.audit.cleaning import DROPPED, KEEP, Cleaning, clean_labels, read_decisions
 from jal_hf.runs.audit.export import export_cleaned
+from jal_hf.runs.audit.run_data import RunData
 from jal_hf.training.trainer import RobustTrainer
 from tests.runs.helpers import COLOURS, class_folders, save_colour
 
@@ -362,6 +364,46 @@ def test_clean_labels_follow_decision_then_rule() -> None:
     weighted = clean_labels(probabilities, given, suspects, how="weights", decisions={10: KEEP}, **common)
     assert weighted.weights is not None
     assert weighted.weights.tolist() == pytest.approx([1.0, 0.3, 0.9, 0.2, 0.9])
+
+
+@pytest.mark.parametrize("how", ["drop", "relabel"])
+def test_rows_of_a_class_that_the_judge_never_predicts_stay(how: str) -> None:
+    given = np.repeat([0, 1, 2], 10)
+    probabilities = np.full((30, 3), 0.05)
+    probabilities[np.arange(30), np.where(given == 2, 0, given)] = 0.9
+    probabilities[0] = [0.05, 0.9, 0.05]
+    found = clean_labels(
+        probabilities, given, probabilities.argmax(axis=1) != given, how=how, index=np.arange(30), files=None,
+        class_names=["a", "b", "lost"], decisions={29: DROPPED},
+    )  # fmt: skip
+    assert found.labels[20:29].tolist() == [2] * 9
+    assert found.labels[29] == DROPPED
+    assert found.labels[0] == (DROPPED if how == "drop" else 1)
+
+
+def test_an_audit_names_classes_that_its_judge_lost_and_those_that_an_export_empties(
+    dirty: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    logits = RunData.logits
+
+    def blind(self: RunData, images: Any, title: str) -> Any:
+        found = logits(self, images, title).copy()
+        found[:, 0] -= 100.0
+        return found
+
+    monkeypatch.setattr(RunData, "logits", blind)
+    audit = audit_run(dirty[1])
+    assert audit.summary["warnings"][-1].startswith("The judge hardly ever predicts 1 class: blue (")
+    assert json.loads((audit.folder / "summary.json").read_text())["warnings"] == audit.summary["warnings"]
+    cleaning, _ = audit.export(tmp_path / "out", "drop", threshold=1.0)
+    assert not any(change.given == "blue" for change in cleaning.changes)
+    assert "Most rows" not in caplog.text
+    green = {int(row): DROPPED for row in audit.data.index[audit.data.given == 1]}
+    audit.export(tmp_path / "emptied", None, decisions=green)
+    assert "get another label of 1 class: green (" in caplog.text
 
 
 @pytest.mark.parametrize(

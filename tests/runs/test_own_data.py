@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+import jal_hf
 from jal_hf.cli.main import main
 from jal_hf.data import load_noisy_dataset
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.fitting import fitted_to_images, pretrained_size
-from jal_hf.runs.parts import load_data
+from jal_hf.runs.parts import build_model, load_data
+from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.recipes import load_recipe
 from tests.runs.helpers import COLOURS, class_folders, save_colour
 
@@ -223,6 +226,37 @@ def test_small_images_are_not_scaled_to_the_size_of_photographs(tmp_path: Path) 
     assert found[110, "pretrained"] == (112, crops)
     assert found[400, "fresh"] == found[400, "pretrained"] == (224, crops)
     assert {found[side, "asked"] for side in (24, 110, 400)} == {(48, crops)}
+
+
+def test_weights_are_shown_pixels_as_they_were_trained_on_them(tmp_path: Path) -> None:
+    data = load_noisy_dataset(str(class_folders(tmp_path / "pictures", rows=2)))
+    network = jal_hf.create_model(
+        "test_resnet", num_labels=3, image_size=64, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6]
+    )
+    network.save_pretrained(tmp_path / "saved")
+    torch.save(network.timm_model.state_dict(), tmp_path / "weights.pth")
+    imagenet, half, saved = ([0.485, 0.456, 0.406], [0.5] * 3, [0.1, 0.2, 0.3])
+    for mean, changes in (
+        (imagenet, {"model": "test_resnet"}),
+        (half, {"model": "test_resnet", "weights": str(tmp_path / "weights.pth")}),
+        (saved, {"model": f"local-dir:{tmp_path / 'saved'}"}),
+        (half, {"model": f"local-dir:{tmp_path / 'saved'}", "image_mean": [0.5] * 3}),
+        (imagenet, {"model": "jal_cnn8", "weights": str(tmp_path / "weights.pth")}),
+    ):
+        asked = RunConfig.from_recipe(dataset=str(tmp_path / "pictures"), **{"image_size": 64, **changes})
+        config = fitted_to_images(asked, data)
+        if changes["model"] == "jal_cnn8":
+            found = config.data.image_mean
+        else:
+            found = build_model(config, data).config.pretrained_cfg["mean"]
+        assert list(found or ()) == pytest.approx(mean), changes
+        assert config.deviations == asked.deviations
+        begun = config.to_dict()
+        assert changed_setting(asked.values, asked.asked, begun) is None
+        if config.data.image_mean is None:
+            # A run that began when the recipe's values held is not gone on with under others.
+            begun["data"]["image_mean"] = imagenet
+            assert "image_mean" in str(changed_setting(config.values, config.asked, begun))
 
 
 def test_a_recipe_of_ones_own_keeps_its_values_whatever_its_file_is_called(tmp_path: Path) -> None:

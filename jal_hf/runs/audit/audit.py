@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from jal_hf.data.column_values import integer_column
 from jal_hf.ground.files import refuse_links, write_json
 from jal_hf.ground.record import RunRecord
 from jal_hf.losses import create_loss
-from jal_hf.runs.audit.cleaning import Cleaning, clean_labels, read_decisions
+from jal_hf.runs.audit.cleaning import Cleaning, clean_labels, emptied_class_warnings, read_decisions
 from jal_hf.runs.audit.export import export_cleaned
 from jal_hf.runs.audit.fold_training import recipe_trainer
 from jal_hf.runs.audit.report import Summary, audit_summary, write_page, write_plots
@@ -29,6 +30,8 @@ from jal_hf.runs.audit.text_data import load_text_run
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.repeat import config_of_run, refuse_strange_sources
 from jal_hf.runs.texts import TASK
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class Audit:
 
         Rows that were held back for validation are judged too, by the run's model, which never saw them, and go back
         to the training rows; a validation split of the data's own stays as it is. Rows that the run left out, by
-        `max_train_samples` or because they are no images or have no label, are not in the export.
+        `max_train_samples` or because they are no images or have no label, are not in the export. A class that loses
+        most of its rows is named in a warning first.
 
         Args:
             how: `drop`, `relabel` or `weights`; None applies decisions alone. See `clean_labels`.
@@ -93,6 +97,8 @@ class Audit:
         cleaning = clean_labels(
             judged, given, suspects, how=how, index=index, files=files, class_names=names, decisions=decisions
         )  # fmt: skip
+        for sentence in emptied_class_warnings(cleaning, given, names):
+            logger.warning(sentence)
         return cleaning, export_cleaned(data, rows, cleaning, Path(folder))
 
 

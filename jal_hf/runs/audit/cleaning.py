@@ -15,12 +15,14 @@ from jal_hf.analysis.label_issues import FloatArray, IntArray
 from jal_hf.data.labels import rows_text
 from jal_hf.ground.files import read_object, write_text
 from jal_hf.ground.sentences import did_you_mean, shortened
+from jal_hf.training.diagnostics import lost_classes
 
 HOW = ("drop", "relabel", "weights")
 RELABEL_FROM = 0.8
 """A suspect takes the suggested label where the judge's p of it is at least this, and is dropped below it."""
 DROPPED, KEEP = -1, -2
 _VERDICTS = {"keep": KEEP, "drop": DROPPED}
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def clean_labels(
 ) -> Cleaning:
     """Decide each row: a person's decision first, then the rule for suspects.
 
+    Suspects of a class that the judge hardly ever predicts keep their label: it would contradict right ones too.
+
     Args:
         probabilities: (N, K) of the judge.
         suspects: (N,), rows whose label looks wrong.
@@ -104,6 +108,8 @@ def clean_labels(
         )
     labels, choice = given.copy(), probabilities.argmax(axis=1)
     rows = np.arange(len(given))
+    lost = [entry["class"] for entry in lost_classes(choice, given, len(class_names))]
+    suspects = suspects & ~np.isin(given, lost)
     own, best = probabilities[rows, given], probabilities.max(axis=1)
     weights = own.copy() if how == "weights" else None
     changes: list[Change] = []
@@ -141,6 +147,40 @@ def clean_labels(
                 row, "suspect" if how == "drop" else f"suspect, no label with p of at least {RELABEL_FROM:g}"
             )
     return Cleaning(labels, weights, tuple(changes))
+
+
+def lost_class_warnings(probabilities: FloatArray, given: IntArray, class_names: Sequence[str]) -> list[str]:
+    """A sentence on the classes of which a judge finds no wrong labels, since it hardly ever predicts them; or none."""
+    lost = lost_classes(probabilities.argmax(axis=1), given, len(class_names))
+    if not lost:
+        return []
+    named = [f"{class_names[e['class']]} ({e['given']:,} rows, {e['predicted']:,} predicted)" for e in lost]
+    return [
+        f"The judge hardly ever predicts {_counted(named)}. That it contradicts their labels says nothing of them: "
+        "--drop and --relabel keep their rows, and a person can decide with --review."
+    ]
+
+
+def emptied_class_warnings(cleaning: Cleaning, given: IntArray, class_names: Sequence[str]) -> list[str]:
+    """A sentence on the classes that lose most of their rows, dropped or relabelled; or none."""
+    classes = len(class_names)
+    before, gone = (np.bincount(rows, minlength=classes) for rows in (given, given[cleaning.labels != given]))
+    named = [
+        f"{class_names[label]} ({gone[label]:,} of {before[label]:,})"
+        for label in np.flatnonzero(2 * gone > before)
+    ]
+    if not named:
+        return []
+    return [
+        f"Most rows are dropped or get another label of {_counted(named)}. Look at them in changes.csv before training "
+        "on the rest; --threshold P takes fewer suspects, and --weights keeps all rows."
+    ]
+
+
+def _counted(named: Sequence[str]) -> str:
+    """`1 class: a`, or `3 classes: a, b, c`, the first of them where there are many."""
+    more = [f"and {len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
+    return f"{len(named)} class{'' if len(named) == 1 else 'es'}: {', '.join([*named[:_MOST_NAMED], *more])}"
 
 
 def read_decisions(path: str | os.PathLike[str], class_names: Sequence[str]) -> dict[int, int]:

@@ -24,6 +24,7 @@ from jal_hf.analysis.report_page import render_report, write_report
 from jal_hf.analysis.style import save_figure
 from jal_hf.analysis.thumbnails import thumbnail_uris
 from jal_hf.ground.record import RunRecord
+from jal_hf.runs.audit.cleaning import lost_class_warnings
 from jal_hf.runs.audit.run_data import PROBE, RunData
 from jal_hf.training.diagnostics import confidence_histogram
 
@@ -70,7 +71,7 @@ def audit_summary(
             "confident_learning": None if learned is None else learned.to_dict(),
         },
         "scores": scores,
-        "warnings": loaded.warnings,
+        "warnings": [*loaded.warnings, *lost_class_warnings(judged, loaded.given, loaded.class_names)],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -17,8 +18,9 @@ from jal_hf.ground.files import (
     write_json,
     write_lines,
 )
-from jal_hf.ground.places import without_paths
+from jal_hf.ground.places import absolute_spec, without_paths
 from jal_hf.ground.record import RunRecord
+from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell
 from jal_hf.runs.publishing import PLACES, published_value
@@ -40,7 +42,8 @@ class GridLedger:
         """Make the folder, check that a grid already in it has the same settings, forget failures to retry.
 
         Raises:
-            ValueError: The folder holds a grid with other settings; the differing flag is named.
+            ValueError: The folder holds a grid with other settings, or trained on a noise file of the same name and
+                other content; the differing flag or noise is named.
             FileExistsError: It holds files that would be written over, and no grid was begun there; or links.
         """
         self.refuse_foreign_files()
@@ -49,20 +52,24 @@ class GridLedger:
         asked: LogLine = {"recipe": public.recipe, **({"fast": True} if public.fast else {})}
         asked |= {name: value for name, value in public.asked.items() if name not in _HARMLESS}
         settings = _settings(shared)
+        cells = [*cells]
+        noise_files = _noise_files(cells)
         cells = [cell.published() for cell in cells]
         order = self.order(cells)
         path = self.folder / GRID
         if path.is_file():
             before = read_object(path)
             begun = before.get("settings", settings)  # which grids of version 0.1 do not tell
-            for key in sorted({*before, *asked} - {"order", "settings"}):
+            for key in sorted({*before, *asked} - {"order", "settings", "noise_files"}):
                 self._refuse_other(
                     key, before.get(key), asked.get(key), "Give the same flags to go on with it"
                 )
             for key in sorted({*begun, *settings}):
                 advice = "Give it the same recipe to go on with it"
                 self._refuse_other(f"the recipe's {key}", begun.get(key), settings.get(key), advice)
-        write_json(path, {**asked, "settings": settings, "order": order})
+            noise_files = self._same_files(before.get("noise_files", {}), noise_files, cells)
+        files = {"noise_files": noise_files} if noise_files else {}
+        write_json(path, {**asked, "settings": settings, **files, "order": order})
         retried = set(cells)
         self._rewrite("results.jsonl", self.results())
         self._rewrite("failures.jsonl", [line for line in self.failures() if _cell(line) not in retried])
@@ -73,6 +80,20 @@ class GridLedger:
                 f"{self.folder} holds a grid made with {key} {_said(before)}, and now it is {_said(now)}. {advice}, or "
                 "another --out."
             )
+
+    def _same_files(
+        self, before: Mapping[str, str], now: Mapping[str, str], cells: Sequence[Cell]
+    ) -> dict[str, str]:
+        """Digests by noise, those of this command added; grids of version 0.1 tell none."""
+        trained = {cell.noise for cell in self.finished()}
+        trained |= {cell.noise for cell in cells if (self.folder / cell.folder).exists()}
+        for noise in sorted(trained & {*before} & {*now}):
+            if before[noise] != now[noise]:
+                raise ValueError(
+                    f"{self.folder} holds a grid trained on another file for the noise {noise!r}: the one that is "
+                    "given now has the same name and other content. Give that file to go on with it, or another --out."
+                )
+        return {**before, **now}
 
     def refuse_foreign_files(self) -> None:
         """Nothing is written over that no grid wrote."""
@@ -173,6 +194,16 @@ def _settings(shared: RunConfig) -> LogLine:
         if name not in _HARMLESS
     }
     found: LogLine = json.loads(json.dumps(stated))
+    return found
+
+
+def _noise_files(cells: Iterable[Cell]) -> dict[str, str]:
+    """Digest of the file's content by noise as it is published, of noises that name a file on this disk."""
+    found = {}
+    for cell in cells:
+        path = Path((split_spec(cell.noise).argument or "").partition("#")[0]).expanduser()
+        if absolute_spec(cell.noise) is not None and path.is_file():
+            found[cell.published().noise] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
