@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -15,12 +16,34 @@ import pytest
 
 from jal_hf.cli.compare import main
 from jal_hf.cli.flags import config_of_words
+from jal_hf.losses import registry as losses
+from jal_hf.noise import registry as noises
 from jal_hf.runs.grid.cells import Cell, cell_config
 from jal_hf.runs.run import run_training
+from jal_hf.training.methods import registry as methods
 
 SHARED = ["digits", "--num_train_epochs", "2", "--precision", "fp32"]
 GRID = ["--losses", "ce,jal-ce", "--noises", "symmetric:0.4", "--seeds", "0,1"]
 TIMES = ("seconds", "images_per_second")
+
+PARTS = """
+from jal_hf.losses import CrossEntropyLoss, register_loss
+from jal_hf.noise import noise_info, register_noise
+from jal_hf.noise.symmetric import SymmetricNoise
+from jal_hf.training.methods import Method, MethodInfo, register_method
+from dataclasses import replace
+
+@register_loss("ce-of-mine", summary="-", formula="-", citation="-")
+class Mine(CrossEntropyLoss): ...
+
+class Swap(SymmetricNoise): kind = "swap"
+
+class Trim(Method): name = "trim"
+
+symmetric = noise_info("symmetric")
+register_noise(replace(symmetric, kind="swap", cls=Swap, build=lambda spec, k, names: Swap(0.2, k)))
+register_method(MethodInfo("trim", Trim, "-"))
+"""
 
 
 def lines_of(path: Path) -> dict[str, dict[str, object]]:
@@ -90,3 +113,25 @@ def test_failing_cells_are_reported_and_the_others_stand_in_the_table(
     assert "it is left alone" in shown.err
     assert list(lines_of(out / "results.jsonl")) == ["ce-symmetric-0.4-seed0"]
     assert "| JAL-CE | failed" in (out / "table.md").read_text()
+
+
+@pytest.mark.timeout(600)
+def test_workers_know_what_an_imported_module_registered_and_a_script_is_told_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module, name in ((losses, "_REGISTRY"), (noises, "_REGISTRY"), (methods, "_METHODS")):
+        monkeypatch.setattr(module, name, dict(getattr(module, name)))
+    (tmp_path / "parts_of_mine.py").write_text(PARTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("parts_of_mine")
+    words = ["--losses", "ce-of-mine", "--noises", "swap:0.2", "--methods", "trim", "--seeds", "0"]
+    command = [*SHARED, "--max_train_samples", "100", *words, "--out", str(tmp_path / "grid")]
+    for name in ("Mine", "Swap", "Trim"):
+        part = getattr(module, name)
+        with monkeypatch.context() as script:
+            script.setattr(part, "__module__", "__main__")
+            with pytest.raises(ValueError, match="registered in __main__, which the processes"):
+                main(command)
+    assert not (tmp_path / "grid").exists()
+    assert main(command) == 0, capsys.readouterr().err
+    assert [line["loss"] for line in lines_of(tmp_path / "grid" / "results.jsonl").values()] == ["ce-of-mine"]

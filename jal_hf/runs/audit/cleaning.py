@@ -167,7 +167,7 @@ def emptied_class_warnings(cleaning: Cleaning, given: IntArray, class_names: Seq
     before, gone = (np.bincount(rows, minlength=classes) for rows in (given, given[cleaning.labels != given]))
     named = [
         f"{class_names[label]} ({gone[label]:,} of {before[label]:,})"
-        for label in np.flatnonzero(2 * gone > before)
+        for label in np.flatnonzero(2 * gone > before).tolist()
     ]
     if not named:
         return []

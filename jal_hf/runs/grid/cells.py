@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 from jal_hf.ground.places import published_spec
 from jal_hf.ground.record import row_name
+from jal_hf.losses import loss_info
+from jal_hf.noise import noise_info
+from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import check_config
-from jal_hf.training.methods import parameters_for
+from jal_hf.training.methods import method_info, method_names, parameters_for
 
 # What a grid sets for each cell by itself, and the flag of `jal-hf compare` to use in its place.
 GRID_FIELDS = {
@@ -94,7 +98,8 @@ def check_grid(shared: RunConfig, cells: Sequence[Cell], out: str | Path) -> Run
     """Find what cannot be trained before anything is; returns the first cell's config.
 
     Raises:
-        ValueError: No cell, a field that the grid sets itself, or a loss or parameter that doesn't exist.
+        ValueError: No cell, a field that the grid sets itself, a loss or parameter that doesn't exist, or one that
+            exists in this process alone.
     """
     for name in shared.asked:
         if name in GRID_FIELDS:
@@ -103,4 +108,35 @@ def check_grid(shared: RunConfig, cells: Sequence[Cell], out: str | Path) -> Run
         raise ValueError("The grid is empty; give at least one loss, one noise and one seed.")
     for cell in {cell.row: cell for cell in reversed(cells)}.values():
         check_config(cell_config(shared, cell, out))
+    registering_modules(cells)
     return cell_config(shared, cells[0], out)
+
+
+def registering_modules(cells: Sequence[Cell]) -> list[str]:
+    """The modules of losses, noises and methods of one's own that the cells name; a worker imports them first.
+
+    Raises:
+        ValueError: One that no other process can import.
+    """
+    found: dict[str, str] = {}
+    for cell in cells:
+        info, kind = loss_info(cell.loss), split_spec(cell.noise).kind
+        classes: dict[str, type | None] = {f"loss {cell.loss!r}": info.cls}
+        classes |= {f"loss {part!r}": loss_info(part).cls for part in info.parts or ()}
+        classes[f"noise {kind!r}"] = noise_info(kind).cls
+        classes |= {f"method {name!r}": method_info(name).create for name in method_names(cell.method)}
+        found |= {what: cls.__module__ for what, cls in classes.items() if cls is not None}
+    own = {what: module for what, module in found.items() if module.partition(".")[0] != "jal_hf"}
+    for what, module in own.items():
+        if not _is_importable(module):
+            raise ValueError(
+                f"The {what} is registered in {module}, which the processes that train a grid cannot import. Put it "
+                "into a file of its own, such as my_parts.py, and import that."
+            )
+    return sorted({*own.values()})
+
+
+def _is_importable(module: str) -> bool:
+    """Whether a fresh interpreter with this one's search path finds a module."""
+    top = module.partition(".")[0]
+    return top != "__main__" and any(finder.find_spec(top, None) for finder in sys.meta_path)

@@ -15,7 +15,7 @@ from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.grid.schedule import run_cells
 from jal_hf.runs.grid.shared_gpu import shared_gpu
 from jal_hf.runs.grid.side_by_side import find_jobs
-from jal_hf.runs.grid.workers import WorkerPool, cuda_devices
+from jal_hf.runs.grid.workers import WorkerPool, cuda_devices, worker_settings
 from jal_hf.runs.lock import held
 
 
@@ -76,9 +76,7 @@ def _compare(
         if isinstance(jobs, str):
             jobs = find_jobs(first, cells, devices)
         side_by_side = min(jobs or max(1, len(devices)), len(cells))
-        pool = WorkerPool(
-            {"config": config.to_dict(), "secrets": dict(config.secrets)}, out, side_by_side, devices
-        )
+        pool = WorkerPool(worker_settings(config, cells), out, side_by_side, devices)
         try:
             failures = run_cells(
                 cells, ledger, pool.train, pool.close, jobs=side_by_side, epochs=args.num_train_epochs

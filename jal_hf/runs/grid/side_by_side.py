@@ -12,7 +12,7 @@ from pathlib import Path
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell, cell_config
-from jal_hf.runs.grid.workers import WorkerPool
+from jal_hf.runs.grid.workers import WorkerPool, worker_settings
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def probed_rate(config: RunConfig, cell: Cell, jobs: int, devices: Sequence[str]
     short = config.repeated(**steps, **quiet, cuda_graph=config.training.get("cuda_graph", "auto"))
     cells = [Cell(cell.loss, cell.noise, seed, cell.method) for seed in range(jobs)]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as threads:
-        pool = WorkerPool({"config": short.to_dict(), "secrets": {}}, folder, jobs, devices)
+        pool = WorkerPool(worker_settings(short, cells), folder, jobs, devices)
         try:
             failures = list(threads.map(pool.train, cells))
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import importlib
 import json
 import os
 import queue
@@ -27,7 +28,7 @@ import torch
 from jal_hf.ground.record import RECORD
 from jal_hf.runs.completion import finish_folder
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.grid.cells import Cell, cell_config
+from jal_hf.runs.grid.cells import Cell, cell_config, registering_modules
 from jal_hf.runs.parts import load_data
 from jal_hf.runs.run import run_training
 
@@ -55,11 +56,21 @@ def worker_environment(number: int, jobs: int, devices: Sequence[str]) -> dict[s
     return environment
 
 
+def worker_settings(config: RunConfig, cells: Sequence[Cell]) -> dict[str, Any]:
+    """What a worker needs for these cells: the shared config, and what registered the parts of one's own in them."""
+    return {
+        "config": config.to_dict(),
+        "secrets": dict(config.secrets),
+        "modules": registering_modules(cells),
+        "search_path": [str(place) for place in sys.path],
+    }
+
+
 class WorkerPool:
     """`jobs` worker processes, started when they are needed and replaced when a cell ends one.
 
     Args:
-        config: What all cells share; it goes to a worker's standard input, tokens included, and to no file.
+        config: From `worker_settings`; it goes to a worker's standard input, tokens included, and to no file.
         folder: The grid's folder; what a cell prints goes to `logs/CELL.log` in it.
         jobs: How many work side by side.
         devices: CUDA devices, given to the workers in turn; empty on a CPU.
@@ -165,6 +176,9 @@ def serve_grid(folder: str | Path) -> NoReturn:
 
     threading.Thread(target=listen, daemon=True).start()
     content = json.loads(lines.get())
+    sys.path[:] = content["search_path"]
+    for name in content["modules"]:
+        importlib.import_module(name)
     trainer = CellTrainer(RunConfig.from_dict(content["config"]).replace(**content["secrets"]), folder)
     while True:
         cell = Cell(**json.loads(lines.get()))
