@@ -22,6 +22,7 @@ from jal_hf.training.methods import create_method
 from jal_hf.training.trainer import RobustTrainer
 
 _METRICS = ("loss", "accuracy", "top5_accuracy")
+_VALIDATION = "validation_"
 OWN_DATA = (OWN_DATA_RECIPE, "finetune")
 """Recipes of own data, whose validation split is used where it has one."""
 HELD_BACK = 0.1
@@ -38,8 +39,9 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
     if args.preset != "auto":
         _check_finite(create_loss(config.loss, **config.loss_args))
     best = (args.metric_for_best_model or "loss").removeprefix("eval_")
-    if best not in _METRICS:
-        raise ValueError(f"metric_for_best_model must be one of {', '.join(_METRICS)}, got {best!r}.")
+    if best.removeprefix(_VALIDATION) not in _METRICS:
+        names = ", ".join((*_METRICS, *(_VALIDATION + name for name in _METRICS)))
+        raise ValueError(f"metric_for_best_model must be one of {names}, got {shortened(best)!r}.")
     if args.neftune_noise_alpha is not None:
         raise ValueError(
             "neftune_noise_alpha is for models of text: a network of images has no token embeddings."
@@ -181,6 +183,7 @@ def build_trainer(
 ) -> RobustTrainer:
     """Model, image datasets and trainer of a run; `options` go to the trainer."""
     args = args or config.arguments()
+    _check_best_model(args, data)
     set_seed(args.seed)
     model = build_model(config, data) if model is None else given_model(config, data, model)
     if "test" not in data and "validation" not in data and str(args.eval_strategy.value) != "no":
@@ -203,6 +206,30 @@ def build_trainer(
         noise=known_noise(data),
         **options,
     )
+
+
+def _check_best_model(args: JALTrainingArguments, data: Any) -> None:
+    """Nothing, where an evaluation of the data gives the figure that tells the best model.
+
+    Raises:
+        ValueError: It gives none.
+    """
+    metric = (args.metric_for_best_model or "").removeprefix("eval_")
+    if args.load_best_model_at_end and not {"test", "validation"} & {*data}:
+        raise ValueError(
+            "load_best_model_at_end needs rows to score, and the data has neither a test nor a validation split; give "
+            "one, or hold rows back with --val_fraction."
+        )
+    if metric.startswith(_VALIDATION) and "validation" not in data:
+        raise ValueError(
+            f"metric_for_best_model {metric!r} needs a validation split, and the data has none; hold rows back with "
+            f"--val_fraction, or choose by the test split's {metric.removeprefix(_VALIDATION)!r}."
+        )
+    if metric.endswith("top5_accuracy") and data.num_classes <= 5:
+        raise ValueError(
+            f"metric_for_best_model {metric!r} needs more than 5 classes, and the data has {data.num_classes}; "
+            f"choose by {metric.replace('top5_', '')!r}."
+        )
 
 
 def known_noise(data: Any) -> Any:

@@ -15,6 +15,7 @@ import torch
 import jal_hf
 from jal_hf.cli.main import main
 from jal_hf.data import load_noisy_dataset
+from jal_hf.ground.record import read_log
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.fitting import fitted_to_images, pretrained_size
 from jal_hf.runs.parts import build_model, load_data
@@ -105,6 +106,44 @@ def test_evaluation_that_was_asked_for_needs_rows_to_score(
     words = ["train", "--dataset", str(class_folders(tmp_path / "pictures")), *SMALL, "--val_fraction", "0"]
     assert main([*words, "--eval_strategy", "epoch", "--output_dir", str(tmp_path / "run")]) == 2
     assert "neither a test nor a validation split" in capsys.readouterr().err
+
+
+_BEST = ["--load_best_model_at_end", "true", "--save_strategy", "epoch"]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "validation_loss"])
+def test_the_best_model_is_chosen_on_rows_held_back(metric: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    trained(class_folders(tmp_path / "pictures"), out, *_BEST, "--metric_for_best_model", metric)
+    state = json.loads((out / "checkpoint-8" / "trainer_state.json").read_text())
+    name = f"validation_{metric.removeprefix('validation_')}"
+    values = [line[name] for line in read_log(out) if name in line]
+    assert state["best_metric"] == pytest.approx((min if metric.endswith("loss") else max)(values))
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--metric_for_best_model", "validation_accuracy"), "needs a validation split"),
+        (("--metric_for_best_model", "top5_accuracy"), "more than 5 classes"),
+        (("--metric_for_best_model", "validation_f1"), "must be one of loss, accuracy"),
+    ],
+)
+def test_a_metric_of_the_best_model_that_no_evaluation_gives_is_refused_before_training(
+    flags: tuple[str, ...], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = class_folders(tmp_path / "pictures", test=4)
+    words = ["train", "--dataset", str(pictures), *SMALL, *_BEST, *flags]
+    assert main([*words, "--output_dir", str(tmp_path / "run")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_best_model_needs_rows_to_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = class_folders(tmp_path / "pictures")
+    words = ["train", "--dataset", str(pictures), "--val_fraction", "0", *SMALL, *_BEST]
+    assert main([*words, "--output_dir", str(tmp_path / "run")]) == 2
+    assert "load_best_model_at_end needs rows to score" in capsys.readouterr().err
 
 
 def test_a_run_with_a_validation_split_is_audited_on_exactly_its_training_rows(
