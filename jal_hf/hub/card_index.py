@@ -46,7 +46,7 @@ def render_index(folder: Path) -> str:
             plain(dataset_label(record)),
             code(record.noise.get("spec", "none")),
             code(record.trained_with),
-            percent(record.last.get("accuracy")),
+            percent(record.headline.get("accuracy")),
             training_time(record.training) or "-",
         )
         rows.append(f"| {' | '.join(cells)} |\n")
