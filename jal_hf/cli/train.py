@@ -78,6 +78,9 @@ def summary(record: RunRecord, folder: Path) -> str:
         ("loss", f"{record.loss['name']}({parameters})"),
         ("method", _method(record.method)),
         ("noise", _noise(record.noise)),
+        ("weights in the folder", record.headline_epoch if record.saved else "-"),
+        ("their test accuracy", percent(record.saved.get("accuracy"))),
+        ("their noisy validation accuracy", percent(record.saved.get("validation_accuracy"))),
         ("test accuracy, last epoch", percent(last.get("accuracy"))),
         (
             "test accuracy, best epoch",

@@ -150,6 +150,29 @@ class RunRecord(Mapping[str, Any]):
         return self._figures("last")
 
     @property
+    def saved(self) -> Section:
+        """Figures of the best checkpoint's weights, where the folder holds these in place of the last ones."""
+        return self._figures("saved")
+
+    @property
+    def headline(self) -> Section:
+        """Figures of the weights in the folder."""
+        return self.saved or self.last
+
+    @property
+    def headline_epoch(self) -> str:
+        """Which epoch's weights are in the folder, in words."""
+        if not self.saved:
+            return "last epoch"
+        metric = str(self.saved.get("chosen_by"))
+        epoch = self.saved.get("epoch")
+        split = "validation" if metric.startswith("validation_") else "test"
+        return (
+            f"epoch {f'{epoch:g}' if isinstance(epoch, int | float) else '?'}, chosen by the {split} split's "
+            f"{metric.removeprefix('validation_').replace('_', ' ')}"
+        )
+
+    @property
     def best(self) -> Section:
         """Accuracy and epoch of the best evaluation on the test split."""
         return self._figures("best")
@@ -207,7 +230,7 @@ _FORMS: tuple[tuple[str, type | tuple[type, ...], str], ...] = (
     *((place, int, "a count") for place in ("model.num_labels", "dataset.num_classes")),
     *(
         (place, Mapping, "a mapping")
-        for place in ("loss.params", "config.data", "metrics.last", "metrics.best")
+        for place in ("loss.params", "config.data", "metrics.last", "metrics.best", "metrics.saved")
     ),
     *((place, Mapping, "a mapping") for place in ("metrics.train", "metrics.train.confidence_histogram")),
     *(
@@ -224,7 +247,12 @@ _FORMS: tuple[tuple[str, type | tuple[type, ...], str], ...] = (
     ),
     *(
         (place, _NUMBER, "a number")
-        for place in ("metrics.best.accuracy", "metrics.best.epoch", "training.steps")
+        for place in (
+            "metrics.best.accuracy",
+            "metrics.best.epoch",
+            "metrics.saved.accuracy",
+            "training.steps",
+        )
     ),
 )
 """What those parts of a record are that its readers rely on, where they are there."""
@@ -279,19 +307,33 @@ def evaluation_figures(log: Iterable[Mapping[str, Any]]) -> dict[str, Section | 
     last: JsonObject = {}
     best: Section | None = None
     if evaluations:
-        line = evaluations[-1]
-        last = {
-            "accuracy": line["eval_accuracy"],
-            "top5_accuracy": line.get("eval_top5_accuracy"),
-            "loss": line.get("eval_loss"),
-            "epoch": line.get("epoch"),
-        }
+        last = _test_figures(evaluations[-1])
         top = max(evaluations, key=lambda found: float(found["eval_accuracy"]))
         best = {"accuracy": top["eval_accuracy"], "epoch": top.get("epoch")}
     if validated:
         last["validation_accuracy"] = validated[-1]["validation_accuracy"]
         last.setdefault("epoch", validated[-1].get("epoch"))
     return {"last": last, "best": best}
+
+
+def saved_figures(log: Iterable[Mapping[str, Any]], step: int, chosen_by: str) -> Section | None:
+    """`saved` of a record's metrics: what the log tells of the weights after a step, and the metric that chose it."""
+    line = {key: value for found in log if found.get("step") == step for key, value in found.items()}
+    if line.get("eval_accuracy") is None and line.get("validation_accuracy") is None:
+        return None
+    found = _test_figures(line) if line.get("eval_accuracy") is not None else {"epoch": line.get("epoch")}
+    if line.get("validation_accuracy") is not None:
+        found["validation_accuracy"] = line["validation_accuracy"]
+    return {**found, "chosen_by": chosen_by.removeprefix("eval_")}
+
+
+def _test_figures(line: Mapping[str, Any]) -> JsonObject:
+    return {
+        "accuracy": line["eval_accuracy"],
+        "top5_accuracy": line.get("eval_top5_accuracy"),
+        "loss": line.get("eval_loss"),
+        "epoch": line.get("epoch"),
+    }
 
 
 def row_name(loss: str, method: str | None) -> str:

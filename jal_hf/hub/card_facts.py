@@ -47,6 +47,7 @@ def card_facts(record: RunRecord) -> JsonObject:
         "method": _method(record.method) if record.method else None,
         "noise": _noise(noise) if noise else None,
         "results": _results(record),
+        "saved": plain(record.headline_epoch) if record.saved else None,
         "pictures": _pictures(record),
         "training": _training(record),
         "warnings": [plain(item, _SENTENCES) for item in record.warnings],
@@ -154,12 +155,19 @@ def _noise(noise: Mapping[str, Any]) -> JsonObject:
 
 
 def _results(record: RunRecord) -> list[tuple[str, str]]:
-    """Rows of the table of results, the last epoch's accuracy first."""
-    last, best, train = record.last, record.best, record.train
+    """Rows of the table of results, the accuracy of the card's own weights first."""
+    last, best, train, saved = record.last, record.best, record.train, record.saved
     epoch = f" (epoch {best['epoch']:g})" if isinstance(best.get("epoch"), int | float) else ""
     test = "Test" if record.noise.get("kind") == "unknown" else "Clean test"
+    own = f", {plain(record.headline_epoch)}"
     rows = [
-        (f"**{test} accuracy, last epoch**", last.get("accuracy"), ""),
+        (f"**{test} accuracy of these weights**", saved.get("accuracy"), own),
+        ("Noisy validation accuracy of these weights", saved.get("validation_accuracy"), own),
+        (
+            f"{test} accuracy, last epoch" if saved else f"**{test} accuracy, last epoch**",
+            last.get("accuracy"),
+            "",
+        ),
         (f"{test} top-5 accuracy, last epoch", last.get("top5_accuracy"), ""),
         (
             f"{test} accuracy, best epoch (chosen on the test set, for comparison only)",

@@ -21,7 +21,7 @@ from jal_hf.hub.text import code, percent, plain
 _HEAD = """# Cards of runs that took place
 
 Each card is rendered from the `run.json` beside it, and a test renders it again and compares. Accuracies are
-those of the last epoch on the clean test split.
+those of the last epoch on the clean test split, or of the epoch whose weights a card says it holds.
 
 After a new run: `python -m jal_hf.hub.card_index model_cards --add runs/NAME`; after a grid:
 `python -m jal_hf.hub.card_index model_cards --prefix NAME- --add runs/NAME/*-seed*`
@@ -46,7 +46,7 @@ def render_index(folder: Path) -> str:
             plain(dataset_label(record)),
             code(record.noise.get("spec", "none")),
             code(record.trained_with),
-            percent(record.last.get("accuracy")),
+            percent(record.headline.get("accuracy")),
             training_time(record.training) or "-",
         )
         rows.append(f"| {' | '.join(cells)} |\n")

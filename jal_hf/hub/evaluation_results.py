@@ -106,6 +106,11 @@ def place_in(benchmark: Benchmark, record: RunRecord, task: str | None = None) -
                 f"The run was scored on other test rows than those of {benchmark.name}: the SHA-256 of their {what} "
                 "differs. Score it on the benchmark's test split, in its order."
             )
+    if record.saved and record.saved.get("epoch") != record.last.get("epoch"):
+        raise ValueError(
+            "A benchmark's value is that of the last epoch, and the run's weights are those of "
+            f"{clean(record.headline_epoch)}. Train without --load_best_model_at_end."
+        )
     accuracy = record.last.get("accuracy")
     if not isinstance(accuracy, int | float) or not 0.0 <= accuracy <= 1.0:
         raise ValueError(

@@ -26,7 +26,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 def card_metadata(record: RunRecord, title: str) -> ModelCardData:
-    """Tags, licence, datasets and the clean test accuracy of the last epoch, as the Hub's own classes hold
+    """Tags, licence, datasets and the clean test accuracy of the weights in the folder, as the Hub's own classes hold
     them.
     """
     hub = record.hub
@@ -53,10 +53,10 @@ def card_metadata(record: RunRecord, title: str) -> ModelCardData:
 
 
 def eval_results(record: RunRecord) -> list[EvalResult]:
-    """Clean test accuracy (and top-5) of the last epoch, fractions in [0, 1]; the noise stands in the
+    """Clean test accuracy (and top-5) of the weights in the folder, fractions in [0, 1]; the noise stands in the
     dataset's args.
     """
-    last = record.last
+    figures = record.headline
     dataset = record.dataset
     noise = record.noise
     name = dataset_label(record)
@@ -78,13 +78,15 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
     }
     test = "Test" if noise.get("kind") == "unknown" else "Clean test"
     found = [
-        ("accuracy", "accuracy", f"{test} accuracy, last epoch"),
-        ("top5_accuracy", "top_5_accuracy", f"{test} top-5 accuracy, last epoch"),
+        ("accuracy", "accuracy", f"{test} accuracy, {clean(record.headline_epoch)}"),
+        ("top5_accuracy", "top_5_accuracy", f"{test} top-5 accuracy, {clean(record.headline_epoch)}"),
     ]
     return [
-        EvalResult(metric_type=metric, metric_name=label, metric_value=round(float(last[key]), 6), **shared)
+        EvalResult(
+            metric_type=metric, metric_name=label, metric_value=round(float(figures[key]), 6), **shared
+        )
         for key, metric, label in found
-        if isinstance(last.get(key), int | float)
+        if isinstance(figures.get(key), int | float)
     ]
 
 

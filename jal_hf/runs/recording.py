@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ from torch.utils.data import Subset
 
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.places import is_hub_id, place_name, published_spec, without_paths
-from jal_hf.ground.record import RunRecord, Section, evaluation_figures, read_log
+from jal_hf.ground.record import RunRecord, Section, evaluation_figures, read_log, saved_figures
 from jal_hf.noise import labels_sha256
 from jal_hf.noise.columns import label_vector
 from jal_hf.noise.image_hashes import hashes_sha256, image_hashes
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.publishing import PLACES, place_here
+from jal_hf.training.checkpoints import step_of
 from jal_hf.training.diagnostics import training_set_figures
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.trainer import RobustTrainer
@@ -27,11 +29,18 @@ Facts = JsonObject
 
 
 def finished_record(trainer: RobustTrainer, *, evaluate: bool) -> RunRecord:
-    """The record of a run that has just been trained; `evaluate` adds what isn't in the log yet."""
-    if evaluate and trainer.eval_dataset is not None and not _evaluated_at_end(trainer):
+    """The record of a run that has just been trained; `evaluate` adds what isn't in the log yet.
+
+    Where the best weights were loaded, the last ones are gone, and their figures are those of the last evaluation.
+    """
+    best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    if evaluate and best is None and trainer.eval_dataset is not None and not _evaluated_at_end(trainer):
         trainer.evaluate()
     log = read_log(str(trainer.args.output_dir)) or trainer.state.log_history
     metrics = {**evaluation_figures(log), "train": _train_figures(trainer)}
+    if best is not None:
+        saved = saved_figures(log, step_of(Path(best)), str(trainer.args.metric_for_best_model))
+        metrics |= {} if saved is None else {"saved": saved}
     return progress_record(trainer).replace(metrics=metrics, finished=True)
 
 

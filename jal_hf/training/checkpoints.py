@@ -8,20 +8,16 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Collection
-from functools import reduce
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import broadcast
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf.ground.files import flush, read_object, write_json
-from jal_hf.ground.sentences import shortened
-from jal_hf.training.failures import RunError
 
 MARKER = "complete.json"
 """Written last into a checkpoint: size and SHA-256 of each of its files. A checkpoint without it was cut off."""
@@ -91,53 +87,6 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
     """The checkpoint of the latest step that is whole by its files' sizes, or None."""
     complete = [checkpoint for checkpoint in checkpoint_folders(folder) if is_complete(checkpoint)]
     return complete[-1] if complete else None
-
-
-def converted_weights(model: nn.Module, checkpoint: Path) -> dict[str, Tensor] | None:
-    """The weights of a checkpoint under the model's own names, or None where they have those names already.
-
-    transformers saves some networks (ViT, Swin and others) under the names of their first release.
-    """
-    if not isinstance(model, PreTrainedModel):
-        return None
-    saved: set[str] = set()
-    for path in checkpoint.glob("model*.safetensors"):
-        with safe_open(path, framework="pt") as weights:
-            saved.update(weights.keys())
-    if saved <= model.state_dict().keys():
-        return None
-    # The config may say another dtype than the weights are trained in.
-    widest = reduce(torch.promote_types, {value.dtype for value in model.parameters()})
-    loaded, outcome = type(model).from_pretrained(
-        checkpoint, config=model.config, dtype=widest, use_safetensors=True, output_loading_info=True
-    )
-    check_loaded(model, outcome["missing_keys"], outcome["unexpected_keys"])
-    state: dict[str, Tensor] = loaded.state_dict()
-    return state
-
-
-def check_loaded(model: nn.Module, missing: Collection[str], unexpected: Collection[str]) -> None:
-    """Nothing, where a checkpoint held all of a model's weights and no others; tied ones are saved under one name.
-
-    Raises:
-        RunError: The checkpoint is that of another network.
-    """
-    state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    found = {value.data_ptr() for name, value in state.items() if name not in missing}
-    unsaved = getattr(model, "_keys_to_ignore_on_save", None) or ()
-    lost = [
-        name
-        for name in missing
-        if name not in unsaved and name in state and state[name].data_ptr() not in found
-    ]
-    if not lost and not unexpected:
-        return
-    some = ", ".join(sorted([*lost, *unexpected])[:3])
-    raise RunError(
-        f"The checkpoint's weights are those of another network: it lacks {len(lost)} of {len(state)}, and "
-        f"{len(unexpected)} of its own have no place ({shortened(some, 200)}). Go on with the network that it was "
-        "written by."
-    )
 
 
 def begin_checkpoint(checkpoint: Path) -> None:

@@ -20,13 +20,8 @@ from jal_hf.models.channels import with_channels_last
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.captured.step import CapturedStep
-from jal_hf.training.checkpoints import (
-    CheckpointCallback,
-    begin_checkpoint,
-    check_loaded,
-    converted_weights,
-    is_checkpoint_of,
-)
+from jal_hf.training.checkpoint_weights import check_loaded, converted_weights
+from jal_hf.training.checkpoints import CheckpointCallback, begin_checkpoint, is_checkpoint_of
 from jal_hf.training.criterion import decide_loss
 from jal_hf.training.epochs import EpochCallback, LengthGroupsByEpoch, place_in_stream
 from jal_hf.training.exact_evaluation import ExactEvaluation

@@ -20,6 +20,7 @@ from transformers import (
 import jal_hf.training.checkpoints as checkpoints
 from jal_hf import JALTrainer, JALTrainingArguments
 from jal_hf.runs.folder import clear_the_way, find_start
+from jal_hf.training.checkpoint_weights import converted_weights
 from jal_hf.training.checkpoints import (
     checkpoint_folders,
     is_complete,
@@ -29,7 +30,7 @@ from jal_hf.training.checkpoints import (
 from jal_hf.training.failures import RunError
 from jal_hf.training.trainer import RobustTrainer
 from tests.faults.helpers import assert_resumes_to, trainer_in, weights_after
-from tests.training.helpers import CLASSES, SIZE, Examples, vit_model
+from tests.training.helpers import CLASSES, SIZE, Examples, timm_model, vit_model
 
 _TINY = {"num_labels": CLASSES, "image_size": SIZE}
 RENAMED: dict[str, Any] = {
@@ -164,6 +165,13 @@ def test_resume_and_best_model_load_networks_that_are_saved_under_other_names(
         metric_for_best_model="loss", greater_is_better=True,
     )  # fmt: skip
     assert best.evaluate()["eval_loss"] == pytest.approx(best.state.best_metric, rel=1e-6)
+
+
+def test_a_network_of_timm_translates_names_by_itself(tmp_path: Path) -> None:
+    model: Any = timm_model()
+    model.save_pretrained(tmp_path)
+    assert load_file(tmp_path / "model.safetensors").keys() != model.state_dict().keys()
+    assert converted_weights(model, tmp_path) is None
 
 
 def test_a_checkpoint_of_another_network_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -136,6 +136,10 @@ def test_entry_is_what_the_hubs_own_reader_takes() -> None:
         ({"dataset": {"eval_rows": 50}}, "scored on 50 test rows, the benchmark owner/board has 360"),
         ({"dataset": {"eval_labels_sha256": "0" * 64}}, "SHA-256 of their labels differs"),
         ({"dataset": {"eval_images_sha256": "0" * 64}}, "SHA-256 of their images differs"),
+        (
+            {"metrics": {"saved": {"accuracy": 0.9, "epoch": 3.0, "chosen_by": "loss"}}},
+            "weights are those of epoch 3, chosen by the test split's loss",
+        ),
         ({"metrics": {"last": {}}}, "no accuracy of the last epoch"),
         ({"metrics": {"last": {"accuracy": 95.5}}}, "no accuracy of the last epoch"),
     ],

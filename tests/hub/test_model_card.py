@@ -314,3 +314,18 @@ def test_settings_are_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="is no repository name"):
         validate_hub_settings("tester/a b")
     validate_hub_settings("tester/x.y_z-1", "mit")
+
+
+def test_card_and_metadata_tell_the_figures_of_the_best_weights_where_the_folder_holds_them() -> None:
+    record = example_record()
+    saved = {"accuracy": 0.7855, "epoch": 2.0, "chosen_by": "validation_accuracy"}
+    record["metrics"] = {**record["metrics"], "saved": saved}
+    text = render_model_card(record)
+    where = "epoch 2, chosen by the validation split's accuracy"
+    assert f"| **Clean test accuracy of these weights** | 78.55 %, {where} |" in text
+    assert "| Clean test accuracy, last epoch |" in text
+    assert "headline figure is that of the last epoch" not in text
+    results = ModelCard(text).data.eval_results
+    assert [(result.metric_value, result.metric_name) for result in results] == [
+        (0.7855, f"Clean test accuracy, {where}")
+    ]

@@ -10,6 +10,7 @@ import pytest
 import timm
 
 import jal_hf
+from jal_hf.ground.record import RunRecord, read_log
 from tests.training.test_raw_data import CLASSES, raw
 
 QUICK = {
@@ -53,3 +54,25 @@ def test_train_takes_a_dict_of_splits_and_a_network_of_ones_own(tmp_path: Path) 
     assert result.record.noise["spec"] != "symmetric:0.4"
     assert {answer["label"] for answer in result.predict([item["image"] for item in raw(4)])} <= set(CLASSES)
     assert (result.folder / "README.md").is_file()
+
+
+def test_the_record_tells_figures_of_the_weights_in_the_folder_where_the_best_were_loaded(
+    tmp_path: Path,
+) -> None:
+    # Chosen by the largest loss, so that the best weights are not the last.
+    trainer = jal_hf.JALTrainer.from_recipe(
+        "digits", output_dir=str(tmp_path / "run"), max_train_samples=96, max_eval_samples=64, max_steps=5,
+        per_device_train_batch_size=16, eval_strategy="steps", eval_steps=2, save_strategy="steps", save_steps=2,
+        load_best_model_at_end=True, metric_for_best_model="loss", greater_is_better=True, disable_tqdm=True,
+    )  # fmt: skip
+    trainer.train()
+    record = RunRecord.read(tmp_path / "run")
+    lines = [line for line in read_log(tmp_path / "run") if "eval_loss" in line]
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    best = max(lines, key=lambda line: float(line["eval_loss"]))
+    assert record.saved["epoch"] == best["epoch"]
+    assert record.saved["chosen_by"] == "loss"
+    assert record.last["epoch"] == lines[-1]["epoch"]
+    figures = trainer.evaluate()
+    assert record.saved["loss"] == pytest.approx(figures["eval_loss"], rel=1e-6)
+    assert record.headline["accuracy"] == figures["eval_accuracy"]

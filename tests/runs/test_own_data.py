@@ -114,11 +114,19 @@ _BEST = ["--load_best_model_at_end", "true", "--save_strategy", "epoch"]
 @pytest.mark.parametrize("metric", ["accuracy", "validation_loss"])
 def test_the_best_model_is_chosen_on_rows_held_back(metric: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    trained(class_folders(tmp_path / "pictures"), out, *_BEST, "--metric_for_best_model", metric)
+    record = trained(class_folders(tmp_path / "pictures"), out, *_BEST, "--metric_for_best_model", metric)
     state = json.loads((out / "checkpoint-8" / "trainer_state.json").read_text())
     name = f"validation_{metric.removeprefix('validation_')}"
     values = [line[name] for line in read_log(out) if name in line]
-    assert state["best_metric"] == pytest.approx((min if metric.endswith("loss") else max)(values))
+    best = (min if metric.endswith("loss") else max)(values)
+    assert state["best_metric"] == pytest.approx(best)
+    assert record["metrics"]["saved"] == {
+        "validation_accuracy": next(
+            line["validation_accuracy"] for line in read_log(out) if line.get(name) == best
+        ),
+        "epoch": values.index(best) + 1.0,
+        "chosen_by": name,
+    }
 
 
 @pytest.mark.parametrize(

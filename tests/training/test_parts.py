@@ -12,7 +12,7 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf import ImageClassificationMetric
-from jal_hf.ground.record import RunRecord, evaluation_figures, read_log
+from jal_hf.ground.record import RunRecord, evaluation_figures, read_log, saved_figures
 from jal_hf.runs.folder import check_place, clear_the_way, find_start
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import mark_complete
@@ -250,6 +250,19 @@ def test_record_names_last_and_best_epoch() -> None:
     assert figures["last"]["accuracy"] == 0.7
     assert figures["best"] == {"accuracy": 0.9, "epoch": 1.0}
     assert evaluation_figures([{"step": 1, "loss": 1.0}]) == {"last": None, "best": None}
+
+
+def test_record_tells_the_figures_of_the_weights_that_were_saved() -> None:
+    log = [
+        {"step": 1, "epoch": 1.0, "eval_accuracy": 0.9, "eval_loss": 1.0},
+        {"step": 1, "epoch": 1.0, "validation_accuracy": 0.5},
+        {"step": 2, "epoch": 2.0, "eval_accuracy": 0.7, "eval_loss": 2.0},
+    ]
+    assert saved_figures(log, 1, "eval_loss") == {
+        "accuracy": 0.9, "top5_accuracy": None, "loss": 1.0, "epoch": 1.0, "validation_accuracy": 0.5,
+        "chosen_by": "loss",
+    }  # fmt: skip
+    assert saved_figures(log, 3, "loss") is None
 
 
 def test_validation_alone_gives_figures_and_no_best() -> None:
