@@ -18,7 +18,8 @@ from jal_hf.cli.compare import main
 from jal_hf.cli.flags import config_of_words
 from jal_hf.losses import registry as losses
 from jal_hf.noise import registry as noises
-from jal_hf.runs.grid.cells import Cell, cell_config
+from jal_hf.runs.config import RunConfig
+from jal_hf.runs.grid.cells import Cell, cell_config, registering_modules
 from jal_hf.runs.run import run_training
 from jal_hf.training.methods import registry as methods
 
@@ -133,5 +134,8 @@ def test_workers_know_what_an_imported_module_registered_and_a_script_is_told_to
             with pytest.raises(ValueError, match="registered in __main__, which the processes"):
                 main(command)
     assert not (tmp_path / "grid").exists()
+    joint = RunConfig.from_recipe("digits", loss_args={"active": {"name": "ce-of-mine"}, "passive": "mae"})
+    assert registering_modules(joint, [Cell("joint", "none", 0)]) == ["parts_of_mine"]
+    assert registering_modules(RunConfig.from_recipe("digits"), [Cell("nce+agce", "none", 0)]) == []
     assert main(command) == 0, capsys.readouterr().err
     assert [line["loss"] for line in lines_of(tmp_path / "grid" / "results.jsonl").values()] == ["ce-of-mine"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jal_hf.ground.places import published_spec
 from jal_hf.ground.record import row_name
-from jal_hf.losses import loss_info
+from jal_hf.losses import list_losses, loss_info
+from jal_hf.losses.registry import composition
 from jal_hf.noise import noise_info
 from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import RunConfig
@@ -108,11 +109,11 @@ def check_grid(shared: RunConfig, cells: Sequence[Cell], out: str | Path) -> Run
         raise ValueError("The grid is empty; give at least one loss, one noise and one seed.")
     for cell in {cell.row: cell for cell in reversed(cells)}.values():
         check_config(cell_config(shared, cell, out))
-    registering_modules(cells)
+    registering_modules(shared, cells)
     return cell_config(shared, cells[0], out)
 
 
-def registering_modules(cells: Sequence[Cell]) -> list[str]:
+def registering_modules(shared: RunConfig, cells: Sequence[Cell]) -> list[str]:
     """The modules of losses, noises and methods of one's own that the cells name; a worker imports them first.
 
     Raises:
@@ -120,10 +121,10 @@ def registering_modules(cells: Sequence[Cell]) -> list[str]:
     """
     found: dict[str, str] = {}
     for cell in cells:
-        info, kind = loss_info(cell.loss), split_spec(cell.noise).kind
-        classes: dict[str, type | None] = {f"loss {cell.loss!r}": info.cls}
-        classes |= {f"loss {part!r}": loss_info(part).cls for part in info.parts or ()}
-        classes[f"noise {kind!r}"] = noise_info(kind).cls
+        kind = split_spec(cell.noise).kind
+        classes: dict[str, type | None] = {f"noise {kind!r}": noise_info(kind).cls}
+        losses = _losses_in(cell.loss, shared.asked.get("loss_args") or {})
+        classes |= {f"loss {name!r}": loss_info(name).cls for name in losses}
         classes |= {f"method {name!r}": method_info(name).create for name in method_names(cell.method)}
         found |= {what: cls.__module__ for what, cls in classes.items() if cls is not None}
     own = {what: module for what, module in found.items() if module.partition(".")[0] != "jal_hf"}
@@ -134,6 +135,18 @@ def registering_modules(cells: Sequence[Cell]) -> list[str]:
                 "into a file of its own, such as my_parts.py, and import that."
             )
     return sorted({*own.values()})
+
+
+def _losses_in(name: str, parameters: Mapping[str, Any]) -> Iterator[str]:
+    """The registered losses that a loss is or is made of."""
+    if composition(name) is None:
+        yield from (name, *(loss_info(name).parts or ()))
+        return
+    for given in parameters.values():
+        part = given if isinstance(given, Mapping) else {"name": given}
+        inner = part.get("name")
+        if isinstance(inner, str) and (inner in list_losses() or composition(inner) is not None):
+            yield from _losses_in(inner, part)
 
 
 def _is_importable(module: str) -> bool:

@@ -61,7 +61,7 @@ def worker_settings(config: RunConfig, cells: Sequence[Cell]) -> dict[str, Any]:
     return {
         "config": config.to_dict(),
         "secrets": dict(config.secrets),
-        "modules": registering_modules(cells),
+        "modules": registering_modules(config, cells),
         "search_path": [str(place) for place in sys.path],
     }
 
