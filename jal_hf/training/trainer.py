@@ -52,7 +52,8 @@ from jal_hf.training.step import RobustStep
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
 
-_SEARCHED_ANEW = ("output_dir", "preset", "loss_args", "method_args", "weight_decay", "l1_weight_decay")
+_DECAYS = ("weight_decay", "l1_weight_decay")
+_SEARCHED_ANEW = ("output_dir", "preset", "loss_args", "method_args")
 """Arguments that each trial of a search begins with as they were given."""
 
 
@@ -345,9 +346,12 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             return
         for name in _SEARCHED_ANEW:
             setattr(self.args, name, getattr(self._asked, name))
-        # None shows what a trial leaves alone.
-        self.args.loss = self.args.method = None  # type: ignore[assignment]
+        for name in ("loss", "method", *_DECAYS):  # None shows what a trial leaves alone
+            setattr(self.args, name, None)
         super()._hp_search_setup(trial)
+        for name in _DECAYS:
+            if getattr(self.args, name) is None:
+                setattr(self.args, name, getattr(self._asked, name))
         loss, method = self.args.loss or self._asked_loss, self.args.method or self._asked_method
         self.args.loss, self.args.method = (
             self.args.loss or self._asked.loss,
