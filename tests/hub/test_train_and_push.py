@@ -135,7 +135,7 @@ def test_fine_tuning_pushes_the_chosen_model_and_no_other(session: Session) -> N
     answer = session.told["tuned"]
     assert answer["code"] == 0, answer["err"]
     names = {name for _, name in session.hub.repositories}
-    assert names == {"tester/digits", "tester/late", "tester/tuned"}
+    assert names == {"tester/digits", "tester/late", "tester/tried", "tester/tuned"}
     repository = session.hub.repository("tester/tuned")
     assert repository.private
     assert [commit.title for commit in repository.commits][1:] == ["Add the trained model with its card"]
