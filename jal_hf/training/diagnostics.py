@@ -121,6 +121,7 @@ def _lost_class_warnings(lost: Sequence[dict[str, int]], class_names: Sequence[s
             if len(lost) > MOST_LOST_SHOWN
             else ()
         ),
-        "A bounded loss hardly brings back a class that another swallowed early; longer training, another seed or "
+        "A bounded loss hardly brings back a class that another swallowed early; a smaller learning rate, longer "
+        "training, another seed or "
         "more weight on a normalised part such as NCE (alpha) may.",
     ]
