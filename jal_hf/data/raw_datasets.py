@@ -80,12 +80,9 @@ def prepare_dataset(
             on_bad_image=on_bad_image,
         )
         return {name: prepare_split(split) for name, split in dataset.items()}
-    if not preprocessing or not is_raw(dataset):
+    if not preprocessing or (raw := _raw_images(dataset, image_column)) is None:
         return dataset
-    if isinstance(dataset, datasets.IterableDataset):
-        dataset = with_features(dataset, "given")
-    if not _has_images(dataset, image_column):
-        return dataset
+    dataset = raw
     images = find_image_column(dataset.features, image_column)
     labels = find_label_column(dataset.features, label_column, is_needed=train)
     if train and augment == "none":
@@ -129,12 +126,9 @@ def training_names(
     Raises:
         ValueError: unclear columns, or texts that are no names of classes.
     """
-    if not preprocessing or not is_raw(dataset):
+    if not preprocessing or (raw := _raw_images(dataset, image_column)) is None:
         return None
-    if isinstance(dataset, datasets.IterableDataset):
-        dataset = with_features(dataset, "given")
-    if not _has_images(dataset, image_column):
-        return None
+    dataset = raw
     labels = find_label_column(dataset.features, label_column)
     feature = dataset.features[labels]
     if isinstance(feature, datasets.ClassLabel):
@@ -158,8 +152,14 @@ def is_raw(dataset: Any) -> bool:
     return isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"
 
 
-def _has_images(dataset: Any, image_column: str | None) -> bool:
-    return image_column is not None or any(map(is_image, dataset.features.values()))
+def _raw_images(dataset: Any, image_column: str | None) -> Any:
+    """A dataset of images with known columns, or None where it is no such."""
+    if not is_raw(dataset):
+        return None
+    if isinstance(dataset, datasets.IterableDataset):
+        dataset = with_features(dataset, "given")
+    has_images = image_column is not None or any(map(is_image, dataset.features.values()))
+    return dataset if has_images else None
 
 
 def is_image(feature: Any) -> bool:
