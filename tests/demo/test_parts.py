@@ -14,8 +14,11 @@ from jal_hf.analysis.loss_curves import POINTS, loss_curves_figure, loss_values
 from jal_hf.analysis.report_page import read_report
 from jal_hf.analysis.thumbnails import picture_of_uri, thumbnail_uri
 from jal_hf.cli.main import main
+from jal_hf.ground.record import RunRecord
+from jal_hf.hub.text import percent
 from jal_hf.runs.demo.answers import ALL, Answers
 from jal_hf.runs.demo.knobs import MOST_KNOBS, curves_of, knobs
+from jal_hf.runs.demo.page import headline
 from jal_hf.runs.demo.run_place import run_folder
 from jal_hf.runs.demo.suspects import Suspect, read_suspects
 from jal_hf.runs.prediction import load_classifier, predict_images
@@ -163,3 +166,11 @@ def test_demo_without_gradio_names_the_line_that_installs_it(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["demo", str(run)]) == 2
     assert "pip install 'jal_hf[demo]'" in capsys.readouterr().err
+
+
+def test_the_page_tells_the_accuracy_of_the_weights_in_the_folder(run: Path) -> None:
+    record = RunRecord.read(run)
+    assert f"test accuracy, last epoch **{percent(record.last['accuracy'])}**" in headline(record)
+    saved = {"accuracy": 0.125, "epoch": 3.0, "chosen_by": "validation_loss"}
+    best = record.replace(metrics={**record.metrics, "saved": saved})
+    assert "test accuracy, epoch 3, chosen by the validation split's loss **12.50 %**" in headline(best)

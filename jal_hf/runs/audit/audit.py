@@ -181,7 +181,7 @@ def audit_run(
         judged,
         loaded.given,
         is_out_of_sample=judge != "the run's own model",
-        is_useful=float(record.last.get("accuracy") or 0.0) >= LEAST_AGREEMENT,
+        is_useful=float(record.headline.get("accuracy") or 0.0) >= LEAST_AGREEMENT,
     )
     summary = audit_summary(record, loaded, issues, probabilities, judged, judge, judgement)
     try:

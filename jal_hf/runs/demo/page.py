@@ -58,7 +58,7 @@ def demo_page(run: str | os.PathLike[str]) -> Any:
 def headline(record: RunRecord) -> str:
     """What the run is and how well it does, as Markdown; names in the record are never read as markup."""
     facts = {
-        "test accuracy, last epoch": record.last.get("accuracy"),
+        f"test accuracy, {plain(record.headline_epoch)}": record.headline.get("accuracy"),
         "wrong training labels": record.noise.get("realised_rate"),
         "wrong labels memorised": record.train.get("memorized_rate"),
     }

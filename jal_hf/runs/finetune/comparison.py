@@ -53,7 +53,7 @@ def comparison_section(
             "implied_accuracy": None
             if noisy is None or rate is None
             else implied_accuracy(noisy, rate, data.num_classes),
-            "test_accuracy": one.record.last.get("accuracy"),
+            "test_accuracy": one.record.headline.get("accuracy"),
             "chosen": one is best,
         }
 
