@@ -154,3 +154,15 @@ def test_import_stays_light(statement: str, unwanted: tuple[str, ...]) -> None:
 
 def test_public_names_all_resolve() -> None:
     assert [name for name in jal_hf.__all__ if getattr(jal_hf, name, None) is None] == []
+
+
+def test_no_public_name_is_also_a_modules_of_its_package() -> None:
+    """Whichever was imported last would win, under some releases of lazy_loader."""
+    found = []
+    for stub in PACKAGE.rglob("__init__.pyi"):
+        for node in ast.parse(stub.read_text()).body:
+            for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+                name = alias.asname or alias.name
+                if (stub.parent / f"{name}.py").exists() or (stub.parent / name).is_dir():
+                    found.append(f"{stub.parent.name}.{name}")
+    assert found == []

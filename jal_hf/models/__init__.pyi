@@ -8,9 +8,9 @@ from .freezing import freeze as freeze
 from .freezing import freeze_batch_norm as freeze_batch_norm
 from .freezing import unfreeze_batch_norm as unfreeze_batch_norm
 from .head import start_head as start_head
+from .layer_rates import parameter_groups as parameter_groups
 from .lora import add_lora as add_lora
 from .lora import merge_lora as merge_lora
-from .parameter_groups import parameter_groups as parameter_groups
 from .pretrained import load_weights as load_weights
 from .pretrained import weights_source as weights_source
 from .registration import register_networks as register_networks

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from jal_hf.models.head import head_modules, head_parameter_names
-from jal_hf.models.parameter_groups import layer_numbers
+from jal_hf.models.layer_rates import layer_numbers
 
 _Module = TypeVar("_Module", bound=nn.Module)
 FREEZES = ("none", "bn", "lower", "backbone")

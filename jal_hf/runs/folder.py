@@ -9,7 +9,8 @@ from pathlib import Path
 
 from jal_hf.ground.files import refuse_links
 from jal_hf.ground.record import RECORD, RunRecord
-from jal_hf.runs.config import RunConfig
+from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
+from jal_hf.runs.fitted_training import FITTED_FIELDS
 from jal_hf.runs.lock import LOCK
 from jal_hf.runs.marker import is_marked, marked_settings
 from jal_hf.runs.protocol import BATCH_FIELDS, LENGTH_FIELDS, changed_setting
@@ -230,6 +231,8 @@ def refuse_other_settings(config: RunConfig, folder: Path, rows: int | None = No
         begun = {**record.config, "rows": record.training.get("global_batch_size")}
     public = config.published()
     free = LENGTH_FIELDS | (BATCH_FIELDS if rows is not None and rows == begun.get("rows") else set())
+    if rows is None and config.recipe == OWN_DATA_RECIPE:  # not fitted to the data yet
+        free |= FITTED_FIELDS - {*config.asked, *(begun.get("asked") or ())}
     changed = changed_setting(public.values, public.asked, begun, free) if begun.get("training") else None
     if changed is not None:
         raise FileExistsError(

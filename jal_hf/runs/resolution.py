@@ -47,8 +47,10 @@ def with_preset(values: Values, asked: Values) -> JsonObject:
     A preset that is asked for brings its parameters in place of a recipe's; `auto` is worked out with the data.
     """
     preset = values.get("preset")
-    if preset in (None, "auto", "none"):
-        return {**values, "preset": None if preset == "none" else preset}
+    if preset in (None, "none"):
+        return {**values, "preset": None}
+    if preset == "auto":
+        return {**values, "loss_args": asked.get("loss_args")} if "preset" in asked else dict(values)
     chosen = loss_preset(str(values.get("loss", "jal-ce")), str(preset))
     own = values.get("loss_args") if "preset" not in asked else asked.get("loss_args")
     given = {name: value for name, value in values.items() if name in PRESET_VALUES and value is not None}

@@ -12,6 +12,7 @@ from torch import nn
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.completion import complete_run
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.fitted_training import fitted_training, rows_a_step
 from jal_hf.runs.fitting import fitted_to_images
 from jal_hf.runs.folder import (
     check_place,
@@ -94,7 +95,9 @@ class JALTrainer(RobustTrainer):
             args: `config.arguments()`, where they were made already: a process may make them once.
         """
         data = load_data(config) if data is None else data
+        args = args or config.arguments()
         config = fitted_to_images(config, data) if model is None else config
+        config = fitted_training(config, args, data.num_classes)
         trainer = build_trainer(config, data, args=args, model=model, trainer_class=cls)
         assert isinstance(trainer, cls)
         trainer.config = config
@@ -149,7 +152,7 @@ class JALTrainer(RobustTrainer):
             if not is_marked(folder) or self.local_paths:
                 mark_folder(folder, self.local_paths)
             return
-        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        rows = rows_a_step(self.args)
         settings = {**self.config.published().to_dict(), "rows": rows}
         if start and Path(str(start)).resolve().parent == folder.resolve():
             refuse_other_settings(self.config, folder, rows)

@@ -39,7 +39,7 @@ from jal_hf.models import (
     unfreeze_batch_norm,
 )
 from jal_hf.models.head import head_parameter_names
-from jal_hf.models.parameter_groups import layer_numbers
+from jal_hf.models.layer_rates import layer_numbers
 from jal_hf.training import JALTrainingArguments
 from jal_hf.training.synchronised import with_synchronised_batchnorm
 

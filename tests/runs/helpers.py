@@ -17,9 +17,9 @@ def save_colour(path: Path, colour: str, seed: int, side: int = 16) -> None:
     Image.fromarray(np.clip(np.array(COLOURS[colour]) + noise, 0, 255).astype(np.uint8)).save(path)
 
 
-def class_folders(root: Path, rows: int = 20, wrong: int = 0, test: int = 0) -> Path:
+def class_folders(root: Path, rows: int = 20, wrong: int = 0, test: int = 0, colours: int = 3) -> Path:
     """`root/train/COLOUR/*.png`, of which the first `wrong` of each colour lie in the next colour's folder."""
-    names = list(COLOURS)
+    names = list(COLOURS)[:colours]
     for number, colour in enumerate(names):
         for row in range(rows):
             held = names[(number + 1) % len(names)] if row < wrong else colour

@@ -11,6 +11,7 @@ from transformers import PrinterCallback
 from jal_hf.analysis.folds import FloatArray, FoldTrainer, IntArray
 from jal_hf.analysis.predictions import predict_logits, softmax
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.fitted_training import fitted_training
 from jal_hf.runs.parts import build_trainer, image_dataset
 
 QUIET = {"eval_strategy": "no", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
@@ -37,6 +38,7 @@ def recipe_trainer(config: RunConfig, data: Any) -> FoldTrainer:
     The output folder of `config` is scratch space, removed after each fold.
     """
     quiet = config.replace(**QUIET)
+    quiet = fitted_training(quiet, quiet.arguments(), data.num_classes)
 
     def train(training_rows: IntArray, held_out: IntArray) -> FloatArray:
         fold = PartialData(data, data["train"].select(training_rows))

@@ -16,6 +16,7 @@ from jal_hf.ground.files import refuse_links
 from jal_hf.losses import default_parameters
 from jal_hf.runs.audit.fold_training import QUIET, PartialData
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.fitted_training import fitted_training
 from jal_hf.runs.fitting import fitted_to_images
 from jal_hf.runs.lock import held
 from jal_hf.runs.parts import build_trainer, load_data
@@ -64,12 +65,15 @@ def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneRes
     folder = Path(output_dir)
     quiet = _quiet(config, folder)
     arguments = quiet.arguments()
-    parameters = {**default_parameters(config.loss), **config.loss_args}
-    space = search_space(config.loss, parameters, arguments.learning_rate)
     refuse_foreign_files(folder)
     with held(folder):
         data = load_data(quiet)
-        config, quiet = fitted_to_images(config, data), fitted_to_images(quiet, data)
+        config, quiet = (
+            fitted_training(fitted_to_images(one, data), arguments, data.num_classes)
+            for one in (config, quiet)
+        )
+        parameters = {**default_parameters(config.loss), **config.loss_args}
+        space = search_space(config.loss, parameters, arguments.learning_rate)
         return _tuned(config, quiet, data, folder, trials, parameters, space)
 
 

@@ -1,0 +1,50 @@
+"""How a run on own data trains where nobody asked: parameters, scale and rate by loss, classes, optimizer and rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jal_hf.losses import loss_preset
+from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
+from jal_hf.runs.recipes import load_recipe
+from jal_hf.training.arguments import JALTrainingArguments
+
+FITTED_FIELDS = frozenset({"learning_rate", "loss_scale", "loss_args"})
+"""Fields that this module decides."""
+ROWS = 128
+"""Rows of a step that the recipe's rate is for."""
+ADAPTIVE_RATE = 1e-3
+"""PyTorch's own rate of Adam and AdamW."""
+MANY_CLASSES = 32
+"""Classes, between the 10 and 100 of the papers, from which the parameters for 100 are the nearer ones."""
+
+
+def rows_a_step(args: JALTrainingArguments) -> int:
+    """Rows that one step of the optimizer sees, of all processes."""
+    return int(args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
+
+
+def fitted_training(config: RunConfig, args: JALTrainingArguments, num_classes: int) -> RunConfig:
+    """A run on own data with what suits its loss and classes, and `args` brought to the same; another is left alone.
+
+    With SGD the recipe's rate is cross entropy's at 128 rows, so it grows with the rows (Goyal et al., 2017), and the
+    loss is scaled to cross entropy's gradient: JAL's at the parameters for 10 classes is 16 times that of cross entropy
+    at 2 classes and 1/120 at 100, which ends at one class for all or learns nothing. Optimizers that scale their steps
+    themselves get a rate of their own. A loss has the papers' parameters for 10 or for 100 classes.
+    """
+    if config.recipe != OWN_DATA_RECIPE:
+        return config
+    chosen: dict[str, Any] = {}
+    if not {"loss_args", "preset"} & {*config.asked} and num_classes >= MANY_CLASSES:
+        chosen["loss_args"] = dict(loss_preset(config.loss, "cifar100").params) or None
+    if "learning_rate" not in config.asked:
+        if str(config.training.get("optim", "")).startswith("sgd"):
+            # The recipe's own: a run's record holds the fitted one.
+            rate = float(load_recipe(OWN_DATA_RECIPE).settings["learning_rate"])
+            chosen |= {"learning_rate": rate * rows_a_step(args) / ROWS, "loss_scale": "gradient"}
+        else:
+            chosen |= {"learning_rate": ADAPTIVE_RATE, "loss_scale": "none"}
+    config = config.fitted(**chosen)
+    for name in chosen:
+        setattr(args, name, config.training[name])
+    return config
