@@ -119,9 +119,13 @@ class RunConfig:
         return replace_fields(config, paper=self.paper, deviations=(*self.deviations, *changed))
 
     def fitted(self, **chosen: Any) -> RunConfig:
-        """This run with values that follow from its data: what was asked for stays, and no more counts as asked."""
+        """This run with values that follow from its data: what was asked for stays, and no more counts as asked.
+
+        Its folder stays too: it is named before the data is read.
+        """
         kept = {name: value for name, value in chosen.items() if name not in self.asked}
-        return replace_fields(self.replace(**kept), asked=self.asked, deviations=self.deviations)
+        found = self.replace(**kept, output_dir=str(self.output_dir))
+        return replace_fields(found, asked=self.asked, deviations=self.deviations)
 
     def repeated(self, **changes: Any) -> RunConfig:
         """The run that gives this one's result again, less what steers folders, pushes and reports.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import datasets
+
 from jal_hf.losses import loss_preset
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.recipes import load_recipe
 from jal_hf.training.arguments import JALTrainingArguments
 
-FITTED_FIELDS = frozenset({"learning_rate", "loss_scale", "loss_args"})
+FITTED_FIELDS = frozenset({"learning_rate", "loss_scale", "loss_args", "method", "method_args"})
 """Fields that this module decides."""
 ROWS = 128
 """Rows of a step that the recipe's rate is for."""
@@ -19,23 +21,36 @@ MANY_CLASSES = 32
 """Classes, between the 10 and 100 of the papers, from which the parameters for 100 are the nearer ones."""
 
 
+FEW_ROWS, WARM = 20_000, 0.3
+"""Training rows below which cross entropy goes first, and for which share of the training."""
+
+
 def rows_a_step(args: JALTrainingArguments) -> int:
     """Rows that one step of the optimizer sees, of all processes."""
     return int(args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
 
 
-def fitted_training(config: RunConfig, args: JALTrainingArguments, num_classes: int) -> RunConfig:
-    """A run on own data with what suits its loss and classes, and `args` brought to the same; another is left alone.
+def fitted_training(config: RunConfig, args: JALTrainingArguments, data: Any) -> RunConfig:
+    """A run on own data with what suits its loss, classes and rows, and `args` brought to the same.
+
+    Any other run comes back itself.
 
     With SGD the recipe's rate is cross entropy's at 128 rows, so it grows with the rows (Goyal et al., 2017), and the
     loss is scaled to cross entropy's gradient: JAL's at the parameters for 10 classes is 16 times that of cross entropy
     at 2 classes and 1/120 at 100, which ends at one class for all or learns nothing. Optimizers that scale their steps
     themselves get a rate of their own. A loss has the papers' parameters for 10 or for 100 classes.
+
+    Bounded losses learn slowly, and the steps of few rows are soon over: cross entropy goes first there, for as long as
+    it learns what the rows have in common and not yet the wrong labels.
     """
     if config.recipe != OWN_DATA_RECIPE:
         return config
     chosen: dict[str, Any] = {}
-    if not {"loss_args", "preset"} & {*config.asked} and num_classes >= MANY_CLASSES:
+    train = data["train"]
+    is_few = isinstance(train, datasets.Dataset) and len(train) < FEW_ROWS
+    if is_few and config.loss != "ce" and "method" not in config.asked:
+        chosen |= {"method": "warmup", "method_args": {"share": WARM}}
+    if not {"loss_args", "preset"} & {*config.asked} and data.num_classes >= MANY_CLASSES:
         chosen["loss_args"] = dict(loss_preset(config.loss, "cifar100").params) or None
     if "learning_rate" not in config.asked:
         if str(config.training.get("optim", "")).startswith("sgd"):

@@ -97,7 +97,7 @@ class JALTrainer(RobustTrainer):
         data = load_data(config) if data is None else data
         args = args or config.arguments()
         config = fitted_to_images(config, data) if model is None else config
-        config = fitted_training(config, args, data.num_classes)
+        config = fitted_training(config, args, data)
         trainer = build_trainer(config, data, args=args, model=model, trainer_class=cls)
         assert isinstance(trainer, cls)
         trainer.config = config

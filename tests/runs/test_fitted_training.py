@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import datasets
 import pytest
 
 from jal_hf import JALTrainer, create_loss, loss_preset, train
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.fitted_training import fitted_training
+from jal_hf.runs.grid.cells import Cell, cell_config
 from jal_hf.runs.repeat import config_of_run
 from tests.runs.helpers import class_folders
 
 SMALL = {"image_size": 16, "model": "jal_mnist_cnn", "augment": "none", "per_device_train_batch_size": 8}
 
 
-def fitted(recipe: str | None = None, classes: int = 10, **changes: object) -> RunConfig:
+def fitted(recipe: str | None = None, classes: int = 10, rows: int = 50, **changes: object) -> RunConfig:
     config = RunConfig.from_recipe(recipe, **{"dataset": "my_folder", **changes})
-    return fitted_training(config, config.arguments(), classes)
+    return again(config, classes, rows)
+
+
+def again(config: RunConfig, classes: int = 10, rows: int = 50) -> RunConfig:
+    train = datasets.Dataset.from_dict({"label": [0] * rows})
+    args = config.arguments()
+    found = fitted_training(config, args, Data(classes, train=train))
+    assert args.learning_rate == found.training["learning_rate"]
+    assert (args.loss_args or {}) == found.loss_args
+    assert args.method == found.method
+    return found
+
+
+class Data(dict[str, Any]):
+    def __init__(self, num_classes: int, **splits: Any) -> None:
+        super().__init__(splits)
+        self.num_classes = num_classes
 
 
 @pytest.mark.parametrize(("rows", "accumulated", "rate"), [(128, 1, 0.05), (32, 1, 0.0125), (64, 4, 0.1)])
 def test_the_rate_grows_with_the_rows_of_a_step(rows: int, accumulated: int, rate: float) -> None:
     config = fitted(per_device_train_batch_size=rows, gradient_accumulation_steps=accumulated)
     assert config.training["learning_rate"] == pytest.approx(rate)
-    assert fitted_training(config, config.arguments(), 10).training["learning_rate"] == pytest.approx(
-        rate
-    )  # not once more
+    assert again(config).training["learning_rate"] == pytest.approx(rate)  # not once more
 
 
 def test_a_rate_that_was_asked_for_stays_with_the_loss_as_it_is() -> None:
@@ -52,6 +69,20 @@ def test_many_classes_get_the_papers_parameters_for_a_hundred() -> None:
     assert fitted(classes=50, loss="nce+agce").loss_args == dict(loss_preset("nce+agce", "cifar100").params)
     assert fitted(classes=50, loss_args={"a": 3.0}).loss_args == {"a": 3.0}
     assert fitted("cifar10", classes=50).loss_args == RunConfig.from_recipe("cifar10").loss_args
+
+
+def test_cross_entropy_goes_first_on_few_rows() -> None:
+    few = fitted()
+    assert (few.method, few.training["method_args"]) == ("warmup", {"share": 0.3})
+    assert few.output_dir == RunConfig.from_recipe(dataset="my_folder").output_dir
+    assert (fitted(method="plain").method, fitted(method="ema").method) == ("plain", "ema")
+    assert fitted(loss="ce").method == fitted("cifar10").method == "plain"
+    assert fitted(rows=20_000).method == "plain"
+
+
+def test_rows_of_a_comparison_are_the_loss_alone() -> None:
+    shared = RunConfig.from_recipe(dataset="my_folder")
+    assert again(cell_config(shared, Cell("jal-ce", "none", 0), "grid")).method == "plain"
 
 
 def test_preset_auto_works_parameters_out_in_place_of_the_recipes() -> None:

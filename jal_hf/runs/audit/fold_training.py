@@ -38,7 +38,7 @@ def recipe_trainer(config: RunConfig, data: Any) -> FoldTrainer:
     The output folder of `config` is scratch space, removed after each fold.
     """
     quiet = config.replace(**QUIET)
-    quiet = fitted_training(quiet, quiet.arguments(), data.num_classes)
+    quiet = fitted_training(quiet, quiet.arguments(), data)
 
     def train(training_rows: IntArray, held_out: IntArray) -> FloatArray:
         fold = PartialData(data, data["train"].select(training_rows))

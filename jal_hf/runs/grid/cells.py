@@ -15,7 +15,7 @@ from jal_hf.losses import list_losses, loss_info
 from jal_hf.losses.registry import composition
 from jal_hf.noise import noise_info
 from jal_hf.noise.spec import split_spec
-from jal_hf.runs.config import RunConfig
+from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.parts import check_config
 from jal_hf.training.methods import method_info, method_names, parameters_for
 
@@ -86,8 +86,8 @@ def plan_cells(
 def cell_config(shared: RunConfig, cell: Cell, out: str | Path) -> RunConfig:
     """The run of one cell, from the settings that all cells share."""
     own: dict[str, Any] = {"loss": cell.loss, "noise": cell.noise, "seed": cell.seed}
-    if cell.method != shared.method:
-        own["method"] = cell.method
+    if cell.method != shared.method or shared.recipe == OWN_DATA_RECIPE:
+        own["method"] = cell.method  # own data is given one where none is asked for
     if "loss_args" in shared.asked:
         own["loss_args"] = shared.asked["loss_args"]
     if "method_args" in shared.asked:

@@ -69,8 +69,7 @@ def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneRes
     with held(folder):
         data = load_data(quiet)
         config, quiet = (
-            fitted_training(fitted_to_images(one, data), arguments, data.num_classes)
-            for one in (config, quiet)
+            fitted_training(fitted_to_images(one, data), arguments, data) for one in (config, quiet)
         )
         parameters = {**default_parameters(config.loss), **config.loss_args}
         space = search_space(config.loss, parameters, arguments.learning_rate)
