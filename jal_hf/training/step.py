@@ -97,6 +97,7 @@ class RobustStep(Trainer):
             targets=labels,
             ignore_index=self.criterion.ignore_index,
             class_weight=self.criterion.weight,
+            loss_scale=self.loss_scale,
             rates=inputs.get("rates", {}),
         )
         view, weights = for_the_loss(self.method, view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from jal_hf.training.methods.strong_view import (
     strong_view,
 )
 from jal_hf.training.methods.twin import consistency_for
-from tests.methods.helpers import view
+from tests.methods.helpers import trainer, view, weights_of
 
 ROWS, CLASSES = 6, 4
 
@@ -363,3 +364,14 @@ def test_rows_are_found_by_number_and_strange_ones_are_refused() -> None:
     method.terms(view(logits[:1], labels[:1], index=torch.tensor([40])))
     method.after_step(nn.Identity(), step=1)
     assert method.state_dict()["rows"].any(dim=1).tolist() == [False, False, False, True, False, False]
+
+
+def test_warmup_is_cross_entropy_whatever_the_loss_is_scaled_by(tmp_path: Path) -> None:
+    plain = trainer(tmp_path / "ce", "plain")
+    plain.criterion = create_loss("ce")
+    scaled = trainer(tmp_path / "scaled", create_method("warmup", {"share": 1.0}), loss_scale="gradient")
+    assert scaled.loss_scale != 1.0
+    for one in (plain, scaled):
+        one.train()
+    found, expected = weights_of(scaled.model), weights_of(plain.model)
+    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)

@@ -84,6 +84,7 @@ class StepView:
         progress: Share of the training that is done, in [0, 1].
         ignore_index: The label that counts nothing.
         class_weight: Weights of the classes in the loss (K,), or None where each counts 1.
+        loss_scale: What the loss and all terms will be divided by.
         second: Logits of the second view of the same rows, where a method makes one.
         rates: What `Method.rates` gives for this step, where it lies on the device already.
     """
@@ -99,6 +100,7 @@ class StepView:
     targets: Tensor
     ignore_index: int = -100
     class_weight: Tensor | None = None
+    loss_scale: float = 1.0
     second: Tensor | None = None
     rates: Mapping[str, Tensor] = field(default_factory=dict)
 

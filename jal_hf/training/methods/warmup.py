@@ -55,7 +55,8 @@ class Warmup(Method):
             losses = functional.cross_entropy(
                 logits, targets, weight, reduction="none", ignore_index=view.ignore_index
             )
-        return {"warmup": self.rate(view, "cross entropy") * (losses * view.counted()).sum()}
+        total = (losses * view.counted()).sum()
+        return {"warmup": view.loss_scale * self.rate(view, "cross entropy") * total}
 
     def _part(self, progress: float) -> float:
         if progress < self.share:
