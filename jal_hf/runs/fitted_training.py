@@ -11,7 +11,7 @@ from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.recipes import load_recipe
 from jal_hf.training.arguments import JALTrainingArguments
 
-FITTED_FIELDS = frozenset({"learning_rate", "loss_scale", "loss_args", "method", "method_args"})
+FITTED_FIELDS = frozenset({"learning_rate", "loss_scale", "loss_args", "method"})
 """Fields that this module decides."""
 ROWS = 128
 """Rows of a step that the recipe's rate is for."""
@@ -21,8 +21,8 @@ MANY_CLASSES = 32
 """Classes, between the 10 and 100 of the papers, from which the parameters for 100 are the nearer ones."""
 
 
-FEW_ROWS, WARM = 20_000, 0.3
-"""Training rows below which cross entropy goes first, and for which share of the training."""
+FEW_ROWS = 20_000
+"""Training rows below which cross entropy goes first, for the warm-up's own share of the training."""
 
 
 def rows_a_step(args: JALTrainingArguments) -> int:
@@ -40,19 +40,19 @@ def fitted_training(config: RunConfig, args: JALTrainingArguments, data: Any) ->
     at 2 classes and 1/120 at 100, which ends at one class for all or learns nothing. Optimizers that scale their steps
     themselves get a rate of their own. A loss has the papers' parameters for 10 or for 100 classes.
 
-    Bounded losses learn slowly, and the steps of few rows are soon over: cross entropy goes first there, for as long as
-    it learns what the rows have in common and not yet the wrong labels.
+    Bounded losses start slowly, and the steps of few rows are soon over: cross entropy goes first there, too short to
+    learn the wrong labels. A rate that was asked for keeps the training as it is.
     """
     if config.recipe != OWN_DATA_RECIPE:
         return config
     chosen: dict[str, Any] = {}
-    train = data["train"]
-    is_few = isinstance(train, datasets.Dataset) and len(train) < FEW_ROWS
-    if is_few and config.loss != "ce" and "method" not in config.asked:
-        chosen |= {"method": "warmup", "method_args": {"share": WARM}}
     if not {"loss_args", "preset"} & {*config.asked} and data.num_classes >= MANY_CLASSES:
         chosen["loss_args"] = dict(loss_preset(config.loss, "cifar100").params) or None
     if "learning_rate" not in config.asked:
+        train = data["train"]
+        is_few = isinstance(train, datasets.Dataset) and len(train) < FEW_ROWS
+        if is_few and config.loss != "ce" and "method" not in config.asked:
+            chosen["method"] = "warmup"
         if str(config.training.get("optim", "")).startswith("sgd"):
             # The recipe's own: a run's record holds the fitted one.
             rate = float(load_recipe(OWN_DATA_RECIPE).settings["learning_rate"])
