@@ -52,7 +52,15 @@ GRIDS = {
     ),
     "cifar10-short": (["ce", "nce+agce", "jal-ce"], ["symmetric:0.4"]),
     "cifar10-study": (
-        ["jal-ce", "jal-ce ema", "jal-ce mixup", "jal-ce elr", "jal-ce ema+twin", "jal-ce ema+gate+twin"],
+        [
+            "jal-ce",
+            "jal-ce ema",
+            "jal-ce mixup",
+            "jal-ce elr",
+            "jal-ce twin",
+            "jal-ce ema+twin",
+            "jal-ce ema+gate+twin",
+        ],
         [
             "symmetric:0.4",
             "symmetric:0.8",
