@@ -11,6 +11,7 @@ from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.models.sources import is_checkpoint_name, locate_checkpoint
 from jal_hf.models.timm_networks import default_preprocessing, is_own_network
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
+from jal_hf.runs.values import ModelArguments
 
 _LEAST_PRETRAINED, _STEP_PRETRAINED = 96, 16
 """Pretrained layers see little below this side: small images are scaled up to it."""
@@ -49,6 +50,11 @@ def pretrained_size(name: str, data: Any) -> int | None:
     return min(own[0], max(_LEAST_PRETRAINED, _up(median_side(data), _STEP_PRETRAINED)))
 
 
+def is_fresh(model: ModelArguments) -> bool:
+    """Whether a network starts from scratch."""
+    return not (model.pretrained or model.weights is not None or is_checkpoint_name(model.model))
+
+
 def fitted_to_images(config: RunConfig, data: Any) -> RunConfig:
     """A run on own data with the side that its images ask for, and the mean and std that its weights were trained with.
 
@@ -62,13 +68,11 @@ def fitted_to_images(config: RunConfig, data: Any) -> RunConfig:
     if config.recipe != OWN_DATA_RECIPE:
         return config
     model = config.model
-    is_checkpoint = is_checkpoint_name(model.model)
-    is_fresh = not (model.pretrained or model.weights is not None or is_checkpoint)
-    if is_checkpoint or not (is_fresh or is_own_network(model.model)):
+    if is_checkpoint_name(model.model) or not (is_fresh(model) or is_own_network(model.model)):
         config = config.fitted(image_mean=None, image_std=None)
     if not isinstance(data["train"], datasets.Dataset) or "image_size" in config.asked:
         return config
-    if not is_fresh:
+    if not is_fresh(model):
         return config.fitted(image_size=pretrained_size(model.model, data))
     own = default_preprocessing(model.model)["input_size"][-1]
     side = min(config.data.image_size or own, own, max(_LEAST_FRESH, _up(median_side(data), _STEP_FRESH)))
