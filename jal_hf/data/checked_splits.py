@@ -9,17 +9,11 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc
 
-from jal_hf.data.column_values import integer_column
+from jal_hf.data.column_values import integer_column, rows_text
 from jal_hf.data.columns import is_encoded_image
 from jal_hf.data.images.encoded import BLOCK, stored_blocks
-from jal_hf.data.labels import (
-    read_labels,
-    read_weights,
-    rows_text,
-    unlabelled_rows,
-    with_labels,
-    with_whole_numbers,
-)
+from jal_hf.data.labels import read_labels, unlabelled_rows, with_labels, with_whole_numbers
+from jal_hf.data.row_weights import read_weights
 from jal_hf.ground.image_files import IMAGE_ENDINGS, UnreadableImageError
 
 ENDING_PATTERN = rf"({'|'.join(sorted(re.escape(ending) for ending in IMAGE_ENDINGS))})$"

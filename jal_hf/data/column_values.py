@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import datasets
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+_SHOWN = 5
 
 
 def integer_column(split: datasets.Dataset, name: str) -> npt.NDArray[np.int64]:
@@ -20,3 +26,23 @@ def row_numbers(split: datasets.Dataset) -> npt.NDArray[np.int64]:
     if "index" in split.column_names:
         return integer_column(split, "index")
     return np.arange(len(split), dtype=np.int64)
+
+
+def whole_column(split: datasets.Dataset, column: str) -> pa.Array:
+    """A column in one piece, without a dictionary."""
+    values = split.with_format("arrow", columns=[column])[:].column(column).combine_chunks()
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether cells of a kind are strings."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def rows_text(rows: npt.NDArray[Any] | Sequence[int]) -> str:
+    """'rows 3, 7 and 12 more' for a message."""
+    shown = ", ".join(str(int(row)) for row in rows[:_SHOWN])
+    more = len(rows) - _SHOWN
+    return f"row{'s' if len(rows) > 1 else ''} {shown}" + (f" and {more} more" if more > 0 else "")

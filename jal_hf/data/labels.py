@@ -1,4 +1,4 @@
-"""One pass over the labels and the weights of rows, before anything long starts."""
+"""One pass over the labels, before anything long starts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jal_hf.data.column_values import is_text, rows_text, whole_column
 from jal_hf.ground.sentences import listed
 
 IGNORE_INDEX = -100
@@ -19,13 +20,6 @@ TRUTHS = ("False", "True")
 _SHOWN = 5
 
 Labels = npt.NDArray[np.int64]
-
-
-def rows_text(rows: npt.NDArray[Any] | Sequence[int]) -> str:
-    """'rows 3, 7 and 12 more' for a message."""
-    shown = ", ".join(str(int(row)) for row in rows[:_SHOWN])
-    more = len(rows) - _SHOWN
-    return f"row{'s' if len(rows) > 1 else ''} {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def read_labels(
@@ -49,12 +43,12 @@ def read_labels(
     if len(split) == 0:
         raise ValueError(f"The split {split_name!r} is empty.")
     feature = split.features[column]
-    values = _values(split, column)
+    values = whole_column(split, column)
     _refuse_missing(values, column, split_name)
     own = list(feature.names) if isinstance(feature, datasets.ClassLabel) and feature.names else None
     if pa.types.is_boolean(values.type):
         values, own = values.cast(pa.int64()), list(TRUTHS)
-    if _is_text(values.type):
+    if is_text(values.type):
         return _from_strings(values, column, split_name, names)
     if not pa.types.is_integer(values.type):
         raise ValueError(
@@ -69,50 +63,11 @@ def read_labels(
     return labels, known
 
 
-def read_weights(split: datasets.Dataset, split_name: str) -> npt.NDArray[np.float32] | None:
-    """Weights of the rows, (N,), from the column `sample_weight`; None without one, or where it holds nothing.
-
-    Raises:
-        ValueError: a weight is no finite number of at least 0; the rows are named.
-    """
-    if "sample_weight" not in split.column_names:
-        return None
-    values = _values(split, "sample_weight")
-    if values.null_count == len(values):
-        return None
-    if _is_text(values.type):
-        raise ValueError(
-            f"The column 'sample_weight' of split {split_name!r} holds text; weights must be numbers. Convert it, or "
-            "remove it."
-        )
-    numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    with np.errstate(over="ignore"):
-        weights = np.asarray(numbers, dtype=np.float32)
-    rows = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(rows) > 0:
-        raise ValueError(
-            f"The column 'sample_weight' of split {split_name!r} has {len(rows)} weight(s) that are empty, negative or "
-            f"not finite, at {rows_text(rows)}; a weight is a finite number of at least 0."
-        )
-    return weights
-
-
-def _values(split: datasets.Dataset, column: str) -> pa.Array:
-    values = split.with_format("arrow", columns=[column])[:].column(column).combine_chunks()
-    if isinstance(values, pa.ChunkedArray):
-        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
 def unlabelled_rows(split: datasets.Dataset, column: str) -> npt.NDArray[np.bool_]:
     """Which rows have no label, (N,): an empty cell, NaN, -1, or text of nothing but that."""
-    values = _values(split, column)
+    values = whole_column(split, column)
     is_missing = pc.is_null(values, nan_is_null=pa.types.is_floating(values.type))
-    if _is_text(values.type):
+    if is_text(values.type):
         is_missing = pc.or_kleene(
             is_missing, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(["", "-1"], values.type))
         )
@@ -130,7 +85,7 @@ def is_no_label(label: object) -> bool:
 
 def with_whole_numbers(split: datasets.Dataset, column: str) -> datasets.Dataset:
     """The split with labels such as 2.0, which a table's empty cells make of 2, as integers again."""
-    values = _values(split, column)
+    values = whole_column(split, column)
     if not pa.types.is_floating(values.type) or not pc.all(pc.equal(values, pc.floor(values))).as_py():
         return split
     return split.cast_column(column, datasets.Value("int64"))
@@ -245,7 +200,7 @@ def refuse_wrong_labels(split: datasets.Dataset, column: str, num_classes: int, 
     Raises:
         ValueError: a label is neither; the rows are named.
     """
-    *lists, entries = _levels(_values(split, column))
+    *lists, entries = _levels(whole_column(split, column))
     if not pa.types.is_integer(entries.type) or not len(entries):
         return
     bounds = pc.min_max(entries).as_py()

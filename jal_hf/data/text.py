@@ -15,10 +15,11 @@ from jal_hf.data.checked_splits import check_unlabelled, labelled_rows, with_ind
 from jal_hf.data.column_values import integer_column, row_numbers
 from jal_hf.data.columns import choose_splits, find_label_column, find_validation_split
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict
-from jal_hf.data.labels import read_labels, read_weights
+from jal_hf.data.labels import read_labels
 from jal_hf.data.noisy_labels import put_noise
 from jal_hf.data.readers.dataset_forms import read_source
 from jal_hf.data.readers.source import ReadOptions
+from jal_hf.data.row_weights import read_weights
 from jal_hf.data.subsets import cut_validation, take_subset
 from jal_hf.ground.sentences import listed
 

@@ -16,7 +16,7 @@ from jal_hf.data.images.batch_datasets import ArrayImages, DecodedImages, Labell
 from jal_hf.data.images.crops import ImageCrop
 from jal_hf.data.images.decoded_arrays import decoded_array
 from jal_hf.data.images.stream_dataset import StreamedImages
-from jal_hf.data.labels import read_weights
+from jal_hf.data.row_weights import read_weights
 
 SMALL_SIDE = 64
 """Images up to this side are decoded once into memory-mapped uint8; larger ones as they are used."""

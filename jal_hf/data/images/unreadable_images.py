@@ -12,9 +12,9 @@ import datasets
 import numpy as np
 
 from jal_hf.data.cache import cache_folder
+from jal_hf.data.column_values import rows_text
 from jal_hf.data.images.decoding import open_image
 from jal_hf.data.images.encoded import content_key, iterate_encoded
-from jal_hf.data.labels import rows_text
 from jal_hf.data.progress import progress_line
 from jal_hf.ground.image_files import MOST_UNREADABLE, Encoded, UnreadableImageError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jal_hf.analysis.label_issues import FloatArray, IntArray
-from jal_hf.data.labels import rows_text
+from jal_hf.data.column_values import rows_text
 from jal_hf.ground.files import read_object, write_text
 from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.training.diagnostics import lost_classes
