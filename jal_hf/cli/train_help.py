@@ -29,7 +29,7 @@ _SHORTER = {
     "model": "timm name, hf-hub:OWNER/REPO, or a local folder with a checkpoint.",
     "weights": "Start from a file of weights; --pretrained takes timm's published ones.",
     "num_train_epochs": "Passes over the training rows.",
-    "learning_rate": "Rate of the first epoch.",
+    "learning_rate": "Rate of the first epoch; on your own data it follows batch and loss.",
     "val_fraction": "Share of the noisy training rows held back to choose by; never test data.",
     "seed": "Seed of weights, order, augmentation and, unless --noise_seed, noise.",
     "output_dir": "The run's folder. Default: runs/RECIPE-LOSS-NOISE-seedN.",
