@@ -204,7 +204,7 @@ def _training(record: RunRecord) -> list[tuple[str, str]]:
     training, model, dataset = record.training, record.model, record.dataset
     speed = training.get("images_per_second")
     size, channels = model.get("image_size"), model.get("in_chans")
-    decay = training.get("weight_decay")
+    decay, scale = training.get("weight_decay"), training.get("loss_scale")
     kind = f"{_input(model_task(record))}s"
     rows = [
         (f"training {kind}", _count(dataset.get("rows"))),
@@ -218,6 +218,7 @@ def _training(record: RunRecord) -> list[tuple[str, str]]:
         ("processes", _count(training.get("world_size"))),
         ("optimizer", _text(training.get("optimizer"))),
         ("learning rate", _text(_value(training.get("learning_rate")))),
+        ("loss divided by", None if scale in (None, 1, 1.0) else _text(_value(scale))),
         ("schedule", _text(training.get("lr_scheduler"))),
         ("weight decay (L2)", _text(_value(decay)) if decay is not None else None),
         ("gradient clipping", _text(_value(training.get("max_grad_norm")))),

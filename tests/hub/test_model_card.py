@@ -329,3 +329,10 @@ def test_card_and_metadata_tell_the_figures_of_the_best_weights_where_the_folder
     assert [(result.metric_value, result.metric_name) for result in results] == [
         (0.7855, f"Clean test accuracy, {where}")
     ]
+
+
+def test_card_tells_what_a_scaled_loss_is_divided_by() -> None:
+    record = example_record()
+    assert "loss divided by" not in render_model_card(record)
+    record["training"] = {**record["training"], "loss_scale": 3.930336880111121}
+    assert "| loss divided by | 3.93034 |" in render_model_card(record)
