@@ -22,8 +22,6 @@ PRETRAINED = 0.1
 """What the rate is multiplied by where weights are loaded."""
 MANY_CLASSES = 32
 """Classes, between the 10 and 100 of the papers, from which the parameters for 100 are the nearer ones."""
-
-
 FEW_ROWS = 20_000
 """Training rows below which cross entropy goes first, for the warm-up's own share of the training."""
 
