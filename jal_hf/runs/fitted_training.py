@@ -16,10 +16,8 @@ FITTED_FIELDS = frozenset({"learning_rate", "loss_scale", "loss_args", "method"}
 """Fields that this module decides."""
 ROWS, MOST_ROWS = 128, 256
 """Rows of a step that the recipe's rate is for, and up to which it grows."""
-ADAPTIVE_RATE = 1e-3
-"""PyTorch's own rate of Adam and AdamW."""
-PRETRAINED = 0.1
-"""What the rate is multiplied by where weights are loaded."""
+ADAPTIVE_RATE, ADAPTIVE_RATE_LOADED = 1e-3, 3e-4
+"""PyTorch's own rate of Adam and AdamW; that of `jal-hf finetune`, where weights are loaded."""
 MANY_CLASSES = 32
 """Classes, between the 10 and 100 of the papers, from which the parameters for 100 are the nearer ones."""
 FEW_ROWS = 20_000
@@ -39,8 +37,8 @@ def fitted_training(config: RunConfig, args: JALTrainingArguments, data: Any) ->
     With SGD the recipe's rate is cross entropy's at 128 rows, so it grows with the rows (Goyal et al., 2017), up to
     256, beyond which it would have to be warmed up; and the loss is scaled to cross entropy's gradient: JAL's at the
     parameters for 10 classes is 16 times that of cross entropy at 2 classes and 1/120 at 100, which ends at one class
-    for all or learns nothing. Optimizers that scale their steps themselves get a rate of their own, and weights that
-    are loaded a tenth. A loss has the papers' parameters for 10 or for 100 classes.
+    for all or learns nothing. Optimizers that scale their steps themselves get a rate of their own. A loss has the
+    papers' parameters for 10 or for 100 classes.
 
     Bounded losses start slowly, and the steps of few rows are soon over: cross entropy goes first there, too short to
     learn the wrong labels. A rate that was asked for keeps the training as it is.
@@ -61,8 +59,9 @@ def fitted_training(config: RunConfig, args: JALTrainingArguments, data: Any) ->
             rate *= min(rows_a_step(args), MOST_ROWS) / ROWS
             chosen["loss_scale"] = "gradient"
         else:
-            rate, chosen["loss_scale"] = ADAPTIVE_RATE, "none"
-        chosen["learning_rate"] = rate if is_fresh(config.model) else PRETRAINED * rate
+            rate = ADAPTIVE_RATE if is_fresh(config.model) else ADAPTIVE_RATE_LOADED
+            chosen["loss_scale"] = "none"
+        chosen["learning_rate"] = rate
     config = config.fitted(**chosen)
     for name in chosen:
         setattr(args, name, config.training[name])

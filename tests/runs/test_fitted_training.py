@@ -59,11 +59,7 @@ def test_a_rate_that_was_asked_for_stays_with_the_loss_as_it_is() -> None:
 def test_optimizers_that_scale_their_steps_get_a_rate_of_their_own() -> None:
     config = fitted(optim="adamw_torch", per_device_train_batch_size=32)
     assert (config.training["learning_rate"], config.training["loss_scale"]) == (1e-3, "none")
-
-
-def test_loaded_weights_get_a_tenth_of_the_rate() -> None:
-    assert fitted(pretrained=True).training["learning_rate"] == pytest.approx(0.005)
-    assert fitted(pretrained=True, optim="adamw_torch").training["learning_rate"] == pytest.approx(1e-4)
+    assert fitted(pretrained=True, optim="adamw_torch").training["learning_rate"] == 3e-4
 
 
 def test_a_papers_recipe_keeps_its_rate_on_own_data() -> None:
