@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 
 from jal_hf import RunConfig
 from jal_hf.ground.files import write_json, write_text
-from jal_hf.ground.record import RunRecord, read_log
+from jal_hf.ground.record import RunRecord
+from jal_hf.ground.run_log import read_log
 from jal_hf.runs.grid.cells import plan_cells
 from jal_hf.runs.grid.compare import compare
 

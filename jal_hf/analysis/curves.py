@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, shown, style_axes
 from jal_hf.ground.files import LogLine
-from jal_hf.ground.record import log_series
+from jal_hf.ground.run_log import log_series
 
 ACCURACY = "eval_accuracy"
 MEASURES = {ACCURACY: "test accuracy", "validation_accuracy": "noisy validation accuracy"}

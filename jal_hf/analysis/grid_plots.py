@@ -14,7 +14,7 @@ from jal_hf.analysis.curves import measured, plot_curves
 from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, shown, style_axes
 from jal_hf.analysis.tables import GridTable, display_name, display_noise, mean_and_spread
 from jal_hf.ground.files import LogLine
-from jal_hf.ground.record import read_log
+from jal_hf.ground.run_log import read_log
 
 
 def plot_grid(table: GridTable, folder: str | Path) -> list[Path]:

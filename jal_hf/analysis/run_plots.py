@@ -12,7 +12,8 @@ from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.style import save_figure
 from jal_hf.ground.files import LogLine, refuse_links
-from jal_hf.ground.record import RunRecord, log_series, read_log
+from jal_hf.ground.record import RunRecord
+from jal_hf.ground.run_log import log_series, read_log
 from jal_hf.losses import create_loss, list_losses
 
 

@@ -10,7 +10,8 @@ from torch.utils.data import Subset
 
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.places import is_hub_id, place_name, published_spec, without_paths
-from jal_hf.ground.record import RunRecord, Section, evaluation_figures, read_log, saved_figures
+from jal_hf.ground.record import RunRecord, Section
+from jal_hf.ground.run_log import evaluation_figures, read_log, saved_figures
 from jal_hf.noise import labels_sha256
 from jal_hf.noise.columns import label_vector
 from jal_hf.noise.image_hashes import hashes_sha256, image_hashes

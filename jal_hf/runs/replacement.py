@@ -8,7 +8,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from jal_hf.ground.record import LOG, RECORD
+from jal_hf.ground.record import RECORD
+from jal_hf.ground.run_log import LOG
 from jal_hf.runs.marker import MARKER
 from jal_hf.training.checkpoints import checkpoint_folders, is_own, last_complete_checkpoint
 

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf.ground.files import append_line, read_lines, write_lines
-from jal_hf.ground.record import LOG
+from jal_hf.ground.run_log import LOG
 from jal_hf.training.data_wait import Fetch
 
 

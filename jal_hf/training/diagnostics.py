@@ -15,6 +15,8 @@ from jal_hf.training.metrics import classification_metrics
 HISTOGRAM_BINS = 20
 LOST_BELOW = 0.1  # predicted this often for each time it is given
 MOST_LOST_SHOWN = 3
+STANDARD_ERRORS = 2.0
+FEWEST_ROWS = 50  # fewer tell nothing of chance
 
 
 def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -84,6 +86,29 @@ def lost_classes(
     ]
 
 
+def has_learned_nothing(
+    predicted: NDArray[np.integer[Any]], given: NDArray[np.integer[Any]], num_classes: int
+) -> bool:
+    """Whether the predictions on the training rows agree with their labels no more than by chance.
+
+    Chance is what predictions would agree by if they were dealt out anew over the rows, so that naming the largest
+    class always is chance too, however large it is: Cohen's kappa, within two standard errors of 0. Of fewer than 50
+    rows, or of one class alone, nothing is said.
+
+    Args:
+        predicted: Predicted classes of the training rows, (N,).
+        given: Given labels of the same rows, (N,).
+        num_classes: K.
+    """
+    rows = len(given)
+    shares = [np.bincount(labels, minlength=num_classes) / max(1, rows) for labels in (predicted, given)]
+    by_chance = float(shares[0] @ shares[1])
+    if rows < FEWEST_ROWS or np.count_nonzero(shares[1]) < 2:
+        return False
+    error = np.sqrt(by_chance * (1.0 - by_chance) / rows)
+    return bool(np.mean(predicted == given) < by_chance + STANDARD_ERRORS * error)
+
+
 def training_set_figures(
     logits: NDArray[np.floating[Any]],
     given: NDArray[np.integer[Any]],
@@ -94,17 +119,27 @@ def training_set_figures(
     labelled = given >= 0
     logits, given, clean = logits[labelled], given[labelled], None if clean is None else clean[labelled]
     figures = classification_metrics(logits, given, clean)
-    lost = lost_classes(logits.argmax(axis=1), given, logits.shape[1])
+    predicted, num_classes = logits.argmax(axis=1), logits.shape[1]
+    lost = lost_classes(predicted, given, num_classes)
+    is_idle = has_learned_nothing(predicted, given, num_classes)
     return {
         "accuracy": figures["accuracy"],
         "clean_accuracy": figures.get("clean_accuracy"),
         "memorized_rate": figures.get("memorized_rate"),
         "lost_classes": lost,
-        "warnings": _lost_class_warnings(lost, class_names),
+        "warnings": [_nothing_learned(len(given))] if is_idle else _lost_class_warnings(lost, class_names),
         "confidence_histogram": confidence_histogram(
             softmax(logits)[np.arange(len(given)), given], None if clean is None else given != clean
         ),
     }
+
+
+def _nothing_learned(rows: int) -> str:
+    return (
+        f"The network has learned nothing: on its own {rows:,} training rows it agrees with the labels no more than by "
+        "chance. More steps (epochs, or smaller batches), another learning rate, a smaller network or pretrained "
+        "weights (jal-hf finetune) may help; cross entropy beside it (--loss ce) tells whether it is the loss."
+    )
 
 
 def _lost_class_warnings(lost: Sequence[dict[str, int]], class_names: Sequence[str]) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from jal_hf.ground.places import place_name
-from jal_hf.ground.record import RunRecord, Section, evaluation_figures
+from jal_hf.ground.record import RunRecord, Section
+from jal_hf.ground.run_log import evaluation_figures
 from jal_hf.models import is_own_network, weights_source
 from jal_hf.training.methods import list_methods, method_info
 

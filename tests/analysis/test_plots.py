@@ -18,7 +18,7 @@ from jal_hf.analysis.grid_plots import mean_log
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.run_plots import run_figures
-from jal_hf.ground.record import read_log
+from jal_hf.ground.run_log import read_log
 from jal_hf.training.diagnostics import confidence_histogram
 
 pytestmark = pytest.mark.usefixtures("drawn")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from jal_hf.ground.record import read_log
+from jal_hf.ground.run_log import read_log
 from jal_hf.training.checkpoints import last_complete_checkpoint, step_of
 from tests.distributed.launch import CONFIG, two_processes
 from tests.distributed.ports import free_port

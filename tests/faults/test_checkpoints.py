@@ -124,7 +124,7 @@ def test_log_repeats_no_step_after_a_resume(tmp_path: Path) -> None:
     trainer_in(tmp_path, max_steps=12, **changes).train()
     trainer = trainer_in(tmp_path, **changes)
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8"))
-    from jal_hf.ground.record import read_log
+    from jal_hf.ground.run_log import read_log
 
     lines = [(line["step"], "eval_loss" in line, "train_runtime" in line) for line in read_log(tmp_path)]
     assert len(lines) == len(set(lines))

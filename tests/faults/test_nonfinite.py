@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from jal_hf import JALTrainer
-from jal_hf.ground.record import read_log
+from jal_hf.ground.run_log import read_log
 from jal_hf.training.checkpoints import checkpoint_folders, last_complete_checkpoint
 from jal_hf.training.failures import NonFiniteLossError
 from tests.distributed.scenarios import WithBatchNorm, make_trainer, parameters_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jal_hf.cli.main import main
-from jal_hf.ground.record import read_log
+from jal_hf.ground.run_log import read_log
 from jal_hf.training.checkpoints import last_complete_checkpoint
 from tests.faults.helpers import AtStep, assert_resumes_to, trainer_in, weights_after
 

@@ -106,7 +106,7 @@ def test_stages_that_are_done_are_not_done_again(
         raise AssertionError("computed again")
 
     monkeypatch.setattr("jal_hf.runs.finetune.candidates.run_training", refuse)
-    monkeypatch.setattr("jal_hf.runs.finetune.finetune.out_of_fold", refuse)
+    monkeypatch.setattr("jal_hf.runs.finetune.probe_stage.out_of_fold", refuse)
     monkeypatch.setattr(feature_cache, "extract_features", refuse)
     assert main(tuned[2]) == 0
     kept = {"probe.npz", "features.bin", "model.safetensors"}

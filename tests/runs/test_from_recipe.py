@@ -10,7 +10,8 @@ import pytest
 import timm
 
 import jal_hf
-from jal_hf.ground.record import RunRecord, read_log
+from jal_hf.ground.record import RunRecord
+from jal_hf.ground.run_log import read_log
 from tests.training.test_raw_data import CLASSES, raw
 
 QUICK = {

@@ -15,7 +15,7 @@ import torch
 import jal_hf
 from jal_hf.cli.main import main
 from jal_hf.data import load_noisy_dataset
-from jal_hf.ground.record import read_log
+from jal_hf.ground.run_log import read_log
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.fitting import fitted_to_images, pretrained_size
 from jal_hf.runs.parts import build_model, load_data

@@ -12,12 +12,18 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from jal_hf import ImageClassificationMetric
-from jal_hf.ground.record import RunRecord, evaluation_figures, read_log, saved_figures
+from jal_hf.ground.record import RunRecord
+from jal_hf.ground.run_log import evaluation_figures, read_log, saved_figures
 from jal_hf.runs.folder import check_place, clear_the_way, find_start
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.checkpoints import mark_complete
 from jal_hf.training.criterion import classes_second, logits_of
-from jal_hf.training.diagnostics import confidence_histogram, lost_classes, training_set_figures
+from jal_hf.training.diagnostics import (
+    confidence_histogram,
+    has_learned_nothing,
+    lost_classes,
+    training_set_figures,
+)
 from jal_hf.training.hardware import Processor, detect_hardware, this_processor
 from jal_hf.training.metrics import classification_metrics
 from jal_hf.training.schedules import epoch_factor, epoch_lengths, epoch_scheduler
@@ -151,6 +157,33 @@ def test_lost_class_is_named_with_the_class_that_swallowed_it() -> None:
     assert figures["warnings"][0] == (
         "Class bee is lost: given to 20 training rows, predicted on 1 of all, mostly taken for class cat."
     )
+
+
+def test_network_that_has_learned_nothing_is_told_so() -> None:
+    random = np.random.default_rng(0)
+    given, guessed = random.integers(0, 4, 960), random.integers(0, 4, 960)
+    names = ["ant", "bee", "cat", "dog"]
+    (warning,) = training_set_figures(np.eye(4)[guessed], given, None, names)["warnings"]
+    assert "learned nothing" in warning
+    assert "960" in warning
+    assert "jal-hf finetune" in warning
+    constant = np.zeros(960, dtype=int)
+    uneven = np.where(random.random(960) < 0.9, 0, 1)
+    assert has_learned_nothing(constant, given, 4)
+    assert has_learned_nothing(constant, uneven, 4)
+
+
+def test_network_that_knows_what_noisy_labels_can_teach_is_not_said_to_have_learned_nothing() -> None:
+    random = np.random.default_rng(0)
+    for rate, classes, rows in ((0.35, 2, 200), (0.8, 10, 2000), (0.1, 2, 60)):
+        clean = random.integers(0, classes, rows)
+        given = np.where(
+            random.random(rows) < rate, (clean + random.integers(1, classes, rows)) % classes, clean
+        )
+        assert not has_learned_nothing(clean, given, classes)
+    one, few = np.zeros(100, dtype=int), np.zeros(10, dtype=int)
+    assert not has_learned_nothing(one, one, 3)
+    assert not has_learned_nothing(few, 1 - few, 2)
 
 
 @pytest.mark.parametrize("label", [0, 1])

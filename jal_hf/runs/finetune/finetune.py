@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shlex
@@ -13,45 +11,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
-import numpy as np
-import numpy.typing as npt
-from torch import nn
-
-from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
-from jal_hf.data import NoisyDatasetDict, find_duplicates
 from jal_hf.data.arguments import DATASET_OBJECT
-from jal_hf.data.column_values import integer_column
 from jal_hf.data.fingerprint import row_digests
-from jal_hf.ground.files import read_object, whole_file, write_json
 from jal_hf.ground.places import place_name
 from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.hub import check_hub_access, push_run, repository_name
 from jal_hf.hub.model_card import write_card
-from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candidate, candidate, choose
 from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded_line
-from jal_hf.runs.finetune.features import cached_features
-from jal_hf.runs.finetune.probe import Probe, fit_probe, out_of_fold, row_weights
+from jal_hf.runs.finetune.probe_stage import probe_stage, weighted_rows
 from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data, warmed_up
+from jal_hf.runs.finetune.stages import STAGES, refuse_foreign_stages, stages_key, take_up
 from jal_hf.runs.finetune.text import LEARNING_RATE, SETTINGS, check_encoder, text_stages
 from jal_hf.runs.folder import check_place
 from jal_hf.runs.lock import LOCK, held
-from jal_hf.runs.marker import MARKER, is_marked, mark_folder, marked_paths
-from jal_hf.runs.parts import build_model, image_dataset, load_data
-from jal_hf.runs.protocol import changed_setting
+from jal_hf.runs.marker import MARKER, mark_folder, marked_paths
+from jal_hf.runs.parts import build_model, load_data
 from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS
 from jal_hf.runs.run import RunResult
 from jal_hf.runs.texts import text_data
 
 logger = logging.getLogger(__name__)
 
-Contents = Mapping[str, npt.NDArray[np.uint64]]
-"""Digests of each row's image or text, by split."""
-
-STAGES, TASKS = "finetune", ("image", "text")
-KEY = "key.json"
+TASKS = ("image", "text")
 
 
 def finetune(
@@ -112,7 +95,7 @@ def finetune(
     )
     config = config.replace(output_dir=str(folder))
     check_place(folder)
-    _refuse_foreign_stages(folder)
+    refuse_foreign_stages(folder)
     repo_id = _repository(config)
     given = None if is_name else data
     if is_text:
@@ -131,8 +114,8 @@ def finetune(
     with held(folder):
         stages = folder / STAGES
         contents = {name: row_digests(loaded[name], loaded.image_column) for name in loaded}
-        key = _key(config, loaded, contents)
-        _take_up(config, key, overwrite)
+        key = stages_key(config, loaded, contents)
+        take_up(config, key, overwrite)
         if is_text:
             made = text_stages(
                 config, loaded, contents, stages, lambda name: _config_of(name, config, stages), say
@@ -140,13 +123,13 @@ def finetune(
             found, best, reason = made.found, made.best, made.reason
             judgement, suspects = made.judgement, made.suspects
         else:
-            probe, judgement, own, suspects = _probe_stage(config, loaded, contents, network, stages, key)
+            probe, judgement, own, suspects = probe_stage(config, loaded, contents, network, stages, key)
             say(judgement.reason)
             found = {
                 name: candidate(
                     name,
                     _config_of(name, config, stages),
-                    _weighted(loaded, own) if name == ROBUST else loaded,
+                    weighted_rows(loaded, own) if name == ROBUST else loaded,
                     probe if name == PROBE else None,
                 )
                 for name in (PROBE, PLAIN, ROBUST)
@@ -173,121 +156,6 @@ def _repository(config: RunConfig) -> str | None:
         return None
     name = config.training.get("hub_model_id") or repository_name(config.output_dir)
     return check_hub_access(name, token=config.secrets.get("hub_token"))
-
-
-def _key(config: RunConfig, data: NoisyDatasetDict, contents: Contents) -> str:
-    """Digest of all that decides the stages before training; files of weights by size and time of change."""
-    weights = config.model.weights
-    status = os.stat(weights) if weights and Path(weights).is_file() else None
-    content = [
-        data.fingerprint,
-        {name: hashlib.sha256(digests.tobytes()).hexdigest() for name, digests in contents.items()},
-        data.noise_report.labels_sha256,
-        len(data["train"]),
-        vars(config.model),
-        config.data.image_size,
-        [config.data.image_mean, config.data.image_std, config.seed, config.data.val_fraction],
-        None if status is None else [status.st_size, status.st_mtime_ns],
-    ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _refuse_foreign_stages(folder: Path) -> None:
-    """Nothing is written or removed in a folder named like ours that no fine-tuning began."""
-    stages = folder / STAGES
-    is_ours = is_marked(folder) and (stages / KEY).is_file()
-    if stages.exists() and not is_ours and not (stages.is_dir() and not any(stages.iterdir())):
-        raise FileExistsError(
-            f"{folder} holds {STAGES}, and no fine-tuning of jal_hf was begun there, so it is left alone. Choose "
-            "another --output_dir."
-        )
-
-
-def _take_up(config: RunConfig, key: str, overwrite: bool) -> None:
-    """Keep the stages of a former call with the same data and settings; else the folder's is begun anew, if it may be.
-
-    The file with the key shows that the stages are ours, so it is there first and is never away.
-    """
-    folder, public = config.output_dir, config.published()
-    notes = folder / STAGES / KEY
-    known = read_object(notes) if notes.is_file() else {}
-    begun = known.get("settings")
-    is_same = known.get("key") == key
-    reason = "holds a run on other data, or with other settings"
-    if is_same and isinstance(begun, Mapping):
-        changed = changed_setting(public.values, public.asked, begun)
-        is_same, reason = changed is None, f"holds a run with other settings: {changed} is asked for now"
-    is_begun = notes.is_file() or (folder / RECORD).exists()
-    if not is_same and is_begun and not overwrite:
-        raise FileExistsError(
-            f"{folder} {reason}. Choose another --output_dir, or pass --overwrite to replace it."
-        )
-    mark_folder(folder, marked_paths(folder))
-    if overwrite or not is_same:
-        write_json(notes, {"key": None})
-        for path in notes.parent.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path != notes:
-                path.unlink()
-    write_json(notes, {"key": key, "settings": public.to_dict()})
-
-
-def _probe_stage(
-    config: RunConfig,
-    data: NoisyDatasetDict,
-    contents: Contents,
-    network: nn.Module,
-    stages: Path,
-    key: str,
-) -> tuple[Probe, Judgement, np.ndarray[Any, Any], int | None]:
-    """Probe of all training rows, judgement, weight of each row, and how many labels are suspect."""
-    names = [name for name in ("train", "validation") if name in data]
-    splits = [data[name] for name in names]
-    both = datasets.concatenate_datasets(splits)
-    images = image_dataset(config, _with(data, "train", both), "train", network)
-    quiet = bool(config.training.get("disable_tqdm"))
-    features = cached_features(network, images, stages, key, quiet=quiet)
-    labels = integer_column(both, data.label_column)
-    rows, rest = np.arange(len(splits[0])), np.arange(len(splits[0]), len(both))
-    groups = find_duplicates({"train": both}, data.image_column, data.label_column).groups["train"]
-    probe = fit_probe(features, labels, rows, data.num_classes, config.seed)
-    stored = stages / Path(PROBE_FILE).name
-    if stored.is_file():
-        with np.load(stored) as known:
-            probabilities = known["probabilities"]
-    else:
-        judged = out_of_fold(
-            features, labels, rows, data.num_classes, groups=groups, seed=config.seed, quiet=quiet
-        )
-        probabilities = np.concatenate([judged, probe.probabilities(features, rest)])
-        with whole_file(stored) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                index=integer_column(both, "index"),
-                labels=labels,
-                contents=np.concatenate([contents[name] for name in names]),
-                probabilities=probabilities,
-            )
-    judgement = judge_labels(probabilities[rows].astype(np.float64), labels[rows], is_out_of_sample=True)
-    suspects = None
-    if judgement.noise_rate is not None:
-        suspects = int(find_suspects(probabilities[rows].astype(np.float64), labels[rows], judgement).sum())
-    own = row_weights(probabilities[rows, labels[rows]], judgement.agreement, judgement.noise_rate)
-    return probe, judgement, own, suspects
-
-
-def _with(data: NoisyDatasetDict, split: str, rows: datasets.Dataset) -> NoisyDatasetDict:
-    return NoisyDatasetDict({**data, split: rows}, data.facts)
-
-
-def _weighted(data: NoisyDatasetDict, own: np.ndarray[Any, Any]) -> NoisyDatasetDict:
-    """Training rows with their weights: softer than leaving suspects out, which costs rare classes."""
-    train = data["train"]
-    if "sample_weight" in train.column_names:
-        own = own * np.asarray(train["sample_weight"][:], dtype=np.float32)
-        train = train.remove_columns("sample_weight")
-    return _with(data, "train", train.add_column("sample_weight", np.asarray(own, dtype=np.float32)))
 
 
 def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
