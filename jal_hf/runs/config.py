@@ -25,6 +25,8 @@ from jal_hf.runs.values import (
 from jal_hf.training.arguments import JALTrainingArguments
 
 DEFAULT_RECIPE, OWN_DATA_RECIPE = "digits", "imagefolder"
+_FOLLOWING = ("weight_decay", "l1_weight_decay", "noise_seed", "output_dir")
+"""Fields that follow from others where neither the user nor the recipe says them."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class RunConfig:
         fast: Whether the recipe's faster settings were taken.
         paper: Whose protocol the recipe follows, if anybody's.
         deviations: Sentences on what differs from that protocol.
+        stated: Fields that stand in the recipe, and else would follow from loss, preset, seed or names.
 
     Example:
         config = RunConfig.from_recipe("cifar10", loss="gce").replace(seed=1)
@@ -53,6 +56,7 @@ class RunConfig:
     fast: bool = False
     paper: str | None = None
     deviations: tuple[str, ...] = ()
+    stated: tuple[str, ...] = ()
     secrets: Values = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -79,14 +83,15 @@ class RunConfig:
         content = load_recipe(str(recipe))
         if best:
             changes = {**checked_values(content.recommended(), f"Recipe {content.name!r}, best"), **changes}
-        values = {**checked_values(content.settings, f"Recipe {content.name!r}")}
+        values = checked_values({**content.settings, **content.secrets}, f"Recipe {content.name!r}")
         if fast:
             quick = {key: value for key, value in content.fast.items() if key != "why"}
             values |= checked_values(quick, f"Recipe {content.name!r}, fast")
         for name in ("loss", "method"):
             if name in changes and changes[name] != values.get(name):
                 values.pop(f"{name}_args", None)
-        config = _resolved(str(recipe), {**values, **changes}, changes, fast)
+        stated = tuple(name for name in _FOLLOWING if values.get(name) is not None)
+        config = _resolved(str(recipe), {**values, **changes}, changes, fast, stated)
         paper = content.protocol.get("paper")
         return replace_fields(
             config,
@@ -100,10 +105,15 @@ class RunConfig:
         before, asked = self.values, {**self.asked, **changes}
         values = {**before, **self.secrets, **changes}
         if any(name in changes and changes[name] != before.get(name) for name in ("loss", "preset")):
-            # An explicit decay holds for any loss; parameters belong to one.
+            # An explicit decay, or the recipe's, holds for any loss; parameters belong to one.
             asked = {name: value for name, value in asked.items() if name != "loss_args" or name in changes}
+            if "preset" in changes or before.get("preset") not in (None, "none"):
+                own = {*asked, *(() if "preset" in asked else self.stated)}
+                kept = [name for name in PRESET_VALUES if name in own]
+            else:
+                kept = [name for name in PRESET_VALUES if name != "loss_args" or name in asked]
             values = {
-                name: value for name, value in values.items() if name not in PRESET_VALUES or name in asked
+                name: value for name, value in values.items() if name not in PRESET_VALUES or name in kept
             }
         if (
             changes.get("method", before.get("method")) != before.get("method")
@@ -111,10 +121,12 @@ class RunConfig:
         ):
             values.pop("method_args", None)
             asked.pop("method_args", None)
-        for name in ("noise_seed", "output_dir"):
-            if name not in asked:
-                values.pop(name, None)
-        config = _resolved(self.recipe, values, asked, self.fast)
+        if "output_dir" not in {*asked, *self.stated}:
+            values.pop("output_dir", None)
+        # A seed of the noise that is another than the run's was meant, whoever said it.
+        if "noise_seed" not in {*asked, *self.stated} and before.get("noise_seed") == before.get("seed"):
+            values.pop("noise_seed", None)
+        config = _resolved(self.recipe, values, asked, self.fast, self.stated)
         changed = changed_values(changes, config.values, before, self.paper)
         return replace_fields(config, paper=self.paper, deviations=(*self.deviations, *changed))
 
@@ -195,6 +207,7 @@ class RunConfig:
             "fast": self.fast,
             "paper": self.paper,
             "deviations": list(self.deviations),
+            **({"stated": list(self.stated)} if self.stated else {}),
         }
 
     @classmethod
@@ -214,6 +227,9 @@ class RunConfig:
         deviations = content.get("deviations") or ()
         if not isinstance(deviations, list | tuple) or any(not isinstance(item, str) for item in deviations):
             raise ValueError("The config's deviations are no list of sentences.")
+        stated = content.get("stated") or ()
+        if not isinstance(stated, list | tuple) or not {*stated} <= {*_FOLLOWING}:
+            raise ValueError("The config's stated fields are no list of fields that follow from others.")
         if "seed" not in training or "output_dir" not in training:
             raise ValueError("It is not the config of a run: it names no seed or no output_dir.")
         return cls(
@@ -225,6 +241,7 @@ class RunConfig:
             fast=content.get("fast") is True,
             paper=None if content.get("paper") is None else str(content["paper"]),
             deviations=tuple(deviations),
+            stated=tuple(stated),
         )
 
     def published(self) -> RunConfig:
@@ -251,7 +268,7 @@ class RunConfig:
         return [self.recipe, *(["--fast"] if self.fast else []), *flag_words(self.asked)]
 
 
-def _resolved(recipe: str, values: Values, asked: Values, fast: bool) -> RunConfig:
+def _resolved(recipe: str, values: Values, asked: Values, fast: bool, stated: tuple[str, ...]) -> RunConfig:
     """A config of these values, the rest of them filled in."""
     found = with_preset(values, asked)
     found.setdefault("seed", 0)
@@ -267,5 +284,6 @@ def _resolved(recipe: str, values: Values, asked: Values, fast: bool) -> RunConf
         training=without_secrets(training),
         asked=without_secrets(asked),
         fast=fast,
+        stated=stated,
         secrets={name: value for name, value in training.items() if name in SECRET_FIELDS},
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from jal_hf.ground.secrets import SECRET_FIELDS, without_secrets
 from jal_hf.ground.sentences import did_you_mean, shortened
 
 _LONGEST_PATH = 1024
@@ -20,7 +21,7 @@ _SECTIONS = ("protocol", "sources", "fast", "best", "description")
 class Recipe:
     """Settings by flag name, and what is known about them.
 
-    `settings` maps flag names of `jal-hf train` to values; `protocol` says which paper's setting it is and where it
+    `settings` maps flag names of `jal-hf train` to values, `secrets` those that hold a token; `protocol` says which paper's setting it is and where it
     differs; `sources` gives the origin of each value; `fast` and `best` hold the overrides of `--fast`
     and `--best` and why.
     """
@@ -32,6 +33,7 @@ class Recipe:
     sources: Mapping[str, str] = field(default_factory=dict)
     fast: Mapping[str, Any] = field(default_factory=dict)
     best: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def recommended(self) -> dict[str, Any]:
         """Loss and training method by flag name that `--best` takes.
@@ -89,4 +91,5 @@ def _parse(name: str, text: str) -> Recipe:
     for key in ("protocol", "sources", "fast", "best"):
         if not isinstance(sections.get(key, {}), dict):
             raise ValueError(f"Section {key!r} of recipe {name!r} must be a mapping.")
-    return Recipe(name, content, **sections)
+    secrets = {key: value for key, value in content.items() if key in SECRET_FIELDS}
+    return Recipe(name, without_secrets(content), **sections, secrets=secrets)

@@ -12,6 +12,8 @@ from jal_hf.cli.flags import config_of_words
 from jal_hf.cli.train import recommendation
 from jal_hf.losses import JointLoss, Normalized, RobustLoss
 from jal_hf.losses.preset_table import DATASET_DECAY
+from jal_hf.runs.grid.cells import cell_config, plan_cells
+from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.parts import check_config
 from jal_hf.runs.recipes import list_recipes, load_recipe
 from jal_hf.training.methods import create_method
@@ -86,6 +88,41 @@ def test_replace_follows_through_to_noise_seed_and_folder() -> None:
     assert config.replace(noise_seed=9).replace(seed=5).data.noise_seed == 9
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        "weight_decay: 0.01",
+        "l1_weight_decay: 0.002",
+        "preset: cifar10",
+        "preset: cifar10\nweight_decay: 0.01",
+        "noise_seed: 7",
+        "noise_seed: 0",
+        "output_dir: somewhere",
+        "loss_args: {q: 0.5}",
+    ],
+)
+def test_a_changed_run_is_the_one_that_its_recipe_gives_with_the_changes(own: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"dataset: digits\nmodel: jal_digits_cnn\nloss: gce\nseed: 0\n{own}\n")
+    config = RunConfig.from_recipe(recipe)
+    for changes in ({"seed": 1}, {"loss": "ce"}, {"loss": "ce", "seed": 2}, {"preset": "cifar100"}):
+        assert config.replace(**changes) == RunConfig.from_recipe(recipe, **changes), changes
+    assert config.repeated().data == config.data
+    written = json.loads(json.dumps(config.to_dict()))
+    assert RunConfig.from_dict(written) == config
+    without = RunConfig.from_dict({name: part for name, part in written.items() if name != "stated"})
+    assert without.repeated().data == config.data
+
+
+def test_cells_of_own_data_share_the_decay_of_the_recipe() -> None:
+    shared = RunConfig.from_recipe("imagefolder")
+    decays = {
+        cell_config(shared, cell, "out").training["weight_decay"]
+        for cell in plan_cells(["jal-ce", "ce"], ["none"], [0])
+    }
+    assert decays == {1e-4}
+
+
 def test_losses_and_noises_may_be_objects() -> None:
     loss = create_loss("agce", a=2.0, q=0.3)
     noise = create_noise("symmetric:0.3", num_classes=10)
@@ -112,6 +149,20 @@ def test_a_token_is_in_no_form_of_a_config() -> None:
     shown += [str(config.replace(seed=1)), str(config.published()), str(config.repeated())]
     assert not [text for text in shown if "hf_secretsecret" in text]
     assert config.replace(seed=1).arguments().hub_token == "hf_secretsecret"
+
+
+def test_a_token_in_a_recipe_file_is_kept_apart(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("dataset: digits\nhub_token: hf_secretsecret\n")
+    assert "hf_secretsecret" not in str(load_recipe(str(recipe)))
+    config = RunConfig.from_recipe(recipe)
+    assert "hf_secretsecret" not in json.dumps(config.to_dict()) + repr(config)
+    assert config.arguments().hub_token == "hf_secretsecret"
+    GridLedger(tmp_path / "grid").begin(config, plan_cells(["ce"], ["none"], [0]))
+    written = [
+        path for path in tmp_path.rglob("*") if path.is_file() and "hf_secretsecret" in path.read_text()
+    ]
+    assert written == [recipe]
 
 
 def test_a_repeated_run_neither_pushes_nor_overwrites_nor_reports() -> None:
