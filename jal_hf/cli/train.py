@@ -35,7 +35,7 @@ def main(words: Sequence[str]) -> int:
     # Only now: help and bad flags need not wait for what trains.
     from jal_hf.runs.completion import finish_folder
     from jal_hf.runs.folder import has_reached
-    from jal_hf.runs.run import run_training
+    from jal_hf.runs.run import push_what_is_left, run_training
 
     is_first = int(os.environ.get("RANK", "0")) == 0
     if "--best" in words and is_first:
@@ -44,13 +44,18 @@ def main(words: Sequence[str]) -> int:
         if is_first:
             finish_folder(config.output_dir)
             _report(output, RunRecord.read(config.output_dir), config.output_dir)
+            _pushed(output, push_what_is_left(config))
         return 0
     with output.working():
         # The closing table comes before the push, which may take long.
         result = run_training(config, report=lambda record, folder: _report(output, record, folder))
-    if result.address is not None:
-        output.remark(f"  pushed: {result.address}")
+    _pushed(output, result.address)
     return 0
+
+
+def _pushed(output: Output, address: str | None) -> None:
+    if address is not None:
+        output.remark(f"  pushed: {address}")
 
 
 def recommendation(config: RunConfig) -> str:

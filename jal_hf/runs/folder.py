@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from jal_hf.ground.files import refuse_links
 from jal_hf.ground.record import RECORD, RunRecord
@@ -210,28 +212,48 @@ def has_reached(config: RunConfig) -> bool:
         wanted = float(training.get("num_train_epochs") or 3.0) - 1e-6
         reached = isinstance(epochs, int | float) and epochs >= wanted
     if reached:
-        refuse_other_settings(config, folder)
+        rows = int(training.get("per_device_train_batch_size") or 8) * int(os.environ.get("WORLD_SIZE", "1"))
+        rows *= int(training.get("gradient_accumulation_steps") or 1)
+        refuse_other_settings(config, folder, rows, is_fitted=False)
     return reached
 
 
-def refuse_other_settings(config: RunConfig, folder: Path, rows: int | None = None) -> None:
+def refuse_other_settings(
+    config: RunConfig,
+    folder: Path,
+    rows: int,
+    content: Mapping[str, Any] | None = None,
+    *,
+    is_fitted: bool = True,
+) -> None:
     """A training is gone on with as it began: what its checkpoint holds would overrule other settings unsaid.
 
     Its length may be another. A run of an older version whose record is not written yet does not say how it began.
 
     Args:
         rows: In a step, of all processes; as long as they are as many, they may be spread otherwise.
+        content: Digests of the data as it is now, of `data_digests`.
+        is_fitted: Whether the config holds already what own data decides.
 
     Raises:
-        FileExistsError: The training in the folder began with other settings than the config's; one is named.
+        FileExistsError: The training in the folder began with other settings than the config's, or on other data; one
+            is named.
     """
     begun = marked_settings(folder)
     if not begun and (folder / RECORD).is_file():
         record = RunRecord.read(folder)
         begun = {**record.config, "rows": record.training.get("global_batch_size")}
+        begun["content"] = data_digests(record.dataset, record.noise)
+    before = begun.get("content")
+    for name, what in _DIGESTS.items() if isinstance(before, Mapping) and content else ():
+        if before.get(name) and content.get(name) and before[name] != content[name]:
+            raise FileExistsError(
+                f"{folder} holds a run that began on other data: {what} are not those of then. Give it the same data "
+                "to go on with it, pass --overwrite to start again, or choose another --output_dir."
+            )
     public = config.published()
-    free = LENGTH_FIELDS | (BATCH_FIELDS if rows is not None and rows == begun.get("rows") else set())
-    if rows is None and config.recipe == OWN_DATA_RECIPE:  # not fitted to the data yet
+    free = LENGTH_FIELDS | (BATCH_FIELDS if rows == begun.get("rows") else set())
+    if not is_fitted and config.recipe == OWN_DATA_RECIPE:
         free |= FITTED_FIELDS - {*config.asked, *(begun.get("asked") or ())}
     changed = changed_setting(public.values, public.asked, begun, free) if begun.get("training") else None
     if changed is not None:
@@ -239,6 +261,14 @@ def refuse_other_settings(config: RunConfig, folder: Path, rows: int | None = No
             f"{folder} holds a run that began otherwise: {changed} is asked for now. Give the same settings to go on "
             "with it, pass --overwrite to start again, or choose another --output_dir."
         )
+
+
+_DIGESTS = {"fingerprint": "images, file names or labels", "labels_sha256": "the labels"}
+
+
+def data_digests(dataset: Mapping[str, Any], noise: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells the data of a run from other data of the same name, from two sections of its record."""
+    return {"fingerprint": dataset.get("fingerprint"), "labels_sha256": noise.get("labels_sha256")}
 
 
 def clear_the_way(folder: Path, *, overwrite: bool, resume: str | None) -> None:

@@ -41,6 +41,18 @@ def made_here(folder: str | os.PathLike[str]) -> bool:
     )
 
 
+def note_push(folder: str | os.PathLike[str], repo_id: str, revision: str | None) -> None:
+    """Note where the finished run in the folder was pushed to, so that the same line need not push it again."""
+    place = Path(folder) / MARKER
+    if is_marked(folder):
+        write_json(place, {**read_object(place), "pushed": [repo_id, revision]})
+
+
+def is_pushed(folder: str | os.PathLike[str], repo_id: str, revision: str | None) -> bool:
+    """Whether the run in the folder was pushed there when it ended."""
+    return is_marked(folder) and read_object(Path(folder) / MARKER).get("pushed") == [repo_id, revision]
+
+
 def marked_settings(folder: str | os.PathLike[str]) -> JsonObject:
     """What the training in the folder began with; empty where nothing is known."""
     settings = read_object(Path(folder) / MARKER).get("settings") if is_marked(folder) else None

@@ -16,6 +16,7 @@ from jal_hf.ground.sentences import shortened
 from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, start_head, weights_source
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
+from jal_hf.runs.recipes import list_recipes
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
 from jal_hf.training.inputs import RawImages
 from jal_hf.training.methods import create_method
@@ -36,6 +37,11 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
         ValueError: A loss, method or parameter that doesn't exist, or values that cannot work together.
     """
     args = config.arguments()
+    if args.overwrite and args.resume_from_checkpoint:
+        raise ValueError(
+            "--overwrite starts again and --resume goes on; give one of them. For a line that is run until it ends, "
+            "--resume auto begins where nothing is and goes on where something is."
+        )
     if args.preset != "auto":
         _check_finite(create_loss(config.loss, **config.loss_args))
     best = (args.metric_for_best_model or "loss").removeprefix("eval_")
@@ -93,7 +99,7 @@ def load_data(config: RunConfig, given: Any = None) -> Any:
         max_train_samples=data.max_train_samples,
         max_eval_samples=data.max_eval_samples,
         val_fraction=data.val_fraction,
-        own_validation=config.recipe in OWN_DATA and "val_fraction" not in config.asked,
+        own_validation=_is_own_data(config) and "val_fraction" not in config.asked,
         streaming=data.streaming,
         on_bad_image=data.on_bad_image,
         unlabelled=data.unlabelled,
@@ -105,6 +111,11 @@ def load_data(config: RunConfig, given: Any = None) -> Any:
             "it is for streams whose classes cannot be counted."
         )
     return found if _says_how_it_is_scored(config, found) else with_validation(found, config.seed)
+
+
+def _is_own_data(config: RunConfig) -> bool:
+    """Whether no paper's recipe says how the data is used: a file of one's own is as good as none."""
+    return config.recipe in OWN_DATA or config.recipe not in list_recipes()
 
 
 def _says_how_it_is_scored(config: RunConfig, data: Any) -> bool:

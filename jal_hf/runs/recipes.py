@@ -21,9 +21,9 @@ _SECTIONS = ("protocol", "sources", "fast", "best", "description")
 class Recipe:
     """Settings by flag name, and what is known about them.
 
-    `settings` maps flag names of `jal-hf train` to values, `secrets` those that hold a token; `protocol` says which paper's setting it is and where it
-    differs; `sources` gives the origin of each value; `fast` and `best` hold the overrides of `--fast`
-    and `--best` and why.
+    `settings` maps flag names of `jal-hf train` to values, `secrets` those that hold a token; `protocol` says which
+    paper's setting it is and where it differs; `sources` gives the origin of each value; `fast` and `best` hold the
+    overrides of `--fast` and `--best` and why.
     """
 
     name: str

@@ -22,12 +22,13 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.folder import check_place, clear_the_way, find_start
 from jal_hf.runs.given_data import beside_config
 from jal_hf.runs.lock import LOCK, held
-from jal_hf.runs.marker import MARKER
+from jal_hf.runs.marker import MARKER, is_pushed, note_push
 from jal_hf.runs.parts import check_config, load_data
 from jal_hf.runs.prediction import Prediction, predict_images
 from jal_hf.runs.replacement import after_failure
 from jal_hf.runs.texts import TASK, load_text_classifier, predict_texts
 from jal_hf.runs.trainer import JALTrainer
+from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.failures import explained, interrupted
 from jal_hf.training.hardware import launched_alone
 
@@ -152,6 +153,7 @@ def run_training(
     if not config.data.streaming:
         parse_noise_spec(config.noise)
     folder = config.output_dir
+    name = ""
     if args.push_to_hub:
         name = args.hub_model_id or repository_name(str(folder))
         args.hub_model_id = check_hub_access(name, token=args.hub_token)
@@ -194,14 +196,29 @@ def run_training(
         if report is not None:
             report(trainer.record, folder)
         if args.push_to_hub:
-            address = push_run(
-                folder,
-                str(trainer.hub_model_id),
-                args.hub_private_repo,
-                args.hub_token,
-                revision=args.hub_revision,
-            )
+            address = _push(folder, args, str(trainer.hub_model_id), name)
     return RunResult(folder, trainer.record, trainer, address, given)
+
+
+def push_what_is_left(config: RunConfig) -> str | None:
+    """Push a finished run where a push is asked for and none was made, as after one that failed; returns the address.
+
+    Raises:
+        ConnectionError: The push failed.
+    """
+    if not config.training.get("push_to_hub"):
+        return None
+    args, folder = config.arguments(), config.output_dir
+    name = args.hub_model_id or repository_name(str(folder))
+    if is_pushed(folder, name, args.hub_revision):
+        return None
+    return _push(folder, args, check_hub_access(name, token=args.hub_token), name)
+
+
+def _push(folder: Path, args: JALTrainingArguments, repo_id: str, asked: str) -> str:
+    address = push_run(folder, repo_id, args.hub_private_repo, args.hub_token, revision=args.hub_revision)
+    note_push(folder, asked, args.hub_revision)
+    return address
 
 
 def _remove_empty(made: Sequence[Path]) -> None:

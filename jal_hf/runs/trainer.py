@@ -16,6 +16,7 @@ from jal_hf.runs.fitted_training import fitted_training, rows_a_step
 from jal_hf.runs.fitting import fitted_to_images
 from jal_hf.runs.folder import (
     check_place,
+    data_digests,
     last_undamaged_checkpoint,
     named_checkpoint,
     refuse_foreign_checkpoints,
@@ -146,16 +147,17 @@ class JALTrainer(RobustTrainer):
         """Mark the folder as ours, with the settings that its training began with.
 
         Raises:
-            FileExistsError: The checkpoint that it starts from was made in the folder with other settings.
+            FileExistsError: The checkpoint that it starts from was made in the folder with other settings or data.
         """
         if self.config is None:
             if not is_marked(folder) or self.local_paths:
                 mark_folder(folder, self.local_paths)
             return
         rows = rows_a_step(self.args)
-        settings = {**self.config.published().to_dict(), "rows": rows}
+        content = data_digests(self.known_facts.get("dataset") or {}, self.known_facts.get("noise") or {})
+        settings = {**self.config.published().to_dict(), "rows": rows, "content": content}
         if start and Path(str(start)).resolve().parent == folder.resolve():
-            refuse_other_settings(self.config, folder, rows)
+            refuse_other_settings(self.config, folder, rows, content)
             settings = marked_settings(folder) or settings
         mark_folder(folder, self.local_paths, settings)
 

@@ -18,8 +18,10 @@ import yaml
 from jal_hf.analysis.search_space import search_space
 from jal_hf.cli.main import main
 from jal_hf.runs import RunConfig, load_recipe
+from jal_hf.runs.audit.fold_training import QUIET
 from jal_hf.runs.fitting import fitted_to_images
 from jal_hf.runs.parts import load_data
+from jal_hf.runs.protocol import PROTOCOL_FIELDS, REPEATED_FIELDS
 from jal_hf.runs.tune.tune import tune
 from jal_hf.training.trainer import RobustTrainer
 from tests.runs.helpers import class_folders
@@ -102,6 +104,34 @@ def test_trials_see_the_images_of_own_data_as_training_does(tmp_path: Path) -> N
     fitted = fitted_to_images(config, load_data(config))
     assert (recipe["image_size"], recipe["augment"]) == (fitted.data.image_size, fitted.data.augment)
     assert fitted.data.image_size != config.data.image_size
+
+
+def test_recipe_of_a_search_on_own_data_trains_as_its_trials_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jal_hf.runs.tune import tune as module
+
+    folder = class_folders(tmp_path / "pictures", rows=4)
+    seen: list[RunConfig] = []
+    build = module.build_trainer
+
+    def spy(config: RunConfig, data: Any, **options: Any) -> RobustTrainer:
+        seen.append(config)
+        trainer: RobustTrainer = build(config, data, **options)
+        return trainer
+
+    monkeypatch.setattr(module, "build_trainer", spy)
+    config = RunConfig.from_recipe(dataset=str(folder), model="jal_mnist_cnn", num_train_epochs=1)
+    found = tune(config, tmp_path / "search", trials=1)
+    (trial,) = seen
+    assert trial.method == "warmup"
+    assert trial.training["loss_scale"] == "gradient"
+    again = RunConfig.from_recipe(found.recipe, dataset=str(folder))
+    searched = {"loss_args", "learning_rate", "dataset", "val_fraction", "l1_weight_decay", *QUIET}
+    names = (PROTOCOL_FIELDS | REPEATED_FIELDS) - searched
+    assert {name: again.values.get(name) for name in names} == {
+        name: trial.values.get(name) for name in names
+    }
 
 
 def test_trials_train_with_the_loss_they_drew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

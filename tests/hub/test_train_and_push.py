@@ -44,6 +44,10 @@ _DRIVER = (
     call("branch", "push", "tried", "tester/tried", "--revision", "experiment")
     call("going-on", "train", "digits", *short, "--output_dir", "going-on", "--model", "hf-hub:tester/late")
     push = ["--push_to_hub", "true", "--hub_token", token, "--hub_private_repo", "true"]
+    left = ["train", "digits", *short, "--output_dir", "left", "--push_to_hub", "true", "--hub_model_id", "left"]
+    fault("403", "/commit/")
+    for name in ("left", "left-again", "left-for-good"):
+        call(name, *left, "--hub_strategy", "end", "--resume", "auto")
     call("tuned", "finetune", "pictures", "--model", "refused", *short[:2], *short[4:], "--output_dir", "tuned", *push)
     Path("told.json").write_text(json.dumps(told))
 """
@@ -135,7 +139,7 @@ def test_fine_tuning_pushes_the_chosen_model_and_no_other(session: Session) -> N
     answer = session.told["tuned"]
     assert answer["code"] == 0, answer["err"]
     names = {name for _, name in session.hub.repositories}
-    assert names == {"tester/digits", "tester/late", "tester/tried", "tester/tuned"}
+    assert names == {"tester/digits", "tester/late", "tester/left", "tester/tried", "tester/tuned"}
     repository = session.hub.repository("tester/tuned")
     assert repository.private
     assert [commit.title for commit in repository.commits][1:] == ["Add the trained model with its card"]
@@ -159,6 +163,15 @@ def test_failed_push_leaves_the_run_complete_and_names_the_command_that_tries_ag
     for name in names:
         assert session.hub.files("tester/late")[name] == (folder / name).read_bytes()
     assert session.told["card"]["out"] == (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_same_line_after_a_failed_push_pushes_once(session: Session) -> None:
+    told = session.told
+    assert [told[name]["code"] for name in ("left", "left-again", "left-for-good")] == [1, 0, 0]
+    assert "pushed: " in told["left-again"]["out"] + told["left-again"]["err"]
+    assert "pushed: " not in told["left-for-good"]["out"] + told["left-for-good"]["err"]
+    assert len(session.hub.repository("tester/left").commits) == 2
+    assert "model.safetensors" in session.hub.files("tester/left")
 
 
 @pytest.mark.parametrize(

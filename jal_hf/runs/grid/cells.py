@@ -105,6 +105,12 @@ def check_grid(shared: RunConfig, cells: Sequence[Cell], out: str | Path) -> Run
     for name in shared.asked:
         if name in GRID_FIELDS:
             raise ValueError(f"--{name} cannot be given to a grid; use {GRID_FIELDS[name]}.")
+    for name in ("resume_from_checkpoint", "overwrite", "hub_model_id"):
+        if shared.values.get(name):
+            raise ValueError(
+                f"{name} stands in the recipe {shared.name!r} and cannot be given to a grid; take it out and use "
+                f"{GRID_FIELDS[name]}."
+            )
     if not cells:
         raise ValueError("The grid is empty; give at least one loss, one noise and one seed.")
     for cell in {cell.row: cell for cell in reversed(cells)}.values():

@@ -19,7 +19,7 @@ from jal_hf.ground.files import (
     write_lines,
 )
 from jal_hf.ground.places import absolute_spec, without_paths
-from jal_hf.ground.record import RunRecord
+from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell
@@ -94,6 +94,23 @@ class GridLedger:
                     "given now has the same name and other content. Give that file to go on with it, or another --out."
                 )
         return {**before, **now}
+
+    def refuse_changed_data(self, seed: int, fingerprint: str) -> None:
+        """All cells of a seed are trained on the same images and labels before noise, or their table compares nothing.
+
+        Raises:
+            ValueError: A finished cell of the seed was trained on other data than that of the fingerprint.
+        """
+        for line in self.results():
+            folder = self.folder / str(line.get("folder"))
+            if line["seed"] != seed or not fingerprint or not (folder / RECORD).is_file():
+                continue
+            before = RunRecord.read(folder).dataset.get("fingerprint")
+            if before and before != fingerprint:
+                raise ValueError(
+                    f"The data has changed since {folder.name} was trained: images, file names or labels are not those "
+                    "of then. Give the grid that data to go on with it, or another --out."
+                )
 
     def refuse_foreign_files(self) -> None:
         """Nothing is written over that no grid wrote."""

@@ -29,8 +29,9 @@ from jal_hf.ground.record import RECORD
 from jal_hf.runs.completion import finish_folder
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell, cell_config, registering_modules
+from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.parts import load_data
-from jal_hf.runs.run import run_training
+from jal_hf.runs.run import push_what_is_left, run_training
 
 WORKER = (sys.executable, "-m", "jal_hf", "compare", "--worker")
 """The command of a worker, the grid's folder after it. It reads cells on its input and answers on its output."""
@@ -199,8 +200,9 @@ class CellTrainer:
     def __call__(self, cell: Cell) -> None:
         config = cell_config(self.shared, cell, self.out)
         if (config.output_dir / RECORD).is_file():
-            # Killed after training, before the result was written down.
+            # Ended after training, by a kill or by a push that failed, before the result was written down.
             finish_folder(config.output_dir)
+            push_what_is_left(config)
             return
         run_training(config, data=self._loaded(config))
         gc.collect()
@@ -210,7 +212,9 @@ class CellTrainer:
     def _loaded(self, config: RunConfig) -> Any:
         key = (*dataclasses.astuple(config.data), config.seed)
         if key != self._key:
-            self._key, self._data = key, load_data(config)
+            data = load_data(config)
+            GridLedger(self.out).refuse_changed_data(config.seed, data.fingerprint)
+            self._key, self._data = key, data
         return self._data
 
 

@@ -54,13 +54,15 @@ def open_study(
     if not study.user_attrs:
         study.set_user_attr("facts", wanted)
         study.enqueue_trial({name: interval.preset for name, interval in space.items()})
-    elif study.user_attrs.get("facts") != wanted:
-        known = study.user_attrs.get("facts") or {}
+    else:
+        known = dict(study.user_attrs.get("facts") or {})
+        known.setdefault("data", wanted.get("data"))  # which searches before 0.3 do not tell
         names = sorted(name for name in {*known, *wanted} if known.get(name) != wanted.get(name))
-        raise ValueError(
-            f"{database} holds a search with other settings ({', '.join(names)} differ); "
-            "choose another --output_dir, or remove the folder to start again."
-        )
+        if names:
+            raise ValueError(
+                f"{database} holds a search with other settings ({', '.join(names)} differ); "
+                "choose another --output_dir, or remove the folder to start again."
+            )
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         # Killed before it took its settings, it holds none yet, though they were named: the preset's.

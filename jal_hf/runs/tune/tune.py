@@ -87,7 +87,7 @@ def _tuned(
 ) -> TuneResult:
     trainer = _search_trainer(quiet, data, parameters)
     steps = _steps(trainer)
-    facts = {"recipe": config.name, "parameters": parameters, **_settings(quiet)}
+    facts = {"recipe": config.name, "data": data.fingerprint, "parameters": parameters, **_settings(quiet)}
     study, finished = open_study(folder / DATABASE, facts, space, config.seed, steps // 2)
     # One trial at a time, each with the draws of its number: a search that was killed goes on as if it had not been.
     while finished < trials:

@@ -11,7 +11,9 @@ import yaml
 from jal_hf.analysis.search_space import LEARNING_RATE
 from jal_hf.ground.files import write_text
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.protocol import PROTOCOL_FIELDS, REPEATED_FIELDS
 from jal_hf.runs.recipes import load_recipe
+from jal_hf.runs.values import known_fields
 
 _NOT_IN_A_RECIPE = frozenset({"output_dir", "val_fraction", "overwrite", "resume", "fast", "best", "preset"})
 
@@ -25,11 +27,11 @@ def tuned_recipe(
 ) -> Mapping[str, Any]:
     """The recipe of `config` with the best trial's values in place, four significant digits each."""
     recipe = load_recipe(config.recipe)
-    named = {*recipe.settings, *config.asked} - _NOT_IN_A_RECIPE
+    named = {*recipe.settings, *config.asked}
     values = {
         name: value
         for name, value in config.published().values.items()
-        if name in named and value is not None
+        if name not in _NOT_IN_A_RECIPE and value is not None and (name in named or _decides(name, value))
     }
     chosen = {name: float(f"{value:.4g}") for name, value in best.items()}
     rate = chosen.pop(LEARNING_RATE)
@@ -50,6 +52,11 @@ def tuned_recipe(
         },
         "sources": {**recipe.sources, "loss_args": how, LEARNING_RATE: how},
     }
+
+
+def _decides(name: str, value: Any) -> bool:
+    """Whether a value decides the result and is none that a run has anyway, as what own data chose by itself."""
+    return name in PROTOCOL_FIELDS | REPEATED_FIELDS and value != known_fields()[name][1].default
 
 
 def write_recipe(path: Path, recipe: Mapping[str, Any]) -> Path:
