@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from jal_hf.ground.files import whole_file
 from jal_hf.ground.sentences import shortened
 
 INK = "#222222"
@@ -104,10 +105,10 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
 
 
 def render(figure: Figure, picture: Path, drawing: Path) -> None:
-    """Write the figure as PNG to `picture` and as SVG to `drawing`."""
-    with _plain_text(figure):
-        figure.savefig(picture, dpi=_DPI, metadata={"Software": None})
-        figure.savefig(drawing, metadata={"Date": None})
+    """Write the figure as PNG to `picture` and as SVG to `drawing`, each whole or not at all."""
+    with _plain_text(figure), whole_file(picture) as png, whole_file(drawing) as svg:
+        figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None})
 
 
 def figure_picture(figure: Figure) -> Image.Image:

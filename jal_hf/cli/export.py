@@ -23,9 +23,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file and say how far its logits are from the model's."""
     from jal_hf.ground.record import RunRecord
     from jal_hf.models import create_model, export_onnx, export_torchscript
+    from jal_hf.runs.texts import TASK
 
     output = Output(arguments)
     record = RunRecord.read(arguments.run)
+    if record.model.get("task") == TASK:
+        raise ValueError(
+            f"{arguments.run} is a run on text, and only classifiers of images are written as {arguments.format}. Its "
+            "folder loads in transformers; the package optimum writes such models as ONNX."
+        )
     target = Path(arguments.out or Path(arguments.run) / f"model{ENDINGS[arguments.format]}")
     write = export_onnx if arguments.format == "onnx" else export_torchscript
     with output.working():

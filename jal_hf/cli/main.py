@@ -50,6 +50,8 @@ EXIT_NOT_REACHED = 1
 EXIT_STOPPED = 130
 EXIT_READER_LEFT = 141
 _UNUSABLE = "The record of the run cannot be used: something in it is missing or has another form ({})."
+_FOR_A_LAUNCHER = ("train", "losses", "methods", "check", "doctor", "completion")
+"""What several processes may do at once; any other command writes what one process writes."""
 _READ_A_RECORD = ("audit", "plot", "card", "push", "predict", "export", "demo")
 
 
@@ -102,6 +104,10 @@ def main(argv: Sequence[str]) -> int:
     if command not in available():
         hint = did_you_mean(command, available())
         return fail(f"Unknown command {shortened(command)!r}.{hint} There are: {', '.join(available())}.")
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1 and command not in _FOR_A_LAUNCHER:
+        sentence = f"{command} runs as one process and starts others itself where it needs them: start it without the "
+        sentence += "launcher, as jal-hf " + command
+        return fail(f"{sentence}.") if os.environ.get("RANK", "0") == "0" else EXIT_BAD_INPUT
     try:
         module = importlib.import_module(f"jal_hf.cli.{command}")
         if hasattr(module, "main"):

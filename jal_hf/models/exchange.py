@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import io
 import json
 import os
 import warnings
@@ -87,7 +88,10 @@ def export_torchscript(
         with warnings.catch_warnings():  # that it is deprecated stands above
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(network, images, check_trace=False)  # type: ignore[no-untyped-call]
-            torch.jit.save(traced, file, _extra_files=facts)
+            # Through memory: torch ends the process where its own writer meets a full disk.
+            content = io.BytesIO()
+            torch.jit.save(traced, content, _extra_files=facts)
+        Path(file).write_bytes(content.getvalue())
 
     def read(file: str) -> Callable[[Tensor], Tensor]:
         with warnings.catch_warnings():

@@ -8,14 +8,18 @@ from jal_hf.data.arguments import DATASET_OBJECT
 from jal_hf.ground.places import is_hub_id
 from jal_hf.ground.record import RunRecord
 from jal_hf.models.sources import is_checkpoint_name
+from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.marker import made_here, marked_paths
 
 
-def config_of_run(folder: Path, record: RunRecord) -> RunConfig:
+def config_of_run(folder: Path, record: RunRecord, *, trust: bool = False) -> RunConfig:
     """The config that gives a run's result again, with the data where it lies on this machine.
 
     Only fields that decide the result are taken: nothing in a record can push, overwrite or report.
+
+    Args:
+        trust: The folder was moved by its user: what it says of this machine holds, as far as it is there.
 
     Raises:
         ValueError: The record keeps no config, as those of version 0.1, or one that cannot be.
@@ -31,7 +35,16 @@ def config_of_run(folder: Path, record: RunRecord) -> RunConfig:
             f"which `jal-hf audit {folder}` reads."
         )
     config = RunConfig.from_dict(record.config).repeated()
-    return config.replace(**marked_paths(folder)) if made_here(folder) else config
+    paths = marked_paths(folder)
+    if not made_here(folder):
+        paths = {name: path for name, path in paths.items() if trust and _is_there(name, path)}
+    return config.replace(**paths) if paths else config
+
+
+def _is_there(name: str, place: str) -> bool:
+    """Whether a path, or the file that a noise spec names, is on this machine."""
+    file = (split_spec(place).argument or "").partition("#")[0] if name == "noise" else place
+    return bool(file) and Path(file).exists()
 
 
 def refuse_strange_sources(folder: Path, config: RunConfig, *, trust: bool, with_model: bool) -> None:

@@ -19,7 +19,7 @@ def plot_run_embedding(
     """Write `RUN/plots/tsne.png` and `.svg`: features of at most `rows` test images, drawn by `seed`."""
     folder = Path(run)
     record = RunRecord.read(folder)
-    config = config_of_run(folder, record)
+    config = config_of_run(folder, record, trust=trust)
     refuse_strange_sources(folder, config, trust=trust, with_model=False)
     loaded = load_run_data(folder, record, config, split="test")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(loaded.given))[:rows])

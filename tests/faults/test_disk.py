@@ -16,7 +16,9 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from jal_hf.analysis.style import new_figure
 from jal_hf.cli.main import main
+from jal_hf.models import create_model, export_torchscript
 from jal_hf.runs.folder import find_start
 from jal_hf.training.failures import RunError, explained
 from tests.distributed.scenarios import Points, make_trainer
@@ -34,6 +36,24 @@ def largest_file(limit: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_picture_and_exported_model_are_whole_or_as_they_were(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    figure, render = new_figure(4, 3), request.getfixturevalue("_pictures_are_blank")
+    figure.subplots().plot([0, 1], [0, 1])
+    pictures = [tmp_path / "curve.png", tmp_path / "curve.svg"]
+    render(figure, *pictures)
+    model = tmp_path / "model.pt"
+    model.write_bytes(b"earlier")
+    before = {path: path.read_bytes() for path in (*pictures, model)}
+    with largest_file(1_000), pytest.raises(OSError, match="File too large"):
+        render(figure, *pictures)
+    network = create_model("jal_digits_cnn", num_labels=3, in_chans=1, image_size=8)
+    with largest_file(1_000), pytest.raises(OSError, match="File too large"):
+        export_torchscript(network, model)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_full_disk_during_a_save_leaves_the_checkpoint_before(tmp_path: Path) -> None:

@@ -107,6 +107,14 @@ def test_files_of_others_are_left_alone(
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "MINE")]
 
 
+@pytest.mark.parametrize("form", ["onnx", "torchscript"])
+def test_run_on_text_says_that_it_is_not_exported(
+    tuned: tuple[Path, Path], form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(tuned[1]), "--format", form]) == 2
+    assert "is a run on text" in capsys.readouterr().err
+
+
 def test_suspect_sentences_are_listed_the_surest_first(tuned: tuple[Path, Path]) -> None:
     with (tuned[1] / "suspects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -148,7 +148,9 @@ def audit_run(
         )
     target = folder / "audit"
     given = None if dataset is None or isinstance(dataset, str | Path) else dataset
-    config = _settings(folder, record, config, dataset if given is None else None, noise, given is not None)
+    config = _settings(
+        folder, record, config, dataset if given is None else None, noise, given is not None, trust
+    )
     refuse_strange_sources(folder, config, trust=trust or dataset is not None, with_model=folds > 0)
     trained, named = str(record.model.get("name")), config.model.model
     if folds and Path(trained).name != Path(named).name:
@@ -213,8 +215,9 @@ def _settings(
     dataset: str | Path | None,
     noise: str | None,
     is_object: bool,
+    trust: bool,
 ) -> RunConfig:
-    found = config_of_run(folder, record) if config is None and record.config else config
+    found = config_of_run(folder, record, trust=trust) if config is None and record.config else config
     if found is None:
         if not is_object and dataset is None:
             found = config_of_run(folder, record)  # says what is missing
