@@ -123,10 +123,16 @@ def named_checkpoint(checkpoint: Path) -> Path:
 
     Raises:
         FileNotFoundError: It isn't there or isn't whole.
-        ValueError: It is damaged.
+        ValueError: It is damaged, or the folder of a run.
     """
     if not checkpoint.is_dir():
         raise FileNotFoundError(f"There is no checkpoint folder {checkpoint} to resume from.")
+    inside = checkpoint_folders(checkpoint)
+    if inside:
+        raise ValueError(
+            f"{checkpoint} is a run's folder, not a checkpoint. Name the checkpoint, such as {inside[-1]}; to go on with "
+            "the run in its own folder, pass --resume auto."
+        )
     is_of_others = (checkpoint / "trainer_state.json").is_file() and not (checkpoint / BEGUN).exists()
     if not is_complete(checkpoint) and not is_of_others:
         raise FileNotFoundError(
