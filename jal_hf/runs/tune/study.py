@@ -56,7 +56,7 @@ def open_study(
         study.enqueue_trial({name: interval.preset for name, interval in space.items()})
     else:
         known = dict(study.user_attrs.get("facts") or {})
-        known.setdefault("data", wanted.get("data"))  # which searches before 0.3 do not tell
+        known.setdefault("data", wanted.get("data"))  # which older searches do not tell
         names = sorted(name for name in {*known, *wanted} if known.get(name) != wanted.get(name))
         if names:
             raise ValueError(
