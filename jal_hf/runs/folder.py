@@ -127,11 +127,11 @@ def named_checkpoint(checkpoint: Path) -> Path:
     """
     if not checkpoint.is_dir():
         raise FileNotFoundError(f"There is no checkpoint folder {checkpoint} to resume from.")
-    inside = checkpoint_folders(checkpoint)
+    inside = [path for path in checkpoint_folders(checkpoint) if is_complete(path)]
     if inside:
         raise ValueError(
-            f"{checkpoint} is a run's folder, not a checkpoint. Name the checkpoint, such as {inside[-1]}; to go on with "
-            "the run in its own folder, pass --resume auto."
+            f"{checkpoint} is a run's folder, not a checkpoint. Name the checkpoint, such as {inside[-1]}; to go on "
+            "with the run in its own folder, pass --resume auto."
         )
     is_of_others = (checkpoint / "trainer_state.json").is_file() and not (checkpoint / BEGUN).exists()
     if not is_complete(checkpoint) and not is_of_others:
