@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc
 
-from jal_hf.data.column_values import integer_column, rows_text
+from jal_hf.data.column_values import integer_column, rows_text, with_column, without_columns
 from jal_hf.data.columns import is_encoded_image
 from jal_hf.data.images.encoded import BLOCK, stored_blocks
 from jal_hf.data.labels import read_labels, unlabelled_rows, with_labels, with_whole_numbers
@@ -46,12 +46,12 @@ def checked_split(
             raise ValueError(
                 f"Split {split_name!r} has no column {column!r}; it has {', '.join(split.column_names)}."
             )
-    split = split.with_format(None)
+    split = without_columns(split.with_format(None), [])
     if label_column is not None:
         labels, names = read_labels(split, label_column, split_name, names)
         split = _with_clean_labels(with_labels(split, label_column, labels, names), split_name, names)
     if "sample_weight" in split.column_names and read_weights(split, split_name) is None:
-        split = split.remove_columns(["sample_weight"])
+        split = without_columns(split, ["sample_weight"])
     _refuse_other_files(split, split_name, image_column)
     split = split.cast_column(
         image_column, image_feature(split.features[image_column], image_column, split_name)
@@ -126,7 +126,7 @@ def _with_clean_labels(split: datasets.Dataset, split_name: str, names: Sequence
         return split
     column = split.select_columns(["clean_label"]).with_format("arrow")[:].column(0)
     if column.null_count == len(split):
-        return split.remove_columns(["clean_label"])
+        return without_columns(split, ["clean_label"])
     if column.null_count:
         rows = np.flatnonzero(column.is_null().to_numpy())
         raise ValueError(
@@ -140,9 +140,7 @@ def _with_clean_labels(split: datasets.Dataset, split_name: str, names: Sequence
 
 def with_index_from(split: datasets.Dataset, first: int) -> datasets.Dataset:
     """The split with its rows numbered from `first` on, after those of another."""
-    return split.remove_columns(["index"]).add_column(
-        "index", np.arange(first, first + len(split), dtype=np.int64)
-    )
+    return with_column(split, "index", np.arange(first, first + len(split), dtype=np.int64))
 
 
 def with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) -> datasets.Dataset:
@@ -156,8 +154,7 @@ def with_index(split: datasets.Dataset, split_name: str, warnings: list[str]) ->
         warnings.append(
             f"The column 'index' of split {split_name!r} does not number the rows; it was replaced."
         )
-        split = split.remove_columns(["index"])
-    return split.add_column("index", np.arange(len(split), dtype=np.int64))
+    return with_column(split, "index", np.arange(len(split), dtype=np.int64))
 
 
 def numbered_rows(splits: Mapping[str, datasets.Dataset], name: str) -> int | None:

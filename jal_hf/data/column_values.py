@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from datasets.table import ConcatenationTable
 
 _SHOWN = 5
 
@@ -26,6 +27,42 @@ def row_numbers(split: datasets.Dataset) -> npt.NDArray[np.int64]:
     if "index" in split.column_names:
         return integer_column(split, "index")
     return np.arange(len(split), dtype=np.int64)
+
+
+def without_columns(split: datasets.Dataset, names: Sequence[str]) -> datasets.Dataset:
+    """The split without these columns.
+
+    `Dataset.remove_columns` keeps tables that have no column left beside those that have, and then the split cannot be
+    concatenated with another.
+    """
+    rest = split.remove_columns(list(names))
+    table = rest.data
+    if not rest.column_names or not isinstance(table, ConcatenationTable):
+        return rest
+    if all(part.num_columns for parts in table.blocks for part in parts):
+        return rest
+    if rest._indices is not None:
+        return rest.flatten_indices()
+    blocks = [[part for part in parts if part.num_columns] for parts in table.blocks]
+    return datasets.Dataset(ConcatenationTable.from_blocks(blocks), info=rest.info, split=rest.split)
+
+
+def with_column(split: datasets.Dataset, name: str, values: Any, feature: Any = None) -> datasets.Dataset:
+    """The split with a column of these values at its end, in place of one of the same name.
+
+    Args:
+        split: the rows.
+        name: of the column.
+        values: one a row.
+        feature: their type; None takes that of the values.
+    """
+    if name not in split.column_names:
+        return split.add_column(name, values, feature=feature)
+    rest = without_columns(split, [name])
+    if rest.column_names:
+        return rest.add_column(name, values, feature=feature)
+    features = None if feature is None else datasets.Features({name: feature})
+    return datasets.Dataset.from_dict({name: values}, features=features, split=split.split)
 
 
 def whole_column(split: datasets.Dataset, column: str) -> pa.Array:

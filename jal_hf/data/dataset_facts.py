@@ -55,6 +55,7 @@ class DatasetFacts:
         contradicting_rows: training rows whose image stands there under another label too.
         own_validation: the validation split is the data's own, and was not held back from training rows.
         folder: where the names of image files start, on this machine; not for records.
+        layout: `class folders` or `table`, where the images are files that these label.
     """
 
     name: str
@@ -71,6 +72,7 @@ class DatasetFacts:
     contradicting_rows: int = 0
     own_validation: bool = False
     folder: str | None = None
+    layout: str | None = None
 
 
 class _Described:

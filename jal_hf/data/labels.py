@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jal_hf.data.column_values import is_text, rows_text, whole_column
+from jal_hf.data.column_values import is_text, rows_text, whole_column, with_column
 from jal_hf.ground.sentences import listed
 
 IGNORE_INDEX = -100
@@ -279,7 +279,5 @@ def with_labels(
     place = split.column_names.index(column)
     order = [name for name in split.column_names if name != column]
     order.insert(place, column)
-    replaced = split.remove_columns([column]).add_column(
-        column, labels, feature=datasets.ClassLabel(names=list(names))
-    )
+    replaced = with_column(split, column, labels, datasets.ClassLabel(names=list(names)))
     return replaced.select_columns(order)

@@ -97,7 +97,9 @@ def load_noisy_dataset(
     if on_bad_image not in ("error", "skip"):
         raise ValueError(f"on_bad_image is 'error' or 'skip', not {on_bad_image!r}.")
     check_unlabelled(unlabelled)
-    options = ReadOptions(dataset_config, streaming, num_classes, on_bad_image, image_column)
+    options = ReadOptions(
+        dataset_config, streaming, num_classes, on_bad_image, image_column, label_column=label_column
+    )
     source = read_source(dataset, options)
     if any(isinstance(split, datasets.IterableDataset) for split in source.splits.values()):
         if val_fraction:
@@ -186,5 +188,6 @@ def load_noisy_dataset(
         contradicting_rows=duplicates.contradicting,
         own_validation=own_validation,
         folder=source.folder,
+        layout=source.layout,
     )
     return NoisyDatasetDict(splits, facts)

@@ -10,7 +10,7 @@ from typing import Any
 
 import datasets
 
-from jal_hf.data.column_values import integer_column
+from jal_hf.data.column_values import integer_column, without_columns
 from jal_hf.ground.places import published_spec
 from jal_hf.ground.sentences import listed
 from jal_hf.noise import (
@@ -142,6 +142,7 @@ def put_noise(
         known = labels[labels >= 0]
         return train, noise_report(known, known, noise, seed)
     train = add_label_noise(train, noise, label_column=label_column, seed=seed, index_column="index")
+    train = without_columns(train, [])
     clean, noisy = integer_column(train, "clean_label"), integer_column(train, label_column)
     return train, noise_report(clean, noisy, noise, seed)
 

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from jal_hf.data.checked_splits import check_unlabelled, labelled_rows, with_index_from
-from jal_hf.data.column_values import integer_column, row_numbers
+from jal_hf.data.column_values import integer_column, row_numbers, without_columns
 from jal_hf.data.columns import choose_splits, find_label_column, find_validation_split
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict
 from jal_hf.data.labels import read_labels
 from jal_hf.data.noisy_labels import put_noise
 from jal_hf.data.readers.dataset_forms import read_source
+from jal_hf.data.readers.loaded import load_files
 from jal_hf.data.readers.source import ReadOptions
 from jal_hf.data.row_weights import read_weights
 from jal_hf.data.subsets import cut_validation, take_subset
@@ -78,7 +79,7 @@ def load_text_dataset(
         FileNotFoundError: no such dataset.
     """
     check_unlabelled(unlabelled)
-    source = read_source(dataset, ReadOptions(dataset_config, has_images=False))
+    source = read_source(dataset, ReadOptions(dataset_config, has_images=False, label_column=label_column))
     train_name, eval_name = choose_splits(
         list(source.splits), train_split or source.train_split, eval_split or source.eval_split
     )
@@ -121,7 +122,8 @@ def load_text_dataset(
         if weights is not None:
             made = made.add_column("sample_weight", weights)
         if others:
-            made = datasets.concatenate_datasets([made, rows.select_columns(others)], axis=1)
+            kept_rows = without_columns(rows, [name for name in rows.column_names if name not in others])
+            made = datasets.concatenate_datasets([made, kept_rows], axis=1)
         splits[split] = take_subset(made.select(np.flatnonzero(full)), most, seed, split)
     train, report = put_noise(splits["train"], "label", names or [], None, seed, None, warnings)
     groups, contradicting = equal_texts(train)
@@ -152,6 +154,22 @@ def load_text_dataset(
     return NoisyDatasetDict(splits, facts)
 
 
+def table_texts(path: Path, text_column: str | None = None) -> list[str]:
+    """The texts of a table by row, without spaces around them; a row without text has an empty one.
+
+    Args:
+        path: CSV, TSV, JSON lines or parquet file; it may have labels too.
+        text_column: the column, where the table has it; default: as in `load_text_dataset`.
+
+    Raises:
+        ValueError: it cannot be read, or its column of texts is unclear.
+    """
+    rows = load_files(str(path), {"train": path})["train"]
+    label = find_label_column(rows.features, is_needed=False)
+    asked = text_column if text_column in rows.features else None
+    return [str(text or "").strip() for text in rows[_text_column(rows.features, asked, label)][:]]
+
+
 def equal_texts(split: datasets.Dataset) -> tuple[npt.NDArray[np.int64], int]:
     """A number for each row (N,) that its equals share, -1 where a text stands once, and rows under several labels."""
     texts = split["text"][:]
@@ -178,7 +196,7 @@ def _other_columns(splits: Sequence[datasets.Features], text: str, label: str) -
     ]
 
 
-def _text_column(features: datasets.Features, asked: str | None, label_column: str) -> str:
+def _text_column(features: datasets.Features, asked: str | None, label_column: str | None) -> str:
     found = [
         name
         for name, feature in features.items()

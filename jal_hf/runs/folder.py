@@ -250,9 +250,9 @@ def refuse_other_settings(
         record = RunRecord.read(folder)
         begun = {**record.config, "rows": record.training.get("global_batch_size")}
         begun["content"] = data_digests(record.dataset, record.noise)
-    before = begun.get("content")
-    for name, what in _DIGESTS.items() if isinstance(before, Mapping) and content else ():
-        if before.get(name) and content.get(name) and before[name] != content[name]:
+    before, now = begun.get("content") or {}, content or {}
+    for name, what in _DIGESTS.items():
+        if before.get(name) and now.get(name) and before[name] != now[name]:
             raise FileExistsError(
                 f"{folder} holds a run that began on other data: {what} are not those of then. Give it the same data "
                 "to go on with it, pass --overwrite to start again, or choose another --output_dir."

@@ -18,8 +18,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from jal_hf.analysis.predictions import softmax
 from jal_hf.data.arguments import DataArguments
 from jal_hf.data.column_values import integer_column
-from jal_hf.data.text import load_text_dataset
+from jal_hf.data.text import load_text_dataset, table_texts
 from jal_hf.ground.files import read_object
+from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.ground.sentences import listed, shortened
 from jal_hf.models.sources import check_saved_model
 from jal_hf.runs.config import RunConfig
@@ -91,6 +92,18 @@ def is_text_run(folder: str | os.PathLike[str]) -> bool:
         return False
     kinds = read_object(config).get("architectures")
     return isinstance(kinds, list) and any(str(kind).endswith("ForSequenceClassification") for kind in kinds)
+
+
+def texts_of_table(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> list[str]:
+    """The texts of a table by row, from the column that the run was trained on where the table has it.
+
+    Raises:
+        As `table_texts`.
+    """
+    column = None
+    if (Path(run) / RECORD).is_file():
+        column = (RunRecord.read(run).finetune or {}).get("text_column")
+    return table_texts(Path(path), column)
 
 
 def load_text_classifier(folder: str | os.PathLike[str]) -> tuple[Any, Any]:

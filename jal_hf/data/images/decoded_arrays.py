@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from jal_hf.data.cache import cache_folder
+from jal_hf.data.cache import cache_folder, kept, new_file, writable_folder
 from jal_hf.data.column_values import row_numbers
 from jal_hf.data.images.decoding import centre_crop, open_image, resize_shorter_side, to_array
 from jal_hf.data.images.encoded import content_key, iterate_encoded
@@ -35,7 +34,7 @@ def decoded_array(
         image_column: its name.
         side: height and width wanted, pixels.
         channels: 1 or 3.
-        cache: folder; the default is `cache_folder()`.
+        cache: folder; the default is `cache_folder()`, or where that cannot be written, one for temporary files.
 
     Shape: (N, side, side, channels).
 
@@ -44,20 +43,23 @@ def decoded_array(
     """
     folder = cache or cache_folder() / "decoded"
     shape = (len(split), side, side, channels)
-    target = folder / f"{content_key(split, image_column)}-{side}x{channels}-upright.npy"
-    if (existing := _open_if_whole(target, shape)) is not None:
+    name = f"{content_key(split, image_column)}-{side}x{channels}-upright.npy"
+    if (existing := _open_if_whole(folder / name, shape)) is not None:
         return existing
+    if cache is None:
+        folder = writable_folder("decoded")
+        if (existing := _open_if_whole(folder / name, shape)) is not None:
+            return existing
     folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=".part", dir=folder)
-    os.close(handle)
+    temporary = new_file(folder)
     try:
-        pixels = np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
+        pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         _decode_into(pixels, split, image_column, side, channels)
         pixels.flush()
         del pixels
-        os.replace(name, target)
+        target = kept(temporary, folder / name)
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     whole = _open_if_whole(target, shape)
     if whole is None:
         raise OSError(f"The decoded images in {target} cannot be read back; is the disk full?")
@@ -68,7 +70,7 @@ def _open_if_whole(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] 
     try:
         # Copy-on-write: torch wants a writable buffer, and the file must never change.
         pixels: npt.NDArray[np.uint8] = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError):
         return None
     return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import datasets
 import numpy as np
 
-from jal_hf.data.cache import cache_folder
+from jal_hf.data.cache import cache_folder, kept, new_file, writable_folder
 from jal_hf.data.column_values import rows_text
 from jal_hf.data.images.decoding import open_image
 from jal_hf.data.images.encoded import content_key, iterate_encoded
@@ -41,12 +40,12 @@ def without_unreadable(split: datasets.Dataset, image_column: str, name: str) ->
 
 def _unreadable(split: datasets.Dataset, image_column: str) -> list[int]:
     """Positions of the images that cannot be decoded."""
-    record = cache_folder() / "unreadable" / f"{content_key(split, image_column)}.json"
-    try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-        return [int(position) for position in known["unreadable"]]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
-        pass
+    name = f"{content_key(split, image_column)}.json"
+    if (known := _known(cache_folder() / "unreadable" / name)) is not None:
+        return known
+    folder = writable_folder("unreadable")
+    if (known := _known(folder / name)) is not None:
+        return known
 
     def is_bad(encoded: Encoded | None) -> bool:
         try:
@@ -63,13 +62,22 @@ def _unreadable(split: datasets.Dataset, image_column: str) -> list[int]:
             bad += [position + offset for offset, wrong in enumerate(pool.map(is_bad, block)) if wrong]
             position += len(block)
             progress.update(len(block))
-    _write(record, json.dumps({"rows": len(split), "unreadable": bad}))
+    _write(folder / name, json.dumps({"rows": len(split), "unreadable": bad}))
     return bad
 
 
+def _known(record: Path) -> list[int] | None:
+    """What was found before; None where nothing is known, or it cannot be read."""
+    try:
+        return [int(position) for position in json.loads(record.read_text(encoding="utf-8"))["unreadable"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(name, path)
+    temporary = new_file(path.parent)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        kept(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

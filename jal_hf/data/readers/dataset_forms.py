@@ -20,18 +20,24 @@ from jal_hf.data.columns import SPLIT_NAMES
 from jal_hf.data.noisy_labels import read_manifest
 from jal_hf.data.readers.clothing1m import is_clothing1m, read_clothing1m
 from jal_hf.data.readers.digits import load_digits
-from jal_hf.data.readers.image_folder import holds_image, looks_like_image_folder, read_image_folder
+from jal_hf.data.readers.image_folder import (
+    holds_image,
+    is_utf8,
+    locale_hint,
+    looks_like_image_folder,
+    read_image_folder,
+)
 from jal_hf.data.readers.image_table import (
-    CHANGES,
-    TABLE_FORMS,
     has_images_inside,
     naming_tables,
     open_paths,
     read_image_table,
     table_files,
 )
-from jal_hf.data.readers.loaded import first_line, load, load_files
+from jal_hf.data.readers.loaded import TABLE_FORMS, first_line, load, load_files, load_folder
+from jal_hf.data.readers.run_folders import CHANGES, holds_runs
 from jal_hf.data.readers.source import ReadOptions, Source, Splits
+from jal_hf.data.readers.split_column import split_by_column
 from jal_hf.data.readers.web_dataset import read_web_dataset, tar_files
 from jal_hf.data.readers.webvision import is_webvision, read_webvision
 from jal_hf.ground.sentences import listed, shortened
@@ -42,6 +48,8 @@ _PUBLISHED = ("webvision", "clothing1m")
 def read_source(dataset: Any, options: ReadOptions) -> Source:
     """Read a dataset from wherever its name points to; no code of the dataset is ever run.
 
+    A table with a column of names of splits is split by it.
+
     Args:
         dataset: `digits`, a Hub id, a local folder or file, `webvision:FOLDER`, `clothing1m:FOLDER`, tar
             shards, or a loaded dataset object.
@@ -51,6 +59,10 @@ def read_source(dataset: Any, options: ReadOptions) -> Source:
         FileNotFoundError: no such folder, file or Hub dataset.
         ValueError: it is there but cannot be read; the sentence says why.
     """
+    return split_by_column(_read(dataset, options), options)
+
+
+def _read(dataset: Any, options: ReadOptions) -> Source:
     if not isinstance(dataset, str | Path):
         return _from_object(dataset, options)
     name = str(dataset)
@@ -92,7 +104,7 @@ def can_count_labels(dataset: Any) -> bool:
 
 
 def _looks_like_path(name: str) -> bool:
-    is_odd = glob.has_magic(name) or name.endswith((".tar", ".tgz", ".tar.gz"))
+    is_odd = glob.has_magic(name) or name.lower().endswith((".tar", ".tgz", ".tar.gz", *TABLE_FORMS))
     return is_odd or Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
 
 
@@ -125,6 +137,7 @@ def _published(name: str, kind: str, rest: str, options: ReadOptions) -> Source:
 
 
 def _streamed(source: Source, options: ReadOptions) -> Source:
+    source = split_by_column(source, options)
     return dataclasses.replace(source, splits=_maybe_streamed(source.splits, options))
 
 
@@ -132,6 +145,8 @@ def _from_object(dataset: Any, options: ReadOptions) -> Source:
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset | pd.DataFrame):
         dataset = {"train": dataset}
     if isinstance(dataset, Mapping) and dataset:
+        for name, rows in dataset.items():
+            _refuse_transform(str(name), rows)
         given = {
             name: _from_frame(rows) if isinstance(rows, pd.DataFrame) else rows
             for name, rows in dataset.items()
@@ -144,11 +159,25 @@ def _from_object(dataset: Any, options: ReadOptions) -> Source:
     )
 
 
+def _refuse_transform(name: str, rows: Any) -> None:
+    if isinstance(rows, datasets.Dataset) and rows.format["type"] == "custom":
+        raise ValueError(
+            f"The rows of split {name!r} have a transform of their own (set_transform or with_transform), and here "
+            "images and labels are read as they are stored. Apply it with .map, or give the dataset to JALTrainer."
+        )
+
+
 def _from_frame(frame: pd.DataFrame) -> datasets.Dataset:
     rows = frame.copy(deep=False)
     for name, column in frame.items():
         if any(isinstance(cell, os.PathLike) for cell in column):
             rows[name] = [os.fspath(cell) if isinstance(cell, os.PathLike) else cell for cell in column]
+        odd = [row for row, cell in enumerate(rows[name]) if isinstance(cell, str) and not is_utf8(cell)]
+        if odd:
+            raise ValueError(
+                f"Row {odd[0]} of the DataFrame holds {rows[name].iloc[odd[0]]!a} in {name!r}, which is no UTF-8."
+                f"{locale_hint()}"
+            )
     try:
         return datasets.Dataset.from_pandas(rows, preserve_index=False)
     except (pa.ArrowException, ValueError, TypeError) as error:
@@ -175,7 +204,9 @@ def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
             f"The name of the folder {name!r} has a '[', which the reader of this layout takes for patterns of names; "
             "give it another name, or name a file in it as the dataset."
         )
-    splits = load(name, str(path), options.config, streaming=options.streaming)
+    splits = load_folder(
+        name, path, options.config, label_column=options.label_column, streaming=options.streaming
+    )
     return Source(name, splits, manifest=read_manifest(path))
 
 
@@ -217,7 +248,13 @@ def _from_image_files(name: str, path: Path, options: ReadOptions) -> Source | N
 def _tables(path: Path) -> list[Path]:
     """Tables in a folder and its subfolders; JSON files there are mostly notes, but for metadata and splits."""
     found = (entry for level in ("*", "*/*") for entry in path.glob(level))
-    tables = [entry for entry in found if entry.suffix.lower() in TABLE_FORMS and entry.name != CHANGES]
+    tables = [
+        entry
+        for entry in found
+        if entry.suffix.lower() in TABLE_FORMS
+        and entry.name != CHANGES
+        and (entry.parent == path or not holds_runs(entry.parent))
+    ]
     named = {"metadata", *SPLIT_NAMES}
     return sorted(
         entry
@@ -243,4 +280,5 @@ def _from_file(name: str, path: Path, options: ReadOptions) -> Source:
         )
     if source := read_image_table(name, {"train": path}, options):
         return _streamed(source, options)
-    return Source(name, load_files(name, TABLE_FORMS[ending], {"train": path}, streaming=options.streaming))
+    splits = load_files(name, {"train": path}, label_column=options.label_column, streaming=options.streaming)
+    return Source(name, splits)

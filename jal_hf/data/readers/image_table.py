@@ -16,27 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 
+from jal_hf.data.column_values import with_column
 from jal_hf.data.columns import IMAGE_NAMES, SPLIT_NAMES, is_encoded_image
 from jal_hf.data.labels import with_whole_numbers
-from jal_hf.data.readers.image_folder import looks_like_image_folder
+from jal_hf.data.readers.image_folder import is_utf8, locale_hint, looks_like_image_folder
 from jal_hf.data.readers.listed_images import PresentFiles, leaves_folder
-from jal_hf.data.readers.loaded import first_line, load_files
+from jal_hf.data.readers.loaded import TABLE_FORMS, first_line, load_files, refuse_other_encoding
+from jal_hf.data.readers.run_folders import CHANGES
 from jal_hf.data.readers.source import ReadOptions, Source
 from jal_hf.ground.image_files import IMAGE_ENDINGS, has_image_ending
 from jal_hf.ground.sentences import listed
-
-TABLE_FORMS = {
-    ".arrow": "arrow",
-    ".csv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".parquet": "parquet",
-    ".tsv": "csv",
-}
-"""Ending of a table's file to the builder of `datasets` that reads it."""
-
-CHANGES = "changes.csv"
-"""The list of what was changed, beside a cleaned dataset: no data itself."""
 
 PATH_NAMES = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "img_path", "image_file",
@@ -125,21 +114,22 @@ def read_image_table(name: str, tables: Mapping[str, Path], options: ReadOptions
     forms = {path.suffix.lower() for path in tables.values()}
     if len(forms) != 1 or not options.has_images:
         return None
-    form = forms.pop()
     try:
         column = _path_column(_first_cells(name, next(iter(tables.values()))), options.image_column)
     except ValueError:
-        column = None  # what is wrong is said when all of it is read
+        for table in tables.values():
+            refuse_other_encoding(table)
+        column = None  # what else is wrong is said when all of it is read
     if column is None:
         return None
     files = PresentFiles(options.on_bad_image)
-    loaded = load_files(name, TABLE_FORMS[form], tables, **_csv_options(form))
+    loaded = load_files(name, tables, label_column=options.label_column)
     splits = {}
     for split, rows in loaded.items():
         paths = _paths_below(tables[split], _texts(rows, column))
         splits[split] = _with_images(rows, column, paths, files, tables[split].name)
     folders = {str(path.parent.absolute()) for path in tables.values()}
-    return Source(name, splits, missing_images=files.missing, folder=folders.pop())
+    return Source(name, splits, missing_images=files.missing, folder=folders.pop(), layout="table")
 
 
 def open_paths(splits: Mapping[str, Any], options: ReadOptions) -> tuple[dict[str, Any], int]:
@@ -178,12 +168,6 @@ def has_images_inside(table: Path) -> bool:
     )
 
 
-def _csv_options(form: str) -> dict[str, Any]:
-    # Only an empty cell is empty: 'NA', 'None' and 'null' may be names of classes.
-    options = {"keep_default_na": False, "na_values": [""]}
-    return {**options, "sep": "\t"} if form == ".tsv" else options if form == ".csv" else {}
-
-
 def _first_cells(name: str, path: Path) -> Mapping[str, Sequence[Any]]:
     """The first rows' cells by column; empty where the table has images itself, or no rows.
 
@@ -203,7 +187,7 @@ def _first_cells(name: str, path: Path) -> Mapping[str, Sequence[Any]]:
             ]
             first = next(pq.ParquetFile(path).iter_batches(_ROWS_LOOKED_AT, columns=texts), None)
             return {} if first is None else first.to_pydict()
-        splits = load_files(name, TABLE_FORMS[form], {"train": path}, streaming=True, **_csv_options(form))
+        splits = load_files(name, {"train": path}, streaming=True)
         stream = splits["train"]
         if any(isinstance(feature, datasets.Image) for feature in (stream.features or {}).values()):
             return {}
@@ -243,12 +227,26 @@ def _paths_below(table: Path, paths: Sequence[str | None]) -> list[str]:
     """The whole paths that a table's rows name."""
     folder = table.parent.absolute()
     for row, path in enumerate(paths):
+        if path is not None and not _is_for_disk(os.path.join(folder, path)):
+            raise ValueError(
+                f"Row {row} of {table.name!r} names {os.path.join(folder, path)!a}, which is no UTF-8, or has letters "
+                f"that names of files cannot have here.{locale_hint()}"
+            )
         if path is not None and not os.path.isabs(path) and leaves_folder(path):
             raise ValueError(
                 f"Row {row} of {table.name!r} names {path!r}, which leads out of the table's folder; write absolute "
                 "paths for images that lie elsewhere, or put the table above them."
             )
     return ["" if path is None else os.path.join(folder, path) for path in paths]
+
+
+def _is_for_disk(path: str) -> bool:
+    """Whether a path is whole text, and names of files here can have its letters."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return is_utf8(path)
 
 
 def _with_images(
@@ -263,5 +261,4 @@ def _with_images(
     for key, feature in split.features.items():
         if isinstance(feature, datasets.Value) and feature.dtype.startswith("float"):
             split = with_whole_numbers(split, key)
-    images = split.remove_columns([column]).add_column(column, [paths[row] for row in present])
-    return images.cast_column(column, datasets.Image())
+    return with_column(split, column, [paths[row] for row in present]).cast_column(column, datasets.Image())

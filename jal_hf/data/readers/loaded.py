@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 from collections.abc import Mapping
@@ -12,14 +13,97 @@ import datasets
 import pyarrow as pa
 import yaml
 from datasets.exceptions import DatasetsError
+from datasets.packaged_modules.csv.csv import CsvConfig
 
 from jal_hf.data.readers.source import Splits
+from jal_hf.data.readers.table_labels import label_converters, with_label_types
+from jal_hf.ground.sentences import shortened
+
+TABLE_FORMS = {
+    ".arrow": "arrow",
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".parquet": "parquet",
+    ".tsv": "csv",
+}
+"""Ending of a table's file to the builder of `datasets` that reads it."""
+
+# Only an empty cell is empty: 'NA', 'None' and 'null' may be names of classes.
+_CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}
 
 
-def load_files(name: str, form: str, files: Mapping[str, Path], **options: Any) -> Splits:
-    """Splits of local files in a form that a builder of `datasets` reads; see `load`."""
-    names = {split: glob.escape(str(path)) for split, path in files.items()}
-    return load(name, form, data_files=names, **options)
+def load_files(
+    name: str, files: Mapping[str, Path], *, label_column: str | None = None, streaming: bool = False
+) -> Splits:
+    """Splits of local tables of one ending in `TABLE_FORMS`; see `load`.
+
+    Args:
+        name: as the user gave it, for messages.
+        files: by split.
+        label_column: one that holds labels beside the usual ones; CSV and TSV give texts first.
+        streaming: rows come as they are read, and pandas guesses the types of labels too.
+    """
+    ending = next(iter(files.values())).suffix.lower()
+    options: dict[str, Any] = {"data_files": {split: glob.escape(str(path)) for split, path in files.items()}}
+    try:
+        if TABLE_FORMS[ending] != "csv":
+            return load(name, TABLE_FORMS[ending], streaming=streaming, **options)
+        options |= _CSV_OPTIONS | ({"sep": "\t"} if ending == ".tsv" else {})
+        if streaming:
+            return load(name, "csv", streaming=True, **options)
+        converters = label_converters(label_column)
+        return with_label_types(load(name, "csv", converters=converters, **options), converters)
+    except ValueError:
+        for path in files.values():
+            refuse_other_encoding(path)
+        raise
+
+
+def load_folder(
+    name: str,
+    folder: Path,
+    config: str | None = None,
+    *,
+    label_column: str | None = None,
+    streaming: bool = False,
+) -> Splits:
+    """Splits of a folder in the layout of the Hub, its CSV and TSV tables read as `load_files` reads them."""
+    options: dict[str, Any] = {"streaming": streaming}
+    converters: dict[str, type[str]] = {}
+    if any(path.suffix.lower() in (".csv", ".tsv") for path in folder.rglob("*")):
+        builder = _builder(folder, config)
+        if builder is not None and isinstance(builder.config, CsvConfig):
+            options |= _CSV_OPTIONS
+            if not streaming and builder.info.features is None:
+                converters = label_converters(label_column)
+                options["converters"] = converters
+    splits = load(name, str(folder), config, **options)
+    return with_label_types(splits, converters) if converters else splits
+
+
+def _builder(folder: Path, config: str | None) -> datasets.DatasetBuilder | None:
+    """What would read a folder; None where nothing can, which is said when it is read."""
+    options = {"cache_dir": _cache_of(folder)} if (folder / "README.md").is_file() else {}
+    try:
+        return datasets.load_dataset_builder(str(folder), config, **options)
+    except (DatasetsError, ValueError, OSError, RuntimeError, KeyError, yaml.YAMLError):
+        return None
+
+
+def refuse_other_encoding(path: Path) -> None:
+    """Name the first line of a table that is no UTF-8, by ValueError; nothing where all of it is, or it is no text."""
+    if path.suffix.lower() not in (".csv", ".json", ".jsonl", ".tsv"):
+        return
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"Line {number} of {path.name!r} is no UTF-8: {shortened(ascii(line.strip()), 120)}. "
+                    "Save the table as UTF-8."
+                ) from error
 
 
 def load(name: str, target: str, config: str | None = None, **options: Any) -> Splits:

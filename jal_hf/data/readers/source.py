@@ -21,6 +21,7 @@ class ReadOptions:
         num_classes: number of classes of a stream that cannot be counted.
         on_bad_image: `error` or `skip`, for listed files that are absent.
         image_column: name of the images, or of their paths in a table; None finds it.
+        label_column: name of the labels; None finds it.
         has_images: the rows show images, so that a column of their paths is opened; not those of text.
     """
 
@@ -30,6 +31,7 @@ class ReadOptions:
     on_bad_image: str = "error"
     image_column: str | None = None
     has_images: bool = True
+    label_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Source:
         warnings: what the reader noticed.
         manifest: what `jal-hf noise` wrote about the labels, where it made the folder.
         folder: where the names of its image files start, for image folders and tables; for this machine only.
+        layout: `class folders` or `table`, where the images are files that these label.
     """
 
     name: str
@@ -57,3 +60,4 @@ class Source:
     manifest: Mapping[str, Any] | None = None
     more_tests: tuple[str, ...] = ()
     folder: str | None = None
+    layout: str | None = None

@@ -10,13 +10,13 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jal_hf.analysis.label_issues import FloatArray, IntArray
-from jal_hf.data.column_values import integer_column
+from jal_hf.data.column_values import integer_column, with_column, without_columns
 from jal_hf.data.images.encoded import encoded_column
-from jal_hf.data.readers.image_table import CHANGES, table_files
+from jal_hf.data.readers.image_folder import is_leftover
+from jal_hf.data.readers.run_folders import CHANGES
 from jal_hf.ground.files import whole_file
 from jal_hf.runs.audit.cleaning import DROPPED, Cleaning
 
@@ -33,8 +33,9 @@ def check_empty(folder: Path) -> None:
 def export_cleaned(data: Any, train: datasets.Dataset, cleaning: Cleaning, folder: Path) -> str:
     """Write the training rows as the cleaning says, other splits as they are, and `changes.csv`; returns the form.
 
-    Images in files of their own are linked where the disk allows it, and else copied: `folder` is a whole dataset.
-    Classes keep their names and numbers, those that lose all their rows too.
+    Images in files of their own are copied: `folder` is a whole dataset, and may be edited. Class folders become a
+    table where rows have weights, or a class has a name that no folder can have. Classes keep their names and numbers,
+    those that lose all their rows too.
 
     Args:
         data: what `load_noisy_dataset` gave.
@@ -62,7 +63,12 @@ def export_cleaned(data: Any, train: datasets.Dataset, cleaning: Cleaning, folde
     if not is_text and data.facts.folder is None:
         form = "save_to_disk"
         datasets.DatasetDict(splits).save_to_disk(str(folder))
-    elif is_text or weights is not None or _is_table(data.name):
+    elif (
+        is_text
+        or weights is not None
+        or data.facts.layout != "class folders"
+        or not all(map(_is_folder_name, data.class_names))
+    ):
         form = "table"
         folder.mkdir(parents=True, exist_ok=True)
         if not is_text:
@@ -74,7 +80,7 @@ def export_cleaned(data: Any, train: datasets.Dataset, cleaning: Cleaning, folde
             for label in data.class_names:
                 (folder / name / label).mkdir(parents=True, exist_ok=True)
             labels = [data.class_names[label] for label in integer_column(rows, data.label_column)]
-            _link(_files(rows, data), [(name, label) for label in labels], data, folder)
+            _copy(_files(rows, data), [(name, label) for label in labels], data, folder)
     cleaning.write_changes(folder / CHANGES)
     return form
 
@@ -86,34 +92,17 @@ def _labelled(
     own = np.asarray(rows["sample_weight"][:]) if "sample_weight" in rows.column_names else None
     parts = [part for part in (own, weights) if part is not None]
     feature = datasets.ClassLabel(names=data.class_names)
-    new: dict[str, tuple[Any, Any]] = {data.label_column: (np.asarray(labels, dtype=np.int64), feature)}
+    found = with_column(rows, data.label_column, np.asarray(labels, dtype=np.int64), feature)
     if parts:
         product = np.prod(parts, axis=0).astype(np.float32)
-        new["sample_weight"] = (product, datasets.Value("float32"))
-    return _with_columns(rows.remove_columns([n for n in ("index",) if n in rows.column_names]), new)
+        found = with_column(found, "sample_weight", product, datasets.Value("float32"))
+    return without_columns(found, [name for name in ("index",) if name in found.column_names])
 
 
 def _with_places(rows: datasets.Dataset, data: Any, folder: Path) -> datasets.Dataset:
     """Rows with the ways of their images from `folder`, where they are put, in place of the images."""
-    places = _link(_files(rows, data), [IMAGES] * len(rows), data, folder)
-    return _with_columns(rows, {data.image_column: (places, datasets.Value("string"))})
-
-
-def _with_columns(rows: datasets.Dataset, new: Mapping[str, tuple[Any, Any]]) -> datasets.Dataset:
-    """Rows with these values and features by column, in place of those of the same names.
-
-    `Dataset.add_column` fails on a table that another reader's columns were removed from.
-    """
-    flat = rows.flatten_indices()
-    kept = [name for name in flat.column_names if name not in new]
-    table = flat.data.table.select(kept)
-    for name, (values, _) in new.items():
-        table = table.append_column(name, pa.array(values))
-    features = {
-        **{name: flat.features[name] for name in kept},
-        **{name: feature for name, (_, feature) in new.items()},
-    }
-    return datasets.Dataset(table.cast(datasets.Features(features).arrow_schema))
+    places = _copy(_files(rows, data), [IMAGES] * len(rows), data, folder)
+    return with_column(rows, data.image_column, places, datasets.Value("string"))
 
 
 def _write_tables(splits: Mapping[str, datasets.Dataset], folder: Path) -> None:
@@ -132,9 +121,10 @@ def _write_tables(splits: Mapping[str, datasets.Dataset], folder: Path) -> None:
             pq.write_table(table, temporary)
 
 
-def _is_table(name: str) -> bool:
-    path = Path(name).expanduser()
-    return path.is_file() or bool(table_files(path))
+def _is_folder_name(name: str) -> bool:
+    """Whether a class can be a folder of that name: one part of a path, which no reader takes for a leftover."""
+    is_part = bool(name) and PurePath(name).name == name and not set(name) & {"\\", "\0"}
+    return is_part and not is_leftover(name)
 
 
 def _files(rows: datasets.Dataset, data: Any) -> list[str]:
@@ -142,16 +132,13 @@ def _files(rows: datasets.Dataset, data: Any) -> list[str]:
     return [str(item["path"]) for item in column[data.image_column]]
 
 
-def _link(files: Sequence[str], places: Sequence[tuple[str, ...]], data: Any, folder: Path) -> list[str]:
+def _copy(files: Sequence[str], places: Sequence[tuple[str, ...]], data: Any, folder: Path) -> list[str]:
     """Put each file below `folder/place`, under the name it has below its class; returns the ways from `folder`."""
-    base, classes = Path(data.facts.folder), set(data.class_names)
+    base, classes = PurePath(os.path.abspath(data.facts.folder)), set(data.class_names)
     taken: list[str] = []
     for number, (file, place) in enumerate(zip(files, places, strict=True)):
-        inside = (
-            PurePath(file).relative_to(base)
-            if PurePath(file).is_relative_to(base)
-            else PurePath(PurePath(file).name)
-        )
+        whole = PurePath(os.path.abspath(file))
+        inside = whole.relative_to(base) if whole.is_relative_to(base) else PurePath(whole.name)
         is_class = next((n + 1 for n, part in enumerate(inside.parts[:-1]) if part in classes), None)
         name = PurePath(*inside.parts[is_class or 0 :]) if place != IMAGES else inside
         target = _put(os.path.realpath(file), folder.joinpath(*place, name), number)
@@ -170,16 +157,11 @@ def _put(file: str, target: Path, number: int) -> Path:
 
 
 def _is_put(file: str, place: Path) -> bool:
-    """Link or copy a file; False, with nothing written, where the name is taken: that may be another original."""
+    """Copy a file; False, with nothing written, where the name is taken: that may be another original."""
     try:
-        os.link(file, place)
+        with open(file, "rb") as source, place.open("xb") as copy:
+            shutil.copyfileobj(source, copy)
     except FileExistsError:
         return False
-    except OSError:  # another disk, or one without links
-        try:
-            with open(file, "rb") as source, place.open("xb") as copy:
-                shutil.copyfileobj(source, copy)
-        except FileExistsError:
-            return False
-        shutil.copystat(file, place)
+    shutil.copystat(file, place)
     return True

@@ -11,7 +11,7 @@ from torch import nn
 
 from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
 from jal_hf.data import NoisyDatasetDict, find_duplicates
-from jal_hf.data.column_values import integer_column
+from jal_hf.data.column_values import integer_column, with_column
 from jal_hf.ground.files import whole_file
 from jal_hf.runs.audit.run_data import PROBE_FILE
 from jal_hf.runs.config import RunConfig
@@ -74,5 +74,4 @@ def weighted_rows(data: NoisyDatasetDict, own: np.ndarray[Any, Any]) -> NoisyDat
     train = data["train"]
     if "sample_weight" in train.column_names:
         own = own * np.asarray(train["sample_weight"][:], dtype=np.float32)
-        train = train.remove_columns("sample_weight")
-    return _with(data, "train", train.add_column("sample_weight", np.asarray(own, dtype=np.float32)))
+    return _with(data, "train", with_column(train, "sample_weight", np.asarray(own, dtype=np.float32)))
