@@ -90,8 +90,8 @@ class RobustLoss(Tolerance, nn.Module):
         self.ignore_index = require_integer(self.name, "ignore_index", ignore_index)
         if weight is not None:
             weight = as_class_weight(weight, self.name)
-        # Not part of a checkpoint, but it follows .to(device).
-        self.register_buffer("weight", weight, persistent=False)
+        # No buffer: it is not part of a checkpoint, and `from_pretrained` would put an empty tensor in its place.
+        self.weight = weight
 
     def equation(self, scores: Scores) -> Tensor:
         """The loss of each sample as a column (N, 1), or (N, K) for every label when `scores` has none."""
@@ -140,7 +140,7 @@ class RobustLoss(Tolerance, nn.Module):
         """
         # Where classes tie, the first is the argmax that some losses ask for: it counts as one of K labels.
         labels = torch.tensor([0, num_classes - 1])
-        with torch.enable_grad():
+        with torch.enable_grad(), self.drawing(0):
             logits = torch.zeros(2, num_classes, dtype=torch.float64, requires_grad=True)
             (gradient,) = torch.autograd.grad(self._column(logits, labels).sum(), logits)
         first, others = gradient.norm(dim=1).tolist()
@@ -150,6 +150,8 @@ class RobustLoss(Tolerance, nn.Module):
     @contextmanager
     def drawing(self, step: int | Tensor, rows: Tensor | None = None) -> Iterator[None]:
         """Inside, what the loss draws is keyed by (its seed, step, row); most losses draw nothing and ignore it.
+
+        Outside, each call that trains takes a step from torch's generator; without a gradient the step is 0.
 
         Args:
             step: the number of the training step, or a () int64 tensor that holds it.
@@ -209,6 +211,13 @@ class RobustLoss(Tolerance, nn.Module):
     def extra_repr(self) -> str:
         return ", ".join(f"{key}={value!r}" for key, value in self.config().items())
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RobustLoss:
+        """As of every module; the class weights follow `.to(device)` too."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.weight is not None:
+            self.weight = fn(self.weight)
+        return self
+
     def _common_config(self) -> LossConfig:
         common: LossConfig = {"reduction": self.reduction, "ignore_index": self.ignore_index}
         if self.weight is not None:
@@ -259,7 +268,7 @@ class RobustLoss(Tolerance, nn.Module):
                 "Give class indices; for mixed labels, mix the losses of the two labels."
             )
         soft = flatten_logits(target).to(in_full_precision(rows[:0]).dtype)
-        return soft if self.weight is None else soft * self.weight.to(soft.dtype)
+        return soft if self.weight is None else soft * self.weight.to(soft)
 
     def _row_weights(
         self,
@@ -270,13 +279,13 @@ class RobustLoss(Tolerance, nn.Module):
         shape: torch.Size,
     ) -> tuple[Tensor, Tensor]:
         """(targets that are all valid, the weight (M,) of each row: 0 where it is ignored)."""
-        weights = torch.ones(len(rows), dtype=in_full_precision(rows[:0]).dtype, device=rows.device)
+        weights = torch.ones(rows.shape[0], dtype=in_full_precision(rows[:0]).dtype, device=rows.device)
         if not targets.is_floating_point():
             if not all_counted:
                 counted = targets != self.ignore_index
                 targets, weights = torch.where(counted, targets, 0), counted.to(weights.dtype)
             if self.weight is not None:
-                weights = weights * self.weight.to(weights.dtype)[targets]
+                weights = weights * self.weight.to(weights)[targets]
         if sample_weight is not None:
             weights = weights * flatten_sample_weight(sample_weight, shape, weights)
         return targets, weights

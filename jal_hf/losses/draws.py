@@ -1,4 +1,4 @@
-"""Keyed draws: what a loss draws for a row depends on (seed, step, row), and on nothing that went before."""
+"""Keyed draws: what a loss draws for a row depends on (seed, step, row); without a step, training draws one."""
 
 from __future__ import annotations
 
@@ -10,38 +10,48 @@ from torch import Tensor
 # Odd, and so large that no row of another step or seed starts from the same state.
 STEP_STRIDE = 0x1E3779B97F4A7C15
 SEED_STRIDE = 0x2C1B3C6D297A2D39
+MOST_STEPS = 1 << 31
 
 
 class DrawKey(NamedTuple):
     """What keys the draws beside the seed: the step, and an id for each row of the batch.
 
-    Without a step it is 0; without ids a row's key is its position.
+    Without a step, training draws one from torch's generator, and all else takes 0; without ids a row's key is its
+    position.
     """
 
     step: Tensor | None = None
     rows: Tensor | None = None
 
 
-def keyed_numbers(key: DrawKey, seed: int, count: int, draws: int, device: torch.device) -> Tensor:
-    """(count, draws) integers in [0, 2^31), the same on every device; torch's generators are left alone.
+def keyed_numbers(key: DrawKey, seed: int, count: int, draws: int, logits: Tensor) -> Tensor:
+    """(count, draws) integers in [0, 2^31) beside the logits; with a step they are the same on every device.
+
+    Without a step, logits whose gradient is wanted take one from the generator of their device, so that every call
+    draws anew; no other call touches torch's generators.
 
     Raises:
         ValueError: ids of rows that do not fit `count`, which is a multiple of their number for maps of labels.
     """
+    device = logits.device
     if key.rows is None:
         state = torch.arange(count * draws, device=device)
     else:
-        if key.rows.dim() != 1 or not len(key.rows) or count % len(key.rows):
+        if key.rows.dim() != 1 or not key.rows.shape[0] or count % key.rows.shape[0]:
             raise ValueError(
                 f"rows must hold one id for each row of the batch, but shape {tuple(key.rows.shape)} was given "
                 f"for {count} labels."
             )
-        beside = count * draws // len(key.rows)
+        beside = count * draws // key.rows.shape[0]
         ids = key.rows.to(device=device, dtype=torch.int64).unsqueeze(1)
         state = (ids * beside + torch.arange(beside, device=device)).flatten()
     state.add_(seed * SEED_STRIDE % (1 << 62))
-    if key.step is not None:
-        state.add_(key.step, alpha=STEP_STRIDE)
+    step = key.step
+    if step is None and logits.requires_grad and torch.is_grad_enabled():
+        step = torch.randint(MOST_STEPS, (), device=device)
+    if step is not None:
+        # Not in place: under vmap the step may be one of many.
+        state = torch.add(state, step, alpha=STEP_STRIDE)
     return _mix(state).view(count, draws)
 
 

@@ -21,13 +21,22 @@ def may_be_several(gradient: Tensor) -> bool:
     return is_traced() or torch._C._functorch.is_legacy_batchedtensor(gradient)
 
 
+def require_tensor(name: str, value: object) -> None:
+    """Raise TypeError unless the value is a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor, but {type(value).__name__} was given; torch.as_tensor makes one of it."
+        )
+
+
 def flatten_logits(logits: Tensor) -> Tensor:
     """Logits (N, K) or (N, K, d1, ...) as rows (M, K).
 
     Raises:
-        TypeError: logits are not floating point.
+        TypeError: logits are no tensor, or not floating point.
         ValueError: fewer than two axes, or fewer than two classes.
     """
+    require_tensor("logits", logits)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating point, but {logits.dtype} was given.")
     if logits.dim() < 2 or logits.shape[1] < 2:
@@ -49,9 +58,10 @@ def is_soft(logits: Tensor, target: Tensor) -> bool:
     """Whether the target holds class probabilities; checks its shape against the logits on the way.
 
     Raises:
-        TypeError: class indices that are not integers.
+        TypeError: no tensor, or class indices that are not integers.
         ValueError: a shape that fits neither form.
     """
+    require_tensor("target", target)
     if target.is_floating_point():
         if target.shape != logits.shape:
             raise ValueError(
@@ -130,8 +140,10 @@ def flatten_sample_weight(sample_weight: Tensor, shape: torch.Size, like: Tensor
     """Sample weights of the target's shape (or one per batch row) as (M,), in the dtype of the losses.
 
     Raises:
+        TypeError: no tensor.
         ValueError: a shape that fits neither.
     """
+    require_tensor("sample_weight", sample_weight)
     weight = sample_weight.to(device=like.device, dtype=like.dtype)
     if weight.shape != shape:
         if weight.dim() != 1 or weight.shape[0] != shape[0]:
@@ -144,12 +156,22 @@ def flatten_sample_weight(sample_weight: Tensor, shape: torch.Size, like: Tensor
 
 
 def as_class_weight(weight: Tensor | Sequence[float], loss: str) -> Tensor:
-    """Weights of K classes as a tensor (K,) of its own.
+    """Weights of K classes as a tensor (K,) of its own, with its numbers where a network is built without any.
 
     Raises:
-        ValueError: not one finite number of at least 0 for each class.
+        ValueError: not one finite number of at least 0 for each class, or a tensor without numbers.
     """
-    values = torch.as_tensor(weight, dtype=torch.get_default_dtype()).detach().clone()
+    if isinstance(weight, Tensor):
+        if weight.is_meta:
+            raise ValueError(
+                f"{loss}: weight is a tensor on the meta device, which holds no numbers; give a list of numbers."
+            )
+        values = weight.detach().clone().to(torch.get_default_dtype())
+    else:
+        values = torch.as_tensor(weight, dtype=torch.get_default_dtype(), device="cpu").clone()
+        place = torch.empty(0).device
+        # As `from_pretrained` builds networks: nothing would bring the numbers back.
+        values = values if place.type == "meta" else values.to(place)
     if values.dim() != 1 or not bool(torch.isfinite(values).all()) or bool((values < 0).any()):
         raise ValueError(
             f"{loss}: weight must be a list of K finite numbers of at least 0, one per class, "
@@ -159,6 +181,8 @@ def as_class_weight(weight: Tensor | Sequence[float], loss: str) -> Tensor:
 
 
 def autocast_off(logits: Tensor) -> AbstractContextManager[object]:
+    if logits.is_meta:
+        return _NOTHING
     device = "cpu" if logits.is_cpu else logits.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NOTHING
 

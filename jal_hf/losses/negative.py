@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from jal_hf.losses.base import RobustLoss
 from jal_hf.losses.citations import ANL
 from jal_hf.losses.conditions import Lead, Verdict
 from jal_hf.losses.focal import focal_factor
+from jal_hf.losses.inputs import at_least_something
 from jal_hf.losses.kernel_terms import KernelTerm, KernelTerms
 from jal_hf.losses.parameters import require_number
 from jal_hf.losses.registry import register_loss
@@ -18,6 +20,13 @@ from jal_hf.losses.scores import Scores
 from jal_hf.losses.slope import Slope, normalised
 
 AT_LARGEST = Verdict(True, None, "symmetric, and the other labels' losses at their largest")
+
+
+def _complement(scores: Scores, negative: Tensor) -> Tensor:
+    """1 - v_y / sum_k v_k; where no p exceeds eps, every v is 0 and the labels share alike, 1 - 1/K."""
+    total = negative.sum(1, keepdim=True)
+    ratio = scores.label(negative) / at_least_something(total)
+    return 1.0 - torch.where(total == 0, 1.0 / scores.num_classes, ratio)
 
 
 @register_loss(
@@ -35,7 +44,8 @@ class NormalizedNegativeCrossEntropyLoss(RobustLoss):
     Formula:
         1 - (A + log p_y) / sum_k (A + log p_k), p at least eps, A = -log eps.
     Properties:
-        Passive; symmetric: the losses of all labels sum to K - 1; in [0, 1].
+        Passive; symmetric: the losses of all labels sum to K - 1; in [0, 1]. Where no p exceeds eps it is 1 - 1/K,
+        without a gradient.
     Args:
         eps: least value of p; it sets A.
     Shape:
@@ -61,8 +71,7 @@ class NormalizedNegativeCrossEntropyLoss(RobustLoss):
 
     def equation(self, scores: Scores) -> Tensor:
         height = -math.log(self.eps)
-        negative = scores.log_p.clamp_min(-height) + height
-        return 1.0 - scores.label(negative) / negative.sum(1, keepdim=True)
+        return _complement(scores, scores.log_p.clamp_min(-height) + height)
 
     def slope(self, scores: Scores) -> Slope:
         height = -math.log(self.eps)
@@ -93,7 +102,8 @@ class NormalizedNegativeFocalLoss(RobustLoss):
         1 - (A - FL_y) / (K A - sum_k FL_k), A = -(1 - eps)^gamma log eps, log p at least log eps, the
         focal factors without gradient.
     Properties:
-        Passive; symmetric: the losses of all labels sum to K - 1; in [0, 1].
+        Passive; symmetric: the losses of all labels sum to K - 1; in [0, 1]. Where no p exceeds eps it is 1 - 1/K,
+        without a gradient.
     Args:
         gamma: strength of the focal factor.
         eps: least value of p; it sets A.
@@ -123,7 +133,8 @@ class NormalizedNegativeFocalLoss(RobustLoss):
         height = -float((1.0 - self.eps) ** self.gamma) * log_eps
         log_p = scores.log_p.clamp_min(log_eps)
         negative = focal_factor(scores.p.clamp_min(self.eps), self.gamma) * log_p + height
-        return 1.0 - scores.label(negative) / negative.sum(1, keepdim=True)
+        # At eps the two are equal up to rounding.
+        return _complement(scores, negative.clamp_min(0.0))
 
     def slope(self, scores: Scores) -> Slope:
         height = -float((1.0 - self.eps) ** self.gamma) * math.log(self.eps)

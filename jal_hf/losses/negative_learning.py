@@ -37,9 +37,9 @@ class NegativeLearningLoss(RobustLoss):
     Args:
         ln_neg: draws per sample and step.
         class_counts: K training counts that set w_y; None weighs all classes alike.
-        seed: the draws are a function of (seed, step, row), on every device alike; `with loss.drawing(step,
-            rows):` says step and rows, else the step is 0 and a row its position in the batch. torch's global
-            generator is neither read nor moved.
+        seed: the draws are a function of (seed, step, row); `with loss.drawing(step, rows):` says step and rows,
+            on every device alike. Else a row is its position in the batch, and each call whose logits want a
+            gradient takes a step from torch's generator, as dropout does; without a gradient the step is 0.
     Shape:
         As `RobustLoss`; soft targets are refused.
     Raises:
@@ -55,7 +55,8 @@ class NegativeLearningLoss(RobustLoss):
         Kim et al., "NLNL: Negative Learning for Noisy Labels", ICCV 2019, equation 2.
     Provenance:
         The published code adds a cross entropy over an all-ignored batch, which is NaN on current torch;
-        only the negative-learning term is here. It draws from the global generator; this does not.
+        only the negative-learning term is here. It draws each class from the global generator; this draws a
+        step at most.
     """
 
     soft_targets = False
@@ -84,7 +85,7 @@ class NegativeLearningLoss(RobustLoss):
             label = scores.label_index
         else:
             if scores.labels.shape[1] == 1:
-                label, drawn = scores.labels, self._draw(scores.labels, num_classes)
+                label, drawn = scores.labels, self._draw(scores.labels, scores.logits)
             else:
                 label, drawn = scores.labels[:, :1], scores.labels[:, 1:]
             drawn_p = scores.log_p.gather(1, drawn).exp()
@@ -94,7 +95,7 @@ class NegativeLearningLoss(RobustLoss):
     def _losses(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
         # Drawn once here, the classes go along with the label, whatever is computed how often from them.
         column = labels.unsqueeze(1)
-        drawn = self._draw(column, logits.shape[1])
+        drawn = self._draw(column, logits)
         return super()._losses(logits, torch.cat((column, drawn), dim=1), reduction)
 
     def _rule(self, logits: Tensor) -> Rule:
@@ -129,8 +130,8 @@ class NegativeLearningLoss(RobustLoss):
         weights = torch.tensor([max(counts) / count for count in counts], dtype=logits.dtype)
         return weights.to(logits.device)[label]
 
-    def _draw(self, label: Tensor, num_classes: int) -> Tensor:
+    def _draw(self, label: Tensor, logits: Tensor) -> Tensor:
         """(N, ln_neg) classes other than the label, given as a column."""
-        numbers = keyed_numbers(self.draw_key, self.seed, len(label), self.ln_neg, label.device)
-        drawn = numbers.remainder_(num_classes - 1)
+        numbers = keyed_numbers(self.draw_key, self.seed, label.shape[0], self.ln_neg, logits)
+        drawn = numbers % (logits.shape[1] - 1)
         return drawn + (drawn >= label)

@@ -59,10 +59,16 @@ def normalised(scores: Scores, values: Tensor, slopes: Tensor | None, *, complem
     """The slope of r = v_y / sum_k v_k, or of 1 - r, for v with d v_k / d log p_k = slopes_k (None: all 1).
 
     d r / d log p_k = ([k = y] - r) slopes_k / sum_j v_j, with t_k for [k = y] where r is the mean over t. The
-    slopes are used up.
+    slopes are used up. Where all v of a complement are 0, and with them the slopes, r is 1 / K.
     """
     soft, total = scores.soft, values.sum(1, keepdim=True)
-    ratio = (scores.label(values) if soft is None else scores.expected(values)).div_(total)
+    ratio = scores.label(values) if soft is None else scores.expected(values)
+    if complement:
+        empty = (total == 0).to(total.dtype)
+        total.add_(empty)
+        share = empty.div_(scores.num_classes)
+        ratio.add_(share if soft is None else share * soft.sum(1, keepdim=True))
+    ratio.div_(total)
     beside = ratio / total
     if complement:
         ratio = torch.rsub(ratio, 1.0) if soft is None else soft.sum(1, keepdim=True) - ratio

@@ -85,9 +85,15 @@ def row_term(
     coefficient = p * 0.0
     at_label = p * 0.0 - 1.0
     if KIND == "nce" or KIND == "nfl" or KIND == "ngce" or KIND == "nnce" or KIND == "nnfl":
-        loss = class_value(p, log_p, x, y, KIND, ROOT) / V
-        at_label = class_slope(p, log_p, x, y, KIND, ROOT) / V
-        coefficient = -loss / V
+        value = class_value(p, log_p, x, y, KIND, ROOT)
+        divisor = V
+        if KIND == "nnce" or KIND == "nnfl":
+            # Where every class has 0, the labels share alike.
+            value = tl.where(V > 0.0, value, 1.0 / CLASSES)
+            divisor = tl.where(V > 0.0, V, 1.0)
+        loss = value / divisor
+        at_label = class_slope(p, log_p, x, y, KIND, ROOT) / divisor
+        coefficient = -loss / divisor
         if KIND == "nnce" or KIND == "nnfl":
             loss = 1.0 - loss
             at_label = -at_label

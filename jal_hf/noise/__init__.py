@@ -1,6 +1,7 @@
 """Label noise: models of wrong labels, their spec strings, and the map over a dataset.
 
-A draw is a pure function of (seed, index, clean label): the same for any batch size, sharding or row order.
+A draw is a pure function of (seed, index, clean label), the same for any batch size, sharding or row order; with
+`mode=exact`, which meets its counts over the rows given, of those of all these rows.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from jal_hf.noise.image_encoder import ImageSettings
 from jal_hf.noise.image_features import dataset_features, image_column_of
 from jal_hf.noise.image_hashes import image_hashes
 from jal_hf.noise.keyed import check_seed
-from jal_hf.noise.registry import create_noise
+from jal_hf.noise.registry import create_noise, noise_info, parse_noise_spec
 from jal_hf.noise.stream import add_to_stream
 
 AnyDataset = TypeVar("AnyDataset", Dataset, DatasetDict, IterableDataset, IterableDatasetDict)
@@ -49,18 +49,22 @@ def add_label_noise(
 ) -> AnyDataset:
     """Replace labels by noisy ones and keep the clean ones in a new column `clean_label`.
 
-    The draw of a row depends on (seed, its id, its clean label) alone, for `idn` and `pdn` on its image too.
-    It is cached by datasets: a second call with the same arguments reads it back. Images are not copied,
-    unless the dataset was shuffled or selected from, when datasets rewrites the rows in their new order.
+    With `mode=iid` the draw of a row depends on (seed, its id, its clean label) alone, for `idn` and `pdn` on its image
+    too. The default, `mode=exact`, meets its counts over the rows given: a draw then depends on which rows those are,
+    not on their order, so that a part, a filter or a shard drawn on its own has other wrong labels than within the
+    whole. Take `mode=iid` there, with `index_column`, or add the noise first.
+    A draw is cached by datasets: a second call with the same arguments reads it back. Images are not copied, unless
+    the dataset was shuffled or selected from, when datasets rewrites the rows in their new order.
 
     Args:
         dataset: Rows with integer labels. Of a dict only `splits` get noise.
-        noise: A noise, or a spec, for which the label column must be a ClassLabel.
+        noise: A noise, or a spec, for which the label column must be a ClassLabel; of plain integers give
+            `create_noise(spec, num_classes=K)`.
         label_column: The column to change; its feature stays, and `clean_label` gets the same.
         seed: Names the draw.
         index_column: Integers or strings that name the rows; None takes the row number. A stream is then read as one
             shard and in one order at every epoch, to be shuffled and split afterwards.
-        splits: Which splits of a dict get noise.
+        splits: Which splits of a dict get noise; one may be given as a string.
         features: For `idn` and `pdn`, an (N, D) array to use instead of the images.
         image_column: The images `idn` and `pdn` look at; None takes the only column of images.
         mean: Channel means of the images in [0, 1]; None takes the published ones of MNIST, CIFAR-10 and
@@ -73,19 +77,20 @@ def add_label_noise(
     Raises:
         ValueError: A column or split is absent, `clean_label` is there already, labels are out of range or
             missing, or the noise cannot be drawn from a stream.
-        TypeError: Labels are not integers.
+        TypeError: Labels are not integers, or `mean` or `std` no lists of numbers.
     """
     check_seed(seed)
     settings = ImageSettings(image_column, mean, std, image_size, num_proc)
     if isinstance(dataset, DatasetDict | IterableDatasetDict):
-        for split in splits:
+        chosen = (splits,) if isinstance(splits, str) else tuple(splits)
+        for split in chosen:
             if split not in dataset:
                 there = ", ".join(dataset)
                 raise ValueError(
                     f"There is no split {split!r}.{did_you_mean(split, dataset)} There are {there}."
                 )
         changed = dict(dataset)
-        for split in splits:
+        for split in chosen:
             changed[split] = _add(
                 dataset[split], noise, label_column, seed, index_column, features, settings, batch_size
             )
@@ -112,6 +117,12 @@ def _add(
     check_columns(dataset.column_names, label_column, index_column)
     names = class_names_of(dataset.features, label_column)
     if isinstance(noise, str):
+        if names is None and noise_info(parse_noise_spec(noise).kind).needs_classes:
+            raise ValueError(
+                f"The column {label_column!r} is no ClassLabel, so the number of classes is unknown; as the noise give "
+                f"create_noise({noise!r}, num_classes=K), or make it one by "
+                f"dataset.class_encode_column({label_column!r})."
+            )
         noise = create_noise(noise, None if names is None else len(names), names)
     if isinstance(dataset, IterableDataset):
         if features is not None:

@@ -39,6 +39,11 @@ class ImageSettings:
     image_size: int | None = None
     num_proc: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and not _is_vector(values):
+                raise TypeError(f"{name} is {values!r}; give a list of one number for each channel.")
+
 
 @dataclass(frozen=True)
 class ImageEncoder:
@@ -96,6 +101,14 @@ def make_encoder(
             f"mean {mean} and std {std} must have one positive number for each channel (1 or 3)."
         )
     return ImageEncoder("L" if grey else "RGB", size, mean, std)
+
+
+def _is_vector(values: Any) -> bool:
+    """Whether the values are numbers in a row."""
+    try:
+        return np.asarray(values, dtype=np.float64).ndim == 1
+    except (TypeError, ValueError):
+        return False
 
 
 def published_normalisation(

@@ -85,12 +85,14 @@ class LabelFileNoise(LabelNoise):
             raise TypeError(
                 f"The labels of {self.source!r} are found by row number; give an index of integers."
             )
+        self._check_numbers(index)
         return super().corrupt(labels, seed, index, features)
 
     def check_images(self, hashes: Sequence[str], index: Any = None) -> None:
         """As `LabelNoise.check_images`, where the file holds hashes."""
         if self.image_hashes is None:
             return
+        self._check_numbers(index)
         keys = np.arange(len(hashes)) if index is None else np.asarray(index)
         places = self._places(keys.astype(np.uint64)).tolist()
         rows = zip(keys.tolist(), places, hashes, strict=True)
@@ -101,6 +103,15 @@ class LabelFileNoise(LabelNoise):
             raise ValueError(
                 f"The labels of {self.spec!r} were made for other images in {len(wrong):,} of {len(hashes):,} rows "
                 f"(first rows {wrong[:3]}). {why}; give the one that they were made for, as it came."
+            )
+
+    def _check_numbers(self, index: Any) -> None:
+        """Raise ValueError for a row number below 0, which counts from no end here."""
+        numbers = np.asarray(() if index is None else index)
+        if numbers.dtype.kind == "i" and (numbers < 0).any():
+            raise ValueError(
+                f"The dataset asks the file of {self.source!r} for row {int(numbers[numbers < 0][0])}; row numbers "
+                "begin at 0."
             )
 
     def _places(self, keys: UInt64) -> NDArray[np.intp]:

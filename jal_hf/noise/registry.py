@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 from jal_hf.ground.sentences import did_you_mean
 from jal_hf.noise.base import MODES, LabelNoise
 from jal_hf.noise.info import ClassNames, NoiseInfo
@@ -77,12 +80,13 @@ def create_noise(
     Raises:
         ValueError: Anything in the spec is unknown or out of range, or does not fit the classes.
         FileNotFoundError: A file the spec names is absent.
-        TypeError: The spec is not a string.
+        TypeError: The spec is not a string, or num_classes no integer.
     """
     if isinstance(spec, LabelNoise):
         return spec
     parsed = parse_noise_spec(spec)
     info = noise_info(parsed.kind)
+    num_classes = None if num_classes is None else _whole(num_classes)
     if class_names is not None:
         if num_classes is None:
             num_classes = len(class_names)
@@ -93,3 +97,11 @@ def create_noise(
     if num_classes is not None and num_classes < (2 if info.needs_classes else 1):
         raise ValueError(f"num_classes is {num_classes}; label noise needs at least 2 classes.")
     return info.build(parsed, -1 if num_classes is None else num_classes, class_names)
+
+
+def _whole(num_classes: Any) -> int:
+    """The number of classes as an int; NumPy's integers are taken too."""
+    try:
+        return operator.index(num_classes)
+    except TypeError as error:
+        raise TypeError(f"num_classes is {num_classes!r}; give an integer.") from error

@@ -11,9 +11,14 @@ from jal_hf.losses.conditions import Verdict, leading
 from jal_hf.theory.minimum import minimizer
 from jal_hf.theory.weights import weighted_rows
 
+NEARED = "one part is asymmetric, the other's least is neared there too, as the lightest label's log p goes to -inf"
+
 
 def is_asymmetric(loss: RobustLoss | str, weights_or_noise: Any, num_classes: int | None = None) -> bool:
     """Whether the weighted loss is least at the vertex of the dominant label, for every row given.
+
+    Of a sum with a normalised loss it may say so of an infimum that is only neared there, as the lightest label's
+    log p goes to minus infinity; `minimizer`, which knows no p below the smallest double, then returns another point.
 
     Args:
         loss: a loss or its name.
@@ -61,7 +66,7 @@ def _verdict_by_parts(loss: RobustLoss, weights: list[float], dominant: int) -> 
     if asymmetric and all(
         verdict.asymmetric or part.approaches_vertex for part, verdict in zip(parts, verdicts, strict=True)
     ):
-        return Verdict(True, margin, "one part is asymmetric, the other's least is approached there too")
+        return Verdict(True, margin, NEARED)
     return None
 
 

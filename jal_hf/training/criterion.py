@@ -101,7 +101,8 @@ def as_compute_loss_func(loss: RobustLoss | str) -> Callable[..., Tensor]:
 
     The returned function divides the summed loss by `num_items_in_batch`, which the Trainer counts over all
     accumulation steps and devices, so the gradient doesn't depend on how the batch is split. Labels may be classes,
-    or class probabilities of the logits' shape.
+    or class probabilities of the logits' shape. A loss that draws does so anew at each step, from torch's generator,
+    which the Trainer's checkpoints hold.
 
     Args:
         loss: Loss object or registry name; its reduction is ignored, the mean is always taken.

@@ -39,7 +39,8 @@ def _value_and_gradient(
     loss: RobustLoss, logits: torch.Tensor, *rest: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
     leaf = logits.clone().requires_grad_()
-    value = loss(leaf, *rest)
+    with loss.drawing(0):
+        value = loss(leaf, *rest)
     value.sum().backward()
     assert leaf.grad is not None
     return value.detach(), leaf.grad
@@ -182,7 +183,8 @@ def test_closed_form_gives_value_and_gradient_of_the_equation(name: str) -> None
     value, gradient = _value_and_gradient(create_loss(name), 3.0 * logits, labels)
     plain, leaf = create_loss(name), (3.0 * logits).requires_grad_()
     plain._rule = lambda logits: None  # type: ignore[method-assign]
-    expected = plain(leaf, labels)
+    with plain.drawing(0):
+        expected = plain(leaf, labels)
     expected.backward()
     torch.testing.assert_close(value, expected.detach(), rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(gradient, leaf.grad, rtol=1e-9, atol=1e-15)
@@ -298,13 +300,14 @@ def test_transforms_of_torch_func_give_the_gradient(name: str) -> None:
     def close(found: torch.Tensor) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-13)
 
-    close(torch.func.grad(loss)(logits, labels))
-    close(torch.func.jacrev(each)(logits, labels).mean(0))
-    close(torch.autograd.functional.jacobian(lambda z: loss(z, labels), logits, vectorize=True))
-    close(torch.autograd.functional.jacobian(lambda z: each(z, labels), logits, vectorize=True).mean(0))
-    by_row = torch.func.vmap(torch.func.grad(lambda z, y: loss(z.unsqueeze(0), y.unsqueeze(0))))(
-        logits, labels
-    )
+    with loss.drawing(0), each.drawing(0):
+        close(torch.func.grad(loss)(logits, labels))
+        close(torch.func.jacrev(each)(logits, labels).mean(0))
+        close(torch.autograd.functional.jacobian(lambda z: loss(z, labels), logits, vectorize=True))
+        close(torch.autograd.functional.jacobian(lambda z: each(z, labels), logits, vectorize=True).mean(0))
+        by_row = torch.func.vmap(torch.func.grad(lambda z, y: loss(z.unsqueeze(0), y.unsqueeze(0))))(
+            logits, labels
+        )
     if name in DETERMINISTIC:
         close(by_row / len(logits))
     if loss.soft_targets:
@@ -508,3 +511,30 @@ def test_incoming_gradient_scales_a_mean_whose_share_is_in_the_gradient_already(
     (3.0 * create_loss("jal-ce")(leaf, labels)).backward()
     _, gradient = _value_and_gradient(create_loss("jal-ce"), logits, labels)
     torch.testing.assert_close(leaf.grad, 3.0 * gradient, rtol=1e-12, atol=1e-18)
+
+
+@pytest.mark.parametrize("name", ["nnce", "nnfl", "anl-ce", "anl-fl"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_negative_losses_are_finite_where_no_class_exceeds_their_eps(name: str, dtype: torch.dtype) -> None:
+    loss = create_loss(name, eps=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    # The last row is uniform over 100 of the classes, at eps itself.
+    logits = 0.1 * torch.randn(4, 200, generator=generator, dtype=dtype)
+    logits[3] = 0.0
+    logits[3, 100:] = -torch.inf
+    logits[3] = logits[3].clamp_min(-1e4)
+    labels = torch.tensor([0, 5, 199, 7])
+    soft = torch.full_like(logits, 1 / 200)
+    for target in (labels, soft):
+        value, gradient = _value_and_gradient(loss, logits, target)
+        plain = loss(logits, target)
+        leaf = logits.clone().requires_grad_()
+        by_graph = torch.func.grad(loss)(leaf, target)
+        assert torch.isfinite(value)
+        assert torch.isfinite(gradient).all()
+        torch.testing.assert_close(plain, value)
+        torch.testing.assert_close(by_graph, gradient, rtol=1e-5, atol=1e-7)
+        if not loss.parts:
+            torch.testing.assert_close(value, torch.tensor(1 - 1 / 200, dtype=dtype))
+            assert (gradient == 0).all()
+    assert torch.isfinite(loss.class_losses(logits)).all()

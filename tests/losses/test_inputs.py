@@ -98,6 +98,18 @@ def test_loss_refuses_inputs_that_do_not_fit(name: str, logits: Any, target: Any
         create_loss(name)(logits, target)
 
 
+@pytest.mark.parametrize("name", ["jal-ce", "ce", "nlnl"])
+def test_loss_refuses_what_is_no_tensor(name: str) -> None:
+    loss = create_loss(name, weight=[1.0] * LOGITS.shape[1])
+    for call in (loss, loss.components, loss.sum_and_weight):
+        with pytest.raises(TypeError, match="target must be a tensor, but ndarray was given"):
+            call(LOGITS, LABELS.numpy())
+        with pytest.raises(TypeError, match="logits must be a tensor, but list was given"):
+            call(LOGITS.tolist(), LABELS)
+        with pytest.raises(TypeError, match="sample_weight must be a tensor, but list was given"):
+            call(LOGITS, LABELS, [1.0] * len(LABELS))
+
+
 def test_loss_refuses_weights_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="weight has 2 entries"):
         create_loss("ce", weight=[1.0, 2.0])(LOGITS, LABELS)
@@ -146,28 +158,27 @@ def test_reported_loss_is_known_but_not_listed() -> None:
 
 def _draws(loss: Any, step: int, rows: torch.Tensor | None = None) -> torch.Tensor:
     with loss.drawing(step, rows):
-        return loss._draw(torch.arange(5).unsqueeze(1), 5)
+        return loss._draw(torch.arange(5).unsqueeze(1), torch.zeros(5, 5))
 
 
 def test_negative_learning_draws_are_reproducible_and_never_the_label() -> None:
     loss, again = create_loss("nlnl", ln_neg=50, seed=3), create_loss("nlnl", ln_neg=50, seed=3)
     labels = torch.arange(5).unsqueeze(1)
     first, second = _draws(loss, 0), _draws(loss, 1)
-    assert torch.equal(first, again._draw(labels, 5))
+    assert torch.equal(first, again._draw(labels, torch.zeros(5, 5)))
     assert torch.equal(second, _draws(again, 1))
     assert not torch.equal(first, second)
-    assert not torch.equal(first, create_loss("nlnl", ln_neg=50, seed=4)._draw(labels, 5))
+    assert not torch.equal(first, create_loss("nlnl", ln_neg=50, seed=4)._draw(labels, torch.zeros(5, 5)))
     assert (first != labels).all()
-    many = (
-        create_loss("nlnl", ln_neg=20_000)._draw(torch.zeros(1, 1, dtype=torch.int64), 5).flatten().bincount()
-    )
+    one = torch.zeros(1, 1, dtype=torch.int64)
+    many = create_loss("nlnl", ln_neg=20_000)._draw(one, torch.zeros(1, 5)).flatten().bincount()
     assert torch.allclose(many[1:].double(), torch.tensor(5000.0, dtype=torch.float64), rtol=0.06)
 
 
 def test_negative_learning_loss_is_the_formula_at_its_draws() -> None:
     logits, labels = torch.randn(4, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 4])
     counts = [4.0, 1.0, 2.0, 4.0, 8.0]
-    draws = create_loss("nlnl", ln_neg=3)._draw(labels.unsqueeze(1), 5)
+    draws = create_loss("nlnl", ln_neg=3)._draw(labels.unsqueeze(1), logits)
     value = create_loss("nlnl", ln_neg=3, class_counts=counts, reduction="none")(logits, labels)
     p = torch.softmax(logits, 1)
     for row in range(4):

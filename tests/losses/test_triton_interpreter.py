@@ -105,6 +105,13 @@ value, gradient = run(create_loss("jal-ce"), bad, labels)
 infinite_ignored = bool(torch.isfinite(value)) and bool(torch.isfinite(gradient).all())
 outside = bool(create_loss("jal-ce")(logits.clone().requires_grad_(), torch.full((7,), 40)).isnan())
 
+# No class exceeds eps: every term of the sum is 0.
+level, level_labels = 0.1 * torch.randn(3, 200), torch.tensor([0, 199, -100])
+nothing = []
+for loss in (create_loss("nnce", eps=1e-2), create_loss("nnfl", eps=1e-2), create_loss("nnce", eps=0.5)):
+    value, gradient = run(loss, level, level_labels)
+    nothing.append([float(value), float(gradient.abs().sum())])
+
 total, counted = create_loss("jal-ce").sum_and_weight(logits.clone().requires_grad_(), labels)
 mean = create_loss("jal-ce")(logits, labels)
 
@@ -120,7 +127,8 @@ for inputs in (leaf, exact):
     second.append(torch.autograd.grad(first.square().sum(), inputs)[0])
 print(json.dumps({
     "kernels": kernels,
-    "report": report, "all_ignored": all_ignored, "infinite_ignored": infinite_ignored, "outside": outside,
+    "report": report, "nothing": nothing,
+    "all_ignored": all_ignored, "infinite_ignored": infinite_ignored, "outside": outside,
     "mean_error": float((total / counted - mean).abs() / mean.abs()), "counted": float(counted),
     "again": bool((once == twice).all()),
     "second": float((second[0] - second[1]).abs().max() / second[1].abs().max()),
@@ -163,6 +171,12 @@ def test_kernels_take_ignored_rows_for_nothing(results: dict[str, Any]) -> None:
     assert results["infinite_ignored"]
     assert results["counted"] == 5
     assert results["mean_error"] < 1e-6
+
+
+def test_kernels_share_alike_where_no_class_exceeds_eps(results: dict[str, Any]) -> None:
+    for value, gradient in results["nothing"]:
+        assert value == pytest.approx(1 - 1 / 200, rel=1e-6)
+        assert gradient == 0.0
 
 
 def test_kernels_answer_a_label_outside_the_classes_with_nan(results: dict[str, Any]) -> None:

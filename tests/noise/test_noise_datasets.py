@@ -270,6 +270,38 @@ def test_only_the_training_split_of_a_dict_gets_noise(rows: Dataset) -> None:
         add_label_noise(DatasetDict({"valid": rows}), "symmetric:0.4")
 
 
+def test_one_split_may_be_a_string(rows: Dataset) -> None:
+    both = DatasetDict({"train": rows, "test": rows})
+    found = add_label_noise(both, "symmetric:0.4", splits="test")
+    assert "clean_label" not in found["train"].column_names
+    assert found["test"]["label"][:] == add_label_noise(rows, "symmetric:0.4")["label"][:]
+    with pytest.raises(ValueError, match=r"no split 'tets'\. Did you mean 'test'"):
+        add_label_noise(both, "symmetric:0.4", splits="tets")
+
+
+def test_plain_integers_get_noise_that_knows_its_classes(rows: Dataset) -> None:
+    plain = rows.cast_column("label", Value("int64"))
+    noise = create_noise("symmetric:0.4", num_classes=len(NAMES))
+    assert add_label_noise(plain, noise)["label"][:] == add_label_noise(rows, noise)["label"][:]
+
+
+@pytest.mark.parametrize("settings", [{"mean": 0.4}, {"std": 0.4}, {"mean": "0.4"}, {"std": ["a", "b", "c"]}])
+def test_normalisation_that_is_no_list_is_refused(rows: Dataset, settings: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"(mean|std) is .*; give a list of one number for each channel"):
+        add_label_noise(rows, "idn:0.4", **settings)
+
+
+def test_exact_labels_depend_on_the_rows_given_and_iid_labels_do_not(rows: Dataset) -> None:
+    part, ids = rows.select(range(0, COUNT, 2)), np.arange(0, COUNT, 2)
+    for mode, is_same in (("exact", False), ("iid", True)):
+        noise = create_noise(f"symmetric:0.4,mode={mode}", num_classes=len(NAMES))
+        whole = noise.corrupt(rows["label"][:], seed=1)
+        alone = noise.corrupt(part["label"][:], seed=1, index=ids)
+        assert np.array_equal(alone, whole[ids]) == is_same
+        backwards = noise.corrupt(rows["label"][::-1], seed=1, index=np.arange(COUNT)[::-1])
+        assert np.array_equal(backwards[::-1], whole)
+
+
 def test_format_is_kept(rows: Dataset) -> None:
     noisy = add_label_noise(rows.with_format("numpy", columns=["label"]), "symmetric:0.4")
     assert set(noisy[:2]) == {"label", "clean_label"}
@@ -282,7 +314,11 @@ def test_format_is_kept(rows: Dataset) -> None:
         (lambda rows: rows.rename_column("label", "labels"), "no column 'label'. Did you mean 'labels'"),
         (lambda rows: rows.add_column("clean_label", rows["label"][:]), "already has a column 'clean_label'"),
         (lambda rows: rows.select([]), "no rows"),
-        (lambda rows: rows.cast_column("label", Value("float32")), "give num_classes"),
+        (lambda rows: rows.cast_column("label", Value("float32")), r"class_encode_column\('label'\)"),
+        (
+            lambda rows: rows.cast_column("label", Value("int64")),
+            r"give create_noise\('symmetric:0.4', num_classes=K\)",
+        ),
         (lambda rows: with_labels(rows, [None, *([1] * (COUNT - 1))]), r"first rows \[0\]"),
         (lambda rows: with_labels(rows, [7, *([1] * (COUNT - 1))]), "row 0 holds 7"),
         (lambda rows: [1, 2], "not list"),

@@ -142,6 +142,19 @@ def test_rows_are_found_by_index(tmp_path: Path) -> None:
         noise.corrupt(CLEAN[:1], index=[60])
 
 
+def test_row_number_below_zero_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", NOISY)
+    noise = create_noise(f"labels:{tmp_path / 'labels.npy'}", num_classes=3)
+    with pytest.raises(ValueError, match="for row -1; row numbers begin at 0"):
+        noise.corrupt(CLEAN[:2], index=[0, -1])
+    noise.image_hashes = ["a"] * 60
+    with pytest.raises(ValueError, match="for row -2; row numbers begin at 0"):
+        noise.check_images(["a", "a"], [-2, 0])
+    assert (
+        noise.corrupt(CLEAN[:2], index=np.array([0, 5], dtype=np.uint64)).tolist() == NOISY[[0, 5]].tolist()
+    )
+
+
 def test_file_in_another_order_or_of_another_length_is_refused(tmp_path: Path) -> None:
     order = np.random.default_rng(0).permutation(60)
     write_parquet(tmp_path / "l.parquet", {"clean_label": CLEAN[order], "worse": NOISY[order]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,10 @@ def test_classes_must_be_known_and_agree() -> None:
         create_noise("symmetric:0.4", 9, CIFAR10)
     with pytest.raises(ValueError, match="at least 2"):
         create_noise("symmetric:0.4", 1)
+    for classes in ("10", 2.0, [2], math.nan):
+        with pytest.raises(TypeError, match=r"num_classes is .*; give an integer"):
+            create_noise("symmetric:0.4", num_classes=classes)  # type: ignore[arg-type]
+    assert create_noise("symmetric:0.4", num_classes=np.int64(10)).num_classes == 10
     assert create_noise("none").transition_matrix() is None
 
 

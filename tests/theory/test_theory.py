@@ -22,6 +22,7 @@ from jal_hf.theory import (
     minimizer,
     minimum_a,
     numeric_ratio,
+    row_verdict,
 )
 from jal_hf.theory.simplex import losses_at
 
@@ -90,6 +91,70 @@ def test_minimiser_of_cross_entropy_is_the_weights_themselves() -> None:
     weights = np.array([0.5, 0.3, 0.2])
     np.testing.assert_allclose(minimizer(create_loss("ce"), weights), weights, atol=1e-5)
     assert not is_asymmetric("ce", weights)
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.7, 0.9])
+def test_minimiser_of_gce_is_the_power_of_the_weights(q: float) -> None:
+    for weights in [np.array([0.6, 0.3, 0.1]), np.array([0.45, 0.449, 0.101]), *_random_weights(6)]:
+        exact = weights ** (1.0 / (1.0 - q))
+        found = minimizer(create_loss("gce", q=q, eps=1e-300), weights)
+        np.testing.assert_allclose(found, exact / exact.sum(), atol=1e-6)
+    np.testing.assert_allclose(
+        minimizer(create_loss("gce", q=0.5), [0.6, 0.3, 0.1]), np.array([36, 9, 1]) / 46, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.1, 1.0), (1.0, 1.0), (6.0, 0.1), (0.01, 1.0)])
+def test_minimiser_of_sce_is_where_its_slopes_are_alike(alpha: float, beta: float) -> None:
+    loss = create_loss("sce", alpha=alpha, beta=beta)
+    for weights in [np.array([0.51, 0.48, 0.01]), np.array([0.6, 0.4, 0.0]), *_random_weights(4)]:
+        weights = weights / weights.sum()
+        # alpha w_k / u_k + beta A w_k is the same for every k; bisection finds it from the sum of u.
+        linear = -beta * math.log(1e-4) * weights
+        low, high = float(linear.max()), float(linear.max()) + 1e4
+        for _ in range(200):
+            middle = (low + high) / 2.0
+            is_low = (alpha * weights / np.maximum(middle - linear, 1e-300)).sum() > 1.0
+            low, high = (middle, high) if is_low else (low, middle)
+        exact = alpha * weights / (high - linear)
+        np.testing.assert_allclose(minimizer(loss, weights), exact, atol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "a"), [("jal-ce", 1.5), ("jal-ce", 1.2), ("jal-fl", 2.0)])
+@pytest.mark.parametrize("weights", [[0.6, 0.2, 0.2], [0.5, 0.25, 0.25], [0.2, 0.2, 0.6], [0.4, 0.35, 0.25]])
+def test_minimiser_may_treat_labels_of_equal_weight_differently(
+    name: str, a: float, weights: list[float]
+) -> None:
+    loss, ticks = create_loss(name, a=a), 100
+    grid = [(i, j, ticks - i - j) for i in range(ticks + 1) for j in range(ticks + 1 - i)]
+    points = torch.tensor(grid, dtype=torch.float64) / ticks
+    found = torch.from_numpy(minimizer(loss, weights)).unsqueeze(0)
+    risks = losses_at(loss, torch.cat((found, points))) @ torch.tensor(weights, dtype=torch.float64)
+    assert risks[0] <= risks[1:].min()
+
+
+@pytest.mark.parametrize(
+    ("name", "params"), [*FAMILIES, ("mae", {}), ("gce", {"q": 1.0}), ("nnce", {})], ids=str
+)
+def test_minimiser_at_a_vertex_is_exactly_the_vertex(name: str, params: dict[str, float]) -> None:
+    for weights in ([0.9, 0.06, 0.04], [0.03, 0.94, 0.03], [0.01, 0.01, 0.01, 0.97]):
+        found = minimizer(create_loss(name, **params), weights)
+        assert found.tolist() == [float(k == int(np.argmax(weights))) for k in range(len(weights))]
+
+
+def test_verdict_says_where_the_least_is_neared_beyond_every_double() -> None:
+    weights = [0.45, 0.449, 0.101]
+    loss = create_loss("anl-ce")
+    verdict = row_verdict(loss, weights, 0)
+    assert verdict.asymmetric
+    assert "log p goes to -inf" in verdict.by
+    found = minimizer(loss, weights)
+    assert found.max() < 0.6
+    # The smallest double is not small enough; log p of -1e6 beside the vertex is.
+    near = torch.tensor([[0.0, -50.0, -1e6]], dtype=torch.float64)
+    risk = torch.tensor(weights, dtype=torch.float64)
+    at_point = losses_at(loss, torch.from_numpy(found).unsqueeze(0))[0] @ risk
+    assert loss.equation(Scores(near, None))[0] @ risk < at_point
 
 
 def test_minimiser_of_amse_is_the_projection_of_its_scaled_weights() -> None:
