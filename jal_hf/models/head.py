@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from torch import nn
@@ -13,25 +14,44 @@ def head_modules(model: nn.Module) -> dict[str, nn.Module]:
     """The modules that turn features into logits, by their names in `model`.
 
     timm says them itself; of a transformers model it is all that lies beside its base model; of a plain module it is
-    the last linear layer.
+    the last linear layer. Of one of peft's models they are those of the network inside.
 
     Raises:
         ValueError: when there is none.
     """
-    network: Any = getattr(model, "timm_model", model)
-    base = getattr(model, "base_model", model)
+    inner = without_wrapper(model)
+    network: Any = getattr(inner, "timm_model", inner)
+    base = getattr(inner, "base_model", inner)
     found: list[nn.Module] = []
     if callable(getattr(network, "get_classifier", None)):
         classifier = network.get_classifier()
         found = list(classifier) if isinstance(classifier, (tuple, list, nn.ModuleList)) else [classifier]
-    elif isinstance(base, nn.Module) and base is not model and network is model:
-        found = [child for child in model.children() if child is not base]
+    elif isinstance(base, nn.Module) and base is not inner and network is inner:
+        found = [child for child in inner.children() if child is not base]
     else:
-        found = list([layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1:])
+        found = _linear_layers(inner)[-1:]
     found = [module for module in found if next(module.parameters(), None) is not None]
     if not found:
         raise ValueError(f"{type(network).__name__} has no classifier; build it with num_labels classes.")
     return {name: module for name, module in model.named_modules() if any(module is one for one in found)}
+
+
+def without_wrapper(model: nn.Module) -> nn.Module:
+    """The network inside one of peft's models, with the adapters in its layers; any other model itself."""
+    peft = sys.modules.get("peft")  # whoever made one has loaded it
+    wrapped: Any = model
+    if peft is None or not isinstance(model, peft.PeftModel | peft.PeftMixedModel):
+        return model
+    has_method = callable(getattr(type(model), "get_base_model", None))
+    inner: nn.Module = wrapped.get_base_model() if has_method else wrapped.base_model.model
+    return inner
+
+
+def _linear_layers(module: nn.Module) -> list[nn.Module]:
+    """Linear layers in their order, one with an adapter beside it as a whole."""
+    if isinstance(module, nn.Linear) or isinstance(getattr(module, "base_layer", None), nn.Linear):
+        return [module]
+    return [layer for child in module.children() for layer in _linear_layers(child)]
 
 
 def head_parameter_names(model: nn.Module) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from jal_hf.ground.files import JsonObject
-from jal_hf.models.head import head_parameter_names
+from jal_hf.models.head import head_parameter_names, without_wrapper
 
 
 def parameter_groups(
@@ -64,13 +64,13 @@ def layer_numbers(model: nn.Module) -> dict[str, int]:
     timm's networks say it themselves. Elsewhere a layer is what a list numbers (`encoder.layer.3`), in the order in
     which the layers stand in the model.
     """
-    network: Any = getattr(model, "timm_model", model)
-    prefix = "timm_model." if network is not model else ""
+    network, prefix = _network(model)
     if callable(getattr(network, "group_matcher", None)):
         from timm.models import group_parameters
 
         found = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
-        numbers = {f"{prefix}{name}": int(number) for name, number in found.items()}
+        numbers = {name: 0 for name, _ in model.named_parameters()}
+        numbers |= {f"{prefix}{name}": int(number) for name, number in found.items()}
     else:
         seen: dict[str, int] = {}
         numbers, current = {}, 0
@@ -86,7 +86,14 @@ def layer_numbers(model: nn.Module) -> dict[str, int]:
 
 
 def _without_decay(model: nn.Module) -> set[str]:
-    network: Any = getattr(model, "timm_model", model)
-    prefix = "timm_model." if network is not model else ""
+    network, prefix = _network(model)
     excepted = network.no_weight_decay() if callable(getattr(network, "no_weight_decay", None)) else ()
     return {f"{prefix}{name}" for name in excepted}
+
+
+def _network(model: nn.Module) -> tuple[Any, str]:
+    """The network inside its wrappers, timm's own where there is one, and what its parameters' names begin with."""
+    inner = without_wrapper(model)
+    network = getattr(inner, "timm_model", inner)
+    name = next(name for name, module in model.named_modules() if module is network)
+    return network, f"{name}." if name else ""

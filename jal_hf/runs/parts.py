@@ -15,6 +15,7 @@ from jal_hf.data.subsets import cut_validation
 from jal_hf.ground.sentences import shortened
 from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, start_head, weights_source
+from jal_hf.models.preprocessing import Preprocessing
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.recipes import list_recipes
 from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
@@ -197,6 +198,8 @@ def build_trainer(
     _check_best_model(args, data)
     set_seed(args.seed)
     model = build_model(config, data) if model is None else given_model(config, data, model)
+    if not hasattr(model, "config"):  # which tells neither classes nor images
+        options = {"num_classes": data.num_classes, "preprocessing": _preprocessing(config), **options}
     if "test" not in data and "validation" not in data and str(args.eval_strategy.value) != "no":
         if "eval_strategy" in config.asked:
             raise ValueError(
@@ -217,6 +220,14 @@ def build_trainer(
         noise=known_noise(data),
         **options,
     )
+
+
+def _preprocessing(config: RunConfig) -> Preprocessing | None:
+    """How the run shows images to a network that says nothing of them; None where the run says too little."""
+    size, mean, std = config.data.image_size, config.data.image_mean, config.data.image_std
+    if size is None or not mean or not std:
+        return None
+    return Preprocessing((len(mean), size, size), tuple(mean), tuple(std))
 
 
 def _check_best_model(args: JALTrainingArguments, data: Any) -> None:
@@ -253,6 +264,6 @@ def image_dataset(config: RunConfig, data: Any, split: str, model: Any) -> Any:
     """One split of a run's data as a torch dataset of ready batches, as it is evaluated."""
     images = RawImages(
         model, config.data.augment, config.seed, data.label_column, data.image_column,
-        on_bad_image=config.data.on_bad_image,
+        on_bad_image=config.data.on_bad_image, num_classes=data.num_classes, preprocessing=_preprocessing(config),
     )  # fmt: skip
     return images.ready(data[split], train=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
@@ -17,6 +18,9 @@ from jal_hf.ground.sentences import shortened
 from jal_hf.training.hardware import detect_hardware
 from jal_hf.training.schedules import EPOCH_SCHEDULES
 
+logger = logging.getLogger(__name__)
+
+DECAYS = ("weight_decay", "l1_weight_decay")
 _PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -200,10 +204,16 @@ class JALTrainingArguments(TrainingArguments):
             raise ValueError(f"save_seconds must be more than 0, got {self.save_seconds}.")
         if self.cuda_graph not in ("auto", "on", "off"):
             raise ValueError(f"cuda_graph must be 'auto', 'on' or 'off', got {self.cuda_graph!r}.")
+        if self.label_names not in (None, ["labels"]):  # type: ignore[has-type]
+            raise ValueError(
+                f"label_names is {self.label_names!r}, but a batch's labels are looked for under 'labels' alone. Leave "  # type: ignore[has-type]
+                "it out, and call the field 'labels' or 'label', as with dataset.rename_column(...), or have a "
+                "data_collator call it so."
+            )
         self.loss_args = parse_json_object("loss_args", self.loss_args)
         self.method_args = parse_json_object("method_args", self.method_args)
         self._choose_precision()
-        for name in ("weight_decay", "l1_weight_decay"):
+        for name in DECAYS:
             if getattr(self, name) is None:
                 setattr(self, name, _NotAsked())
         schedule = self.epoch_schedule
@@ -240,6 +250,11 @@ class JALTrainingArguments(TrainingArguments):
             else:
                 is_refused = {"bf16": self.bf16 is False, "fp16": self.fp16 is False}
                 chosen = "fp32" if is_refused.get(hardware.precision) else hardware.precision
+        if chosen == "fp16" and self.use_cpu:
+            # Whose weights and sums stay in float32 all the same; a run made on a GPU is still to be used here.
+            logger.warning("fp16 needs an accelerator: on this CPU everything is computed in float32.")
+            chosen, self.fp16, self.hardware_reason = "fp32", False, "there is no accelerator"
+            self.precision = "auto" if self.precision == "auto" else "fp32"
         # Both at once is for the parent to refuse.
         self.bf16, self.fp16 = bool(self.bf16) or chosen == "bf16", bool(self.fp16) or chosen == "fp16"
         if self.channels_last is None:
@@ -265,7 +280,12 @@ class JALTrainingArguments(TrainingArguments):
     @property
     def has_own_decay(self) -> bool:
         """Whether a decay was asked for, of either kind and at any time, so that no preset's comes in its place."""
-        return not all(isinstance(decay, _NotAsked) for decay in (self.weight_decay, self.l1_weight_decay))
+        return len(self.unasked_decays) < len(DECAYS)
+
+    @property
+    def unasked_decays(self) -> tuple[str, ...]:
+        """The fields of decays that nobody has asked for."""
+        return tuple(name for name in DECAYS if isinstance(getattr(self, name), _NotAsked))
 
     @property
     def epoch_schedule(self) -> str | None:

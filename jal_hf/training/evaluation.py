@@ -12,8 +12,7 @@ from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from jal_hf.losses import RobustLoss
 from jal_hf.training.criterion import at_least_one, classes_second
-
-_ROWS_AT_ONCE = 65_536
+from jal_hf.training.metrics import rows_at_once
 
 
 def share_buffers(model: nn.Module) -> None:
@@ -25,35 +24,40 @@ def share_buffers(model: nn.Module) -> None:
         broadcast(buffer, from_process=0)
 
 
-def exact_figures(
-    output: EvalLoopOutput,
-    dataset: Any,
-    criterion: RobustLoss | None,
-    prefix: str,
-    classes_last: bool = False,
-) -> EvalLoopOutput:
-    """Check that each row was counted once, and put the mean loss over all counted labels into the metrics.
+def check_rows(output: EvalLoopOutput, dataset: Any, is_processed: bool) -> None:
+    """Nothing, where each row of a dataset of known length was counted once.
 
-    The parent averages the means of batches, which depends on the batch size when labels are ignored. Its figure
-    stays where `criterion` is None, since the predictions are no logits.
+    Args:
+        is_processed: The predictions are what `preprocess_logits_for_metrics` left, so that labels alone tell rows.
 
     Raises:
-        RuntimeError: Predictions and rows differ in number, so a row was left out or counted twice.
+        RuntimeError: A row was left out or counted twice.
     """
-    if output.predictions is None:
-        return output
-    # One array, or a list of them where batches are not put together.
-    is_list = isinstance(output.predictions, list)
-    batches = output.predictions if is_list else [output.predictions]
-    logits = [batch[0] if isinstance(batch, tuple) else batch for batch in batches]
-    rows = sum(map(len, logits))
-    if has_length(dataset) and rows != len(dataset):
+    labels = _batches(output.label_ids)
+    batches = labels or ([] if is_processed else _batches(output.predictions))
+    rows = sum(map(len, batches))
+    if batches and has_length(dataset) and rows != len(dataset):
         raise RuntimeError(
             f"The evaluation gave {rows} predictions for {len(dataset)} rows; each row must be counted once. "
             "Please report this with the launch line."
         )
-    labels = output.label_ids if is_list else [output.label_ids]
-    if criterion is None or not labels or labels[0] is None or isinstance(labels[0], tuple):
+
+
+def _batches(given: Any) -> list[Any]:
+    """One array, or those of all batches where these are not put together; of several outputs the first."""
+    found = given if isinstance(given, list) else [given]
+    return [batch[0] if isinstance(batch, tuple) else batch for batch in found if batch is not None]
+
+
+def exact_figures(
+    output: EvalLoopOutput, criterion: RobustLoss, prefix: str, classes_last: bool = False
+) -> EvalLoopOutput:
+    """The mean loss over all counted labels in the metrics, where the predictions are logits.
+
+    The parent averages the means of batches, which depends on the batch size when labels are ignored.
+    """
+    logits, labels = _batches(output.predictions), _batches(output.label_ids)
+    if not logits or not labels:
         return output
     if f"{prefix}_loss" not in output.metrics:
         return output
@@ -61,9 +65,10 @@ def exact_figures(
     for some_logits, some_labels in zip(logits, labels, strict=True):
         if (some_labels == -100).any():  # the Trainer's padding of batches to one length
             some_labels = np.where(some_labels == -100, criterion.ignore_index, some_labels)
-        for start in range(0, len(some_logits), _ROWS_AT_ONCE):
-            target = torch.as_tensor(some_labels[start : start + _ROWS_AT_ONCE])
-            scores = torch.as_tensor(some_logits[start : start + _ROWS_AT_ONCE])
+        step = rows_at_once(some_logits, some_labels)
+        for start in range(0, len(some_logits), step):
+            target = torch.as_tensor(some_labels[start : start + step])
+            scores = torch.as_tensor(some_logits[start : start + step])
             part, share = criterion.sum_and_weight(classes_second(scores, target, classes_last), target)
             total, counted = total + float(part), counted + float(share)
     metrics = {**output.metrics, f"{prefix}_loss": total / float(at_least_one(counted))}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from torch import nn
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
-from jal_hf.training.evaluation import exact_figures, share_buffers
-from jal_hf.training.inputs import RawImages, dropping_last, ending_workers
+from jal_hf.training.evaluation import check_rows, exact_figures, share_buffers
+from jal_hf.training.inputs import RawImages, collating_ready_batches, dropping_last, ending_workers
 from jal_hf.training.methods import Method
-from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
+from jal_hf.training.methods.method import Batch
+from jal_hf.training.outputs import as_mapping, giving_logits_first, model_outputs
 
 
 class ExactEvaluation(Trainer):
@@ -24,7 +26,9 @@ class ExactEvaluation(Trainer):
     method: Method
     raw_images: RawImages
     validation_dataset: Any
-    _classes_last: bool
+    has_own_loss: bool
+    _aside: Batch
+    _classes_last: bool | None
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """As the parent's, of raw datasets too, and of every row of them.
@@ -33,13 +37,21 @@ class ExactEvaluation(Trainer):
         """
         is_other = eval_dataset is not None and not isinstance(eval_dataset, str)
         is_kept = self.is_in_train and not is_other
-        with dropping_last(self.args, False), nullcontext() if is_kept else ending_workers(self.args):
-            return super().get_eval_dataloader(self._ready(eval_dataset))
+        ready = self._ready(eval_dataset)
+        found = self.eval_dataset if ready is None else ready
+        found = self.eval_dataset[found] if isinstance(found, str) else found
+        with (
+            dropping_last(self.args, False),
+            nullcontext() if is_kept else ending_workers(self.args),
+            collating_ready_batches(self, found),
+        ):
+            return super().get_eval_dataloader(ready)
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
         """As the parent's, of raw datasets too, and of every row of them."""
-        with dropping_last(self.args, False), ending_workers(self.args):
-            return super().get_test_dataloader(self._ready(test_dataset))
+        ready = self._ready(test_dataset)
+        with dropping_last(self.args, False), ending_workers(self.args), collating_ready_batches(self, ready):
+            return super().get_test_dataloader(ready)
 
     def _ready(self, dataset: Any) -> Any:
         return dataset if isinstance(dataset, str) else self.raw_images.ready(dataset, train=False)
@@ -51,10 +63,25 @@ class ExactEvaluation(Trainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> Any:
-        """As the parent's, which hands rows without labels to the model with all their fields."""
+        """As the parent's, with the logits before what else the model gives.
+
+        The parent hands rows without labels to the model with all their fields.
+        """
         if "labels" not in inputs:
-            inputs = {name: value for name, value in inputs.items() if name not in BATCH_EXTRAS}
-        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+            unlabelled: Any = partial(self._outputs, model)
+            return super().prediction_step(unlabelled, inputs, prediction_loss_only, ignore_keys)
+        try:
+            with giving_logits_first(model) if self.has_own_loss else nullcontext():
+                return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        finally:
+            self._aside = {}
+
+    def _outputs(self, model: nn.Module, /, **inputs: Any) -> Any:
+        return as_mapping(model_outputs(model, inputs, self.args.channels_last))
+
+    def _forget_layout(self) -> None:
+        """Until our `compute_loss` tells the logits' layout, it is not known whether it gives the loss at all."""
+        self._classes_last = None
 
     def evaluation_loop(
         self,
@@ -65,15 +92,18 @@ class ExactEvaluation(Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
+        self._forget_layout()
         with self.method.evaluated(self.accelerator.unwrap_model(self.model)):
             if self.args.world_size > 1:
                 share_buffers(self.model)
             output = super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
             )
-        # What preprocess_logits_for_metrics left is no logits any more.
-        criterion = self.criterion if self.preprocess_logits_for_metrics is None else None
-        output = exact_figures(output, dataloader.dataset, criterion, metric_key_prefix, self._classes_last)
+        # What preprocess_logits_for_metrics left is no logits any more, and need not be one a row.
+        is_processed = self.preprocess_logits_for_metrics is not None
+        check_rows(output, dataloader.dataset, is_processed)
+        if not is_processed and self._classes_last is not None:
+            output = exact_figures(output, self.criterion, metric_key_prefix, self._classes_last)
         # The parent and its callbacks look for the best model's metric under a name that begins with eval_.
         best_by = (self.args.metric_for_best_model or "").removeprefix("eval_")
         if metric_key_prefix == "validation" and best_by in output.metrics:

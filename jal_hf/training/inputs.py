@@ -13,17 +13,24 @@ import datasets
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from transformers import TrainingArguments, default_data_collator
+from transformers import (
+    PreTrainedTokenizerBase,
+    SequenceFeatureExtractor,
+    TrainingArguments,
+    default_data_collator,
+)
 from transformers.trainer_utils import has_length
 
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
+from jal_hf.data.images.batch_datasets import LabelledImages
 from jal_hf.data.images.crops import evaluation_crop
-from jal_hf.data.labels import refuse_wrong_labels
+from jal_hf.data.images.stream_dataset import StreamedImages
+from jal_hf.data.labels import refuse_wrong_labels, unlabelled_rows
 from jal_hf.data.raw_datasets import are_placeholders, is_image, is_raw, training_names
 from jal_hf.data.stream_loading import with_features
 from jal_hf.models.labels import name_classes
-from jal_hf.models.preprocessing import describe_evaluation
+from jal_hf.models.preprocessing import Preprocessing, describe_evaluation
 from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
 
 logger = logging.getLogger(__name__)
@@ -40,8 +47,33 @@ def collate_batch(batch: Any) -> Batch:
 
 
 def is_stock_collator(collator: Any) -> bool:
-    """Whether batches are collated by transformers, so that it is known what becomes of which column."""
-    return collator is None or str(getattr(collator, "__module__", "")).startswith("transformers.")
+    """Whether batches are collated by transformers or here, so that it is known what becomes of which column."""
+    return collator is None or str(getattr(collator, "__module__", "")).startswith(
+        ("transformers.", "jal_hf.")
+    )
+
+
+def is_tokenizer(processing_class: Any) -> bool:
+    """Whether a Trainer without a collator pads its rows by what it was given to process them."""
+    return isinstance(processing_class, PreTrainedTokenizerBase | SequenceFeatureExtractor)
+
+
+@contextmanager
+def collating_ready_batches(trainer: Any, dataset: Any) -> Iterator[None]:
+    """Inside, the parent's loader of prepared images passes their batches through, which no other collator takes."""
+    inner = dataset
+    while isinstance(inner, torch.utils.data.Subset):
+        inner = inner.dataset
+    if not isinstance(inner, LabelledImages | StreamedImages):
+        yield
+        return
+    args = trainer.args
+    before = trainer.data_collator, args.remove_unused_columns
+    trainer.data_collator, args.remove_unused_columns = collate_batch, False
+    try:
+        yield
+    finally:
+        trainer.data_collator, args.remove_unused_columns = before
 
 
 @dataclass(frozen=True)
@@ -49,12 +81,19 @@ class RawImages:
     """How a raw dataset becomes ready batches, for training and for evaluation: its images, or its columns of numbers.
 
     Attributes:
-        model: Its `config.pretrained_cfg` says size, channels, mean and std of images.
+        model: Its `config.pretrained_cfg` says size, channels, mean and std of images, its `config.num_labels` the
+            number of classes.
         augment: Training augmentation; None is none, which is said once.
         label_column, image_column: None finds them by type and usual names.
         drop_unused: Leave out what no batch of a dataset without images can hold; see `without_unused_columns`.
         ignore_index: The one label outside the model's classes that passes; None passes all, which an own collator
             may change.
+        num_classes: Of a model that doesn't tell them.
+        preprocessing: `input_size` (C, H, W), `mean` and `std`, for a model that doesn't tell them.
+        is_left_alone: Whether every dataset comes back as it is, for a collator that makes batches of its rows.
+
+    Raises:
+        ValueError: `preprocessing` without one of these.
     """
 
     model: nn.Module | None
@@ -66,6 +105,16 @@ class RawImages:
     on_bad_image: str = "error"
     drop_unused: bool = False
     ignore_index: int | None = None
+    num_classes: int | None = None
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None
+    is_left_alone: bool = False
+
+    def __post_init__(self) -> None:
+        known = {"input_size", "mean", "std"}
+        if isinstance(self.preprocessing, Mapping) and (missing := sorted(known - set(self.preprocessing))):
+            raise ValueError(
+                f"preprocessing says no {' and no '.join(missing)}; it needs input_size (C, H, W), mean and std."
+            )
 
     def ready(self, dataset: Any, *, train: bool) -> Any:
         """The dataset, or for evaluation a dict of splits, as the Trainer takes it; see `prepare_dataset`.
@@ -76,10 +125,12 @@ class RawImages:
         Raises:
             ValueError: Labels outside the model's classes; the rows are named. Images that nobody says how to prepare.
         """
+        if self.is_left_alone:
+            return dataset
         if isinstance(dataset, Mapping) and not train:
             return {name: self.ready(split, train=False) for name, split in dataset.items()}
         config = getattr(self.model, "config", None)
-        preprocessing = getattr(config, "pretrained_cfg", None)
+        preprocessing = self.known_preprocessing
         known = getattr(config, "id2label", None) or {}
         names = [str(known[number]) for number in sorted(known)]
         if train and names and are_placeholders(names):
@@ -102,9 +153,11 @@ class RawImages:
             on_bad_image=self.on_bad_image,
         )
         if prepared is dataset:
-            classes = getattr(config, "num_labels", None)
+            classes = getattr(config, "num_labels", self.num_classes)
             if self.ignore_index is not None:
                 refuse_images(dataset, self.model)
+                if not train and self.ignore_index != -1:
+                    dataset = without_missing_labels(dataset)
                 if isinstance(classes, int):
                     check_labels(dataset, classes, self.ignore_index)
             return without_unused_columns(dataset, self.model) if self.drop_unused else dataset
@@ -115,6 +168,13 @@ class RawImages:
                 "images) or 'randomresizedcrop' (photographs), or augment='none' to silence this line."
             )
         return prepared
+
+    @property
+    def known_preprocessing(self) -> Mapping[str, Any] | None:
+        """What the model says of its images, or else what it was given; None where neither does."""
+        own: Mapping[str, Any] | None = getattr(getattr(self.model, "config", None), "pretrained_cfg", None)
+        given = self.preprocessing
+        return own or (given.to_dict() if isinstance(given, Preprocessing) else given)
 
     def for_model(self, model: nn.Module) -> RawImages:
         """The same for another model of its kind, whose classes get the names of the first one's."""
@@ -142,6 +202,16 @@ def refuse_images(dataset: Any, model: nn.Module | None) -> None:
             "data_collator; a model of transformers is told by jal_hf.models.as_run_model(model, "
             "preprocessing={'image_size': 224})."
         )
+
+
+def without_missing_labels(dataset: Any) -> Any:
+    """A dataset of `datasets` without its column of labels where each is -1 or empty, as of rows to be predicted."""
+    if not isinstance(dataset, datasets.Dataset) or not is_raw(dataset):
+        return dataset
+    column = next((name for name in _LABEL_FIELDS if name in dataset.column_names), None)
+    if column is None or not getattr(dataset.features[column], "dtype", "").startswith("int"):
+        return dataset
+    return dataset.remove_columns(column) if unlabelled_rows(dataset, column).all() else dataset
 
 
 def check_labels(dataset: Any, num_classes: int, ignore_index: int) -> None:

@@ -238,4 +238,6 @@ def _listed(rows: list[int]) -> str:
 def _gradient_norms(model: nn.Module) -> list[Tensor]:
     """Norm of this process's share of the gradient; NaN or infinite as soon as one element is."""
     gradients = [local(parameter.grad) for parameter in model.parameters() if parameter.grad is not None]
+    # Of a sparse one only the entries that there are; no norm in few operators takes it whole.
+    gradients = [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
     return [torch.nn.utils.get_total_norm(gradients)] if gradients else []

@@ -26,10 +26,13 @@ class PapersOptimisation(Trainer):
         return list(super().get_decay_parameter_names(model))
 
     def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
-        """As the parent's; torch's own optimizers step all tensors at once, SGD in one operator."""
-        if getattr(self, "optimizer", None) is None and (
-            self.args.layer_decay < 1.0 or self.args.head_learning_rate is not None
-        ):
+        """As the parent's; torch's own optimizers step all tensors at once, SGD in one operator.
+
+        Not so one that was given, and not for layers of sparse gradients, which no fused operator takes.
+        """
+        is_there = getattr(self, "optimizer", None) is not None
+        has_rates = self.args.layer_decay < 1.0 or self.args.head_learning_rate is not None
+        if has_rates and not is_there:
             given = self.optimizer_cls_and_kwargs
             kind, settings = given or self.get_optimizer_cls_and_kwargs(self.args, self.model)
             groups = parameter_groups(
@@ -41,7 +44,8 @@ class PapersOptimisation(Trainer):
             )
             self.optimizer = kind(groups, **settings)
         optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
-        for group in optimizer.param_groups if not self.is_fsdp_enabled else []:
+        is_kept = is_there or self.is_fsdp_enabled or has_sparse_gradients(self.model)
+        for group in optimizer.param_groups if not is_kept else []:
             # The same arithmetic in fewer operators; what was chosen stays.
             if "foreach" in group and group["foreach"] is None and not group.get("fused"):
                 group["fused" if isinstance(optimizer, torch.optim.SGD) else "foreach"] = True
@@ -64,3 +68,10 @@ class PapersOptimisation(Trainer):
         )
         self._created_lr_scheduler = True
         return self.lr_scheduler
+
+
+def has_sparse_gradients(model: nn.Module) -> bool:
+    """Whether a layer gives its gradient for the rows alone that a batch has looked up."""
+    return any(
+        isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.sparse for layer in model.modules()
+    )

@@ -39,6 +39,8 @@ def add_l1_gradient(parameters: Iterable[nn.Parameter], factor: float | Tensor) 
     for parameter in penalised:
         if parameter.grad is None:  # outside of this step's graph, and decayed all the same
             parameter.grad = torch.zeros_like(parameter)
+        elif parameter.grad.is_sparse:  # whose rows are those of the batch alone, while all decay
+            parameter.grad = parameter.grad.to_dense()
     if not penalised:
         return
     signs = torch._foreach_sign([local(parameter) for parameter in penalised])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -28,7 +29,11 @@ def progress_record(trainer: Any) -> RunRecord:
         "seed": trainer.args.seed,
         "loss": loss_section(trainer),
         "method": method_section(trainer),
-        "model": model_section(trainer.accelerator.unwrap_model(trainer.model)),
+        "model": model_section(
+            trainer.accelerator.unwrap_model(trainer.model),
+            trainer.raw_images.known_preprocessing,
+            trainer.num_classes,
+        ),
         "training": training_section(trainer),
         "metrics": {**evaluation_figures(trainer.state.log_history), "train": None},
         "hardware": {
@@ -64,10 +69,12 @@ def method_section(trainer: Any) -> Section:
     return {**trainer.method.config(), "formulas": known}
 
 
-def model_section(model: nn.Module) -> Section:
-    """Name, size and preprocessing of a model, as far as its config tells."""
+def model_section(
+    model: nn.Module, preprocessing: Mapping[str, Any] | None = None, num_classes: int | None = None
+) -> Section:
+    """Name, size and preprocessing of a model, as far as its config tells; the rest as its trainer was told."""
     config = getattr(model, "config", None)
-    preprocessing = getattr(config, "pretrained_cfg", None) or {}
+    preprocessing = getattr(config, "pretrained_cfg", None) or preprocessing or {}
     channels, _, size = preprocessing.get("input_size") or (None, None, None)
     architecture = getattr(config, "architecture", None)
     source = weights_source(model)
@@ -78,7 +85,7 @@ def model_section(model: nn.Module) -> Section:
         "library": "timm" if architecture else "transformers" if config is not None else "torch",
         "task": "image-classification" if architecture else task_of(model),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "num_labels": getattr(config, "num_labels", None),
+        "num_labels": getattr(config, "num_labels", num_classes),
         "pretrained": source.pretrained if source else None,
         "weights": {**source.to_dict(), "name": place_name(source.name)} if source else None,
         "image_size": size,

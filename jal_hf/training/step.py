@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,14 +12,15 @@ from transformers.trainer_utils import has_length
 
 from jal_hf.data.transfer import to_device
 from jal_hf.losses import RobustLoss
-from jal_hf.models.channels import channels_last
 from jal_hf.training.callbacks import ThroughputCallback
 from jal_hf.training.captured.step import CapturedStep
 from jal_hf.training.criterion import at_least_one, classes_second, gives_classes_last, label_count, logits_of
 from jal_hf.training.data_wait import fetch_on
 from jal_hf.training.methods import Method, StepView
-from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, for_the_loss, with_long_numbers
+from jal_hf.training.methods.method import Batch, for_the_loss, with_long_numbers
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
+from jal_hf.training.outputs import logits_first, model_outputs
+from jal_hf.training.own_loss import OwnLossBatch, fields_of_these_rows
 from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
 from jal_hf.training.repeated_rows import batches_without_padding
 from jal_hf.training.stop_signals import StopSignals
@@ -27,9 +28,6 @@ from jal_hf.training.stop_signals import StopSignals
 
 class RobustStep(Trainer):
     """The stepping half of `RobustTrainer`: loss, gradient, counts of labels, and what is logged of them."""
-
-    # The loss is normalised over the whole accumulated batch here, so training_step must not divide it again.
-    loss_is_scaled_for_ga = True
 
     args: Any
     model: Any
@@ -41,8 +39,24 @@ class RobustStep(Trainer):
     stop_signals: StopSignals
     captured: CapturedStep | None
     last_step: tuple[Tensor, Tensor] | None
-    _classes_last: bool
+    has_own_loss: bool
+    _aside: Batch
+    _classes_last: bool | None
+    _is_scaled: bool
+    _said_scaled: bool | None = None
     _operations: dict[Any, int]
+
+    @property
+    def loss_is_scaled_for_ga(self) -> bool | None:  # type: ignore[override]
+        """Whether the parent's `training_step` leaves the loss as it is: ours is a share of the whole step's mean.
+
+        An own `compute_loss` that doesn't go through ours is divided there, unless its class says True or False here.
+        """
+        return self._is_scaled if self._said_scaled is None else self._said_scaled
+
+    @loss_is_scaled_for_ga.setter
+    def loss_is_scaled_for_ga(self, said: bool | None) -> None:
+        self._said_scaled = said
 
     def compute_loss(
         self,
@@ -55,6 +69,7 @@ class RobustStep(Trainer):
 
         In evaluation it is the plain mean over the batch, without the L1 penalty.
         """
+        inputs = {**fields_of_these_rows(self._aside, inputs.get("labels")), **inputs}
         labels = inputs.get("labels")
         if labels is None:
             raise ValueError(
@@ -69,13 +84,14 @@ class RobustStep(Trainer):
         self._classes_last = gives_classes_last(outputs)
         logits = classes_second(logits_of(outputs), labels, self._classes_last)
         if model.training:
+            self._tell_scaled(True)
             loss = self._training_loss(model, inputs, logits, labels, num_items_in_batch)
         else:
             total, normaliser = self.criterion.sum_and_weight(logits, labels, inputs.get("sample_weight"))
             loss = total / at_least_one(normaliser)
         if not return_outputs:
             return loss
-        return loss, outputs if isinstance(outputs, dict) else {"logits": logits}
+        return loss, logits_first(outputs) if isinstance(outputs, Mapping) else {"logits": logits}
 
     def _training_loss(
         self,
@@ -118,6 +134,22 @@ class RobustStep(Trainer):
         self.guard.watch(loss, view.logits, view.targets, view.index)
         return loss
 
+    def _tell_scaled(self, is_scaled: bool) -> None:
+        """Tell the parent's `training_step` whether the loss of this micro-batch is still to be divided."""
+        self._is_scaled = is_scaled
+        said = self.loss_is_scaled_for_ga
+        # Before loss_is_scaled_for_ga existed, this was what told it.
+        self.model_accepts_loss_kwargs = is_scaled if said is None else said
+
+    def _prepare_inputs(self, inputs: Batch) -> Batch:
+        """As the parent's; what never reaches a model is no field of the batch that an own `compute_loss` gets."""
+        prepared: Batch = super()._prepare_inputs(inputs)
+        if not self.has_own_loss or not isinstance(prepared, Mapping):
+            return prepared
+        batch = OwnLossBatch({**prepared, **getattr(inputs, "aside", {})})
+        self._aside = batch.aside
+        return batch
+
     def _gradient_averaging(self, num_items_in_batch: Tensor | int | None) -> int:
         """DDP and FSDP average gradients over processes; a share of a global sum must be added instead."""
         return 1 if num_items_in_batch is None else int(self.accelerator.num_processes)
@@ -141,7 +173,12 @@ class RobustStep(Trainer):
 
         The loss of a step that will be left out must not spoil the logged mean.
         """
-        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self._tell_scaled(False)
+        try:
+            loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        finally:
+            self._tell_scaled(True)
+            self._aside = {}
         if self.args.l1_weight_decay and self.accelerator.sync_gradients and not self.is_deepspeed_enabled:
             # Processes have averaged their gradients by now, and a scaler of fp16 has scaled them.
             decay = self.args.l1_weight_decay
@@ -206,12 +243,3 @@ class RobustStep(Trainer):
             if self.guard.skipped:
                 logs["skipped_steps"] = self.guard.skipped
         super().log(logs, start_time)
-
-
-def model_outputs(model: nn.Module, inputs: Batch, with_layout: bool | None) -> Any:
-    """The model's output for a batch, without the fields that only the loss takes."""
-    features = {key: value for key, value in inputs.items() if key not in BATCH_EXTRAS}
-    if "pixel_values" not in features:
-        return model(**features)
-    pixels = features.pop("pixel_values")
-    return model(channels_last(pixels) if with_layout else pixels, **features)

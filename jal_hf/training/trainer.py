@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+import logging
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 from torch import Tensor, nn
-from transformers import PreTrainedModel, ProgressCallback, TrainerCallback
+from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import has_length
 
@@ -17,7 +20,8 @@ from jal_hf.hub.callback import HubCallback
 from jal_hf.losses import RobustLoss
 from jal_hf.models import as_run_model, savable_weights
 from jal_hf.models.channels import with_channels_last
-from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
+from jal_hf.models.preprocessing import Preprocessing
+from jal_hf.training.arguments import DECAYS, JALTrainingArguments, parse_json_object
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.captured.step import CapturedStep
 from jal_hf.training.checkpoint_weights import check_loaded, converted_weights
@@ -33,14 +37,17 @@ from jal_hf.training.inputs import (
     check_classes,
     class_names_for,
     collate_batch,
+    collating_ready_batches,
     dropping_last,
     end_workers,
     is_stock_collator,
+    is_tokenizer,
     leaves_one_row,
     on_accelerator,
 )
 from jal_hf.training.methods import Method, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
+from jal_hf.training.methods.method import Batch
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard
 from jal_hf.training.optimisation import PapersOptimisation
@@ -52,8 +59,11 @@ from jal_hf.training.step import RobustStep
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
 
-_DECAYS = ("weight_decay", "l1_weight_decay")
-_SEARCHED_ANEW = ("output_dir", "preset", "loss_args", "method_args")
+logger = logging.getLogger(__name__)
+
+_DECISIONS = ("loss", "loss_args", "preset", "loss_scale", "method", "method_args", *DECAYS)
+"""Arguments that loss, method and decay are decided from."""
+_SEARCHED_ANEW = ("output_dir", "preset", "loss_args", "method_args", "loss_scale")
 """Arguments that each trial of a search begins with as they were given."""
 
 
@@ -63,6 +73,12 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
     The gradient of a step is that of the mean loss over the *global* batch, however it is split over accumulation
     steps and devices: each micro-batch contributes its summed loss over the number of counted labels of the whole
     step. The L1 penalty enters once a step, in training only, before clipping.
+
+    A subclass's own `compute_loss` returns the mean over its micro-batch, which is then divided by the number of
+    micro-batches of the step, or what `super().compute_loss` gives, which is divided already; where it divides by
+    itself, the class says `loss_is_scaled_for_ga = True`. It finds `index`, `clean_label` and the like by name; they
+    are no part of `**inputs`. Loss, method and decay follow the arguments as they are when `train` begins, as after
+    `hyperparameter_search`; objects that were given stay.
 
     Args:
         model: Any network that gives logits; a bare one of timm is wrapped by `as_run_model`, so that it is saved in
@@ -82,6 +98,9 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         on_bad_image: 'error', or 'skip' to leave unreadable images of a stream out.
         method: Training method, by object or name; None takes `args.method`.
         noise: What is known of the label noise, for `preset="auto"`.
+        num_classes: K, of a model whose `config` doesn't tell it.
+        preprocessing: `input_size` (C, H, W), `mean` and `std` of raw images, for a model that doesn't tell them.
+        data_collator: As in the parent; one of your own is given the rows of a dataset as they are.
         compute_metrics: As in the parent; 'auto' gives accuracy where labels are classes; None gives the loss alone.
 
     Raises:
@@ -109,6 +128,8 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         on_bad_image: str = "error",
         method: Method | str | None = None,
         noise: Any = None,
+        num_classes: int | None = None,
+        preprocessing: Preprocessing | Mapping[str, Any] | None = None,
         data_collator: Any = None,
         compute_metrics: Any = "auto",
         callbacks: list[TrainerCallback] | None = None,
@@ -123,15 +144,25 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
                 "compute_loss in a subclass."
             )
         self.given_train_dataset, self._label_column, self._noise = train_dataset, label_column, noise
-        self._asked, self._asked_loss, self._asked_method = args, loss, method
+        self.num_classes = num_classes
+        """Of a model that doesn't tell them."""
+        args = args.copied()
+        # Names are arguments, which may change before `train`; objects stay.
+        self._given_loss = None if isinstance(loss, str) else loss
+        self._given_method = None if isinstance(method, str) else method
+        args.loss = loss if isinstance(loss, str) else getattr(loss, "name", args.loss)
+        args.method = method if isinstance(method, str) else getattr(method, "name", args.method)
+        self._asked, self._searched = args.copied(), set[str]()
+        self.has_own_loss = type(self).compute_loss is not RobustStep.compute_loss
+        self._aside: Batch = {}
+        self._is_scaled = True
         self.model_init = kwargs.get("model_init")
         # The parent makes its model later; this one tells classes, columns and how images are prepared.
         first = super().call_model_init() if model is None and self.model_init is not None else model
         if first is not None:
             first = self._as_run_model(first)
         model = first if model is not None else None
-        args = args.copied()
-        self._decide(args, loss, method, first)
+        self._decide(args, self._given_loss, self._given_method, first)
         knows_columns = is_stock_collator(data_collator) and self.has_its_own_step
         self.raw_images = RawImages(
             first,
@@ -143,6 +174,9 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             on_bad_image=on_bad_image,
             drop_unused=knows_columns and args.remove_unused_columns is None,
             ignore_index=self.criterion.ignore_index if knows_columns else None,
+            num_classes=num_classes,
+            preprocessing=preprocessing,
+            is_left_alone=not is_stock_collator(data_collator),
         )
         self.throughput = ThroughputCallback()
         with args.main_process_first(desc="decoding the images"):
@@ -168,7 +202,7 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         self.captured: CapturedStep | None = None
         self._train_loader: Any = None
         """The step on static buffers, where training takes one."""
-        self._classes_last = False
+        self._classes_last: bool | None = None
         self._operations: dict[Any, int] = {}
         self.checkpoints = CheckpointCallback(args.save_total_limit, args.save_seconds)
         self.stop_signals = StopSignals()
@@ -181,7 +215,7 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         own += [self._method_state, self.checkpoints, self.guard, self.head_watch]
         if args.push_to_hub:
             own.append(HubCallback(lambda: progress_record(self)))
-        if data_collator is None and kwargs.get("processing_class") is None:
+        if data_collator is None and not is_tokenizer(kwargs.get("processing_class")):
             data_collator = collate_batch
         super().__init__(
             model=model,
@@ -190,14 +224,11 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             # Without a test split the validation split alone is evaluated; `evaluate` names its figures.
             eval_dataset=self.validation_dataset if eval_dataset is None else eval_dataset,
             data_collator=data_collator,
-            compute_metrics=partial(fitting_metrics, ignore_index=self.criterion.ignore_index)
-            if compute_metrics == "auto"
-            else compute_metrics,
+            compute_metrics=self._figures if compute_metrics == "auto" else compute_metrics,
             callbacks=own + (callbacks or []),
             **kwargs,
         )
-        # Before loss_is_scaled_for_ga existed, this was what told training_step that the loss is already scaled.
-        self.model_accepts_loss_kwargs = True
+        self._tell_scaled(True)
         if not args.disable_tqdm:
             self.remove_callback(ProgressCallback)
             self.add_callback(ProgressBarCallback())
@@ -226,21 +257,59 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         model: nn.Module | None,
     ) -> None:
         """Settle loss, decay and method, by object or name; None takes those of the arguments."""
-        classes = getattr(getattr(model, "config", None), "num_labels", None)
+        classes = getattr(getattr(model, "config", None), "num_labels", self.num_classes)
         choice = decide_loss(loss, args, num_classes=classes, noise=self._noise)
-        args.weight_decay, args.l1_weight_decay = choice.weight_decay, choice.l1_weight_decay
-        self.criterion = choice.criterion
+        # Class weights lie beside the logits: a step that is captured copies nothing to the device.
+        self.criterion = choice.criterion.to(args.device)
         self.loss_scale = 1.0
         if args.loss_scale == "gradient":
             if classes is None:
                 raise ValueError(
-                    "loss_scale 'gradient' needs the number of classes, and the model tells none; leave it out."
+                    "loss_scale 'gradient' needs the number of classes, and the model tells none; give the trainer "
+                    "num_classes, or leave it out."
                 )
             self.loss_scale = self.criterion.gradient_scale(int(classes))
         self.method = (
             method
             if isinstance(method, Method)
             else create_method(method or args.method, parse_json_object("method_args", args.method_args))
+        )
+        decays = {"weight_decay": choice.weight_decay, "l1_weight_decay": choice.l1_weight_decay}
+        self._brought_decays = {name: decays[name] for name in args.unasked_decays}
+        for name, decay in decays.items():
+            setattr(args, name, decay)
+        self._decided_from = {name: deepcopy(getattr(args, name)) for name in _DECISIONS}
+
+    def _decide_anew(self) -> None:
+        """Settle loss, decay and method once more where their arguments have changed; objects that were given stay."""
+        args = self.args
+        if all(getattr(args, name) == value for name, value in self._decided_from.items()):
+            return
+        for name, brought in self._brought_decays.items():
+            if getattr(args, name) is brought:  # nobody has asked for one since
+                setattr(args, name, getattr(self._asked, name))
+        objects: dict[str, Any] = {"loss": self._given_loss, "method": self._given_method}
+        for name, given in objects.items():
+            value = getattr(args, name)
+            if given is None or value == getattr(self._asked, name):
+                continue
+            if name in self._searched:  # trials were trained with what they drew, and this is one of them
+                objects[name] = None
+            else:
+                logger.warning("args.%s %r is left aside: the trainer was given an object.", name, value)
+        self._take(objects["loss"], objects["method"])
+
+    def _take(self, loss: RobustLoss | str | None, method: Method | str | None) -> None:
+        """Settle loss, decay and method by the trainer's arguments, for all who hold them."""
+        self._decide(self.args, loss, method, self.model)
+        self.guard.criterion, self._method_state.method = self.criterion, self.method
+        if self.raw_images.ignore_index is not None:
+            self.raw_images = replace(self.raw_images, ignore_index=self.criterion.ignore_index)
+
+    def _figures(self, prediction: EvalPrediction) -> dict[str, float]:
+        """The metrics of 'auto', of what the loss counts and as it reads the logits."""
+        return fitting_metrics(
+            prediction, ignore_index=self.criterion.ignore_index, classes_last=self._classes_last
         )
 
     def get_train_dataloader(self) -> Any:
@@ -253,7 +322,10 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         if self.captured is not None:
             self.train_dataset = self.captured.images
         try:
-            with dropping_last(self.args, self.args.dataloader_drop_last or is_one):
+            with (
+                dropping_last(self.args, self.args.dataloader_drop_last or is_one),
+                collating_ready_batches(self, given),
+            ):
                 self._train_loader = super().get_train_dataloader()
                 return self._train_loader
         finally:
@@ -283,6 +355,8 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             NonFiniteLossError: The loss or the weights are not finite any more.
             RunError: Files could not be read or written.
         """
+        if kwargs.get("trial") is None:
+            self._decide_anew()
         limit = self.args.save_total_limit
         # The parent removes old checkpoints before the new one is marked as whole; CheckpointCallback does it after.
         self.args.save_total_limit = None
@@ -334,10 +408,16 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
 
     def hyperparameter_search(self, *arguments: Any, **options: Any) -> Any:
         """As the parent's, over loss, method and their parameters too; each trial has a folder of its own."""
+        self._decide_anew()
+        for name in set(_DECISIONS) - set(self._brought_decays):
+            setattr(self._asked, name, deepcopy(getattr(self.args, name)))
         try:
             return super().hyperparameter_search(*arguments, **options)
         finally:
-            self.args.output_dir = self._asked.output_dir
+            # What the last trial left; `train` begins with what was asked for, or set since.
+            for name in ("output_dir", *_DECISIONS):
+                setattr(self.args, name, deepcopy(getattr(self._asked, name)))
+            self._take(self._given_loss, self._given_method)
 
     def _hp_search_setup(self, trial: Any) -> None:
         """As the parent's, which sets what was searched; no public method lets loss and method follow from it."""
@@ -345,20 +425,20 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
             super()._hp_search_setup(trial)
             return
         for name in _SEARCHED_ANEW:
-            setattr(self.args, name, getattr(self._asked, name))
-        for name in ("loss", "method", *_DECAYS):  # None shows what a trial leaves alone
+            setattr(self.args, name, deepcopy(getattr(self._asked, name)))
+        for name in ("loss", "method", *DECAYS):  # None shows what a trial leaves alone
             setattr(self.args, name, None)
         super()._hp_search_setup(trial)
-        for name in _DECAYS:
+        for name in DECAYS:
             if getattr(self.args, name) is None:
                 setattr(self.args, name, getattr(self._asked, name))
-        loss, method = self.args.loss or self._asked_loss, self.args.method or self._asked_method
+        self._searched |= {name for name in ("loss", "method") if getattr(self.args, name) is not None}
+        loss, method = self.args.loss or self._given_loss, self.args.method or self._given_method
         self.args.loss, self.args.method = (
             self.args.loss or self._asked.loss,
             self.args.method or self._asked.method,
         )
-        self._decide(self.args, loss, method, self.model)
-        self.guard.criterion, self._method_state.method = self.criterion, self.method
+        self._take(loss, method)
         self.args.output_dir = super()._get_output_dir(trial)
         if self.args.should_save:
             Path(self.args.output_dir).mkdir(parents=True, exist_ok=True)

@@ -439,6 +439,50 @@ def test_adapters_of_peft_that_cannot_be_merged_are_written_as_peft_does(tmp_pat
     torch.testing.assert_close(loaded(tokens).logits, model(tokens).logits)
 
 
+def peft_model(kind: str) -> nn.Module:
+    peft = pytest.importorskip("peft", reason="pip install 'jal_hf[lora]'")
+    lora = {"r": 2, "target_modules": ["query", "value"]}
+    if kind == "timm":
+        config = peft.LoraConfig(r=2, target_modules=["qkv"], modules_to_save=["head"])
+        return peft.get_peft_model(create_model("test_vit", num_labels=3, image_size=32), config)
+    if kind == "plain":
+        config = peft.LoraConfig(r=2, target_modules=["0", "2", "4"])
+        layers = [nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)]
+        return peft.get_peft_model(nn.Sequential(*layers), config)
+    if kind == "mixed":
+        return peft.get_peft_model(
+            bert(), peft.LoraConfig(**lora, modules_to_save=["classifier"]), mixed=True
+        )
+    if kind == "prompt":
+        return peft.get_peft_model(bert(), peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=2))
+    return peft.get_peft_model(bert(), peft.LoraConfig(task_type="SEQ_CLS", **lora))
+
+
+@pytest.mark.parametrize("kind", ["lora", "timm", "plain", "mixed", "prompt"])
+def test_head_and_layers_of_a_model_of_peft_are_those_of_the_network_inside(kind: str) -> None:
+    model = peft_model(kind)
+    head, numbers = head_parameter_names(model), layer_numbers(model)
+    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert head & learning
+    assert all(
+        part in name
+        for name in head
+        for part in {"timm": ["head."], "plain": [".4."]}.get(kind, ["classifier"])
+    )
+    groups = parameter_groups(
+        model, learning_rate=0.1, weight_decay=0.1, layer_decay=0.5, head_learning_rate=0.7
+    )
+    names = [name for group in groups for name in group["param_names"]]
+    assert sorted(names) == sorted(learning)
+    for group in groups:
+        assert all((name in head) == (group["lr"] == 0.7) for name in group["param_names"])
+    first, second = (".0.", ".2.") if kind == "plain" else (".0.", ".1.")
+    blocks = [name for name in numbers if name not in head and (first in name or second in name)]
+    lower, upper = [name for name in blocks if first in name], [name for name in blocks if first not in name]
+    assert max(numbers[name] for name in lower) < min(numbers[name] for name in upper)
+    assert max(numbers[name] for name in upper) < min(numbers[name] for name in head)
+
+
 def test_adapters_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("peft", reason="pip install 'jal_hf[lora]'")
     with pytest.raises(ValueError, match=r"No layer is called query; there are 0\."):

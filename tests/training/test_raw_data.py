@@ -16,11 +16,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer
+from transformers import DefaultDataCollator, Trainer, ViTImageProcessor, default_data_collator
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss, create_model
+from jal_hf.data.images.batches import collate_images
+from jal_hf.models.preprocessing import Preprocessing
 from jal_hf.training.criterion import classes_second, decide_loss
+from jal_hf.training.inputs import RawImages
+from jal_hf.training.progress_record import progress_record
 from tests.training.helpers import Examples, timm_model
 
 CLASSES = ["ant", "bee", "cat"]
@@ -169,6 +173,90 @@ def test_images_that_nobody_says_how_to_prepare_are_refused_before_training(tmp_
     JALTrainer(model=plain, args=arguments(tmp_path), train_dataset=raw(), loss="ce", data_collator=list)
 
 
+# Collators other than ours.
+def own_collator(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+    assert all(isinstance(row["image"], Image.Image) for row in rows)
+    images = [torch.from_numpy(np.asarray(row["image"])).permute(2, 0, 1) / 255.0 for row in rows]
+    return {"pixel_values": torch.stack(images), "labels": torch.tensor([row["label"] for row in rows])}
+
+
+class OwnCollator(DefaultDataCollator):
+    def __call__(self, rows: Any, return_tensors: Any = None) -> Any:
+        return own_collator(rows)
+
+
+COLLATORS: dict[str, dict[str, Any]] = {
+    "image processor": {"processing_class": ViTImageProcessor(size={"height": 8, "width": 8})},
+    "class of transformers": {"data_collator": DefaultDataCollator()},
+    "function of transformers": {"data_collator": default_data_collator},
+    "ours by name": {"data_collator": collate_images},
+    "function": {"data_collator": own_collator},
+    "subclass": {"data_collator": OwnCollator()},
+    "none": {},
+}
+OWN = ("function", "subclass")
+
+
+# The parent takes the images away from an own collator where it is told to clear.
+@pytest.mark.parametrize(
+    ("kind", "is_cleared"),
+    [(kind, None) for kind in COLLATORS] + [(kind, True) for kind in COLLATORS if kind not in OWN],
+)
+def test_raw_images_are_trained_on_with_any_collator(
+    kind: str, is_cleared: bool | None, tmp_path: Path
+) -> None:
+    test = raw(9, seed=1)
+    trainer = trainer_on(
+        tmp_path,
+        {"remove_unused_columns": is_cleared},
+        eval_dataset={"a": test, "b": test},
+        **COLLATORS[kind],
+    )
+    assert (trainer.train_dataset is trainer.given_train_dataset) is (kind in OWN)
+    trainer.train()
+    assert {"eval_a_accuracy", "eval_b_accuracy"} <= set(trainer.evaluate())
+    assert trainer.predict(test).predictions.shape == (9, 3)
+    assert "eval_accuracy" in trainer.evaluate(torch.utils.data.Subset(trainer.eval_dataset["a"], range(4)))
+    assert trainer.args.remove_unused_columns is is_cleared
+
+
+def test_streams_of_raw_images_go_through_a_stock_collator(tmp_path: Path) -> None:
+    trainer = trainer_on(
+        tmp_path, {"remove_unused_columns": True}, train_dataset=raw().to_iterable_dataset(),
+        data_collator=DefaultDataCollator(),
+    )  # fmt: skip
+    assert trainer.train().global_step == 4
+
+
+# What the model doesn't tell, the caller may.
+def test_a_plain_module_is_told_its_classes_and_its_images(tmp_path: Path) -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(3, 3)
+
+        def forward(self, pixel_values: Tensor) -> Tensor:
+            assert pixel_values.shape[1:] == (3, 6, 6)
+            return self.head(pixel_values.mean((2, 3)))
+
+    told = {"input_size": (3, 6, 6), "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    for preprocessing in (told, Preprocessing(**told)):  # type: ignore[arg-type]
+        trainer = JALTrainer(
+            model=Plain(), args=arguments(tmp_path, loss_scale="gradient", loss="gce"), train_dataset=raw(),
+            eval_dataset=raw(8, seed=1), augment="none", num_classes=3, preprocessing=preprocessing, method="elr",
+        )  # fmt: skip
+        assert trainer.loss_scale == trainer.criterion.gradient_scale(3)
+        trainer.train()
+        assert trainer.method.setting.num_classes == 3
+        section = progress_record(trainer).model
+        assert (section["num_labels"], section["image_size"], section["std"]) == (3, 6, [0.25] * 3)
+        assert "eval_accuracy" in trainer.evaluate()
+    with pytest.raises(ValueError, match="give the trainer num_classes"):
+        JALTrainer(model=Plain(), args=arguments(tmp_path, loss_scale="gradient"), train_dataset=Examples())
+    with pytest.raises(ValueError, match="preprocessing says no mean and no std"):
+        RawImages(Plain(), preprocessing={"input_size": (3, 6, 6)})
+
+
 # Tokenised text.
 class Words(nn.Module):
     """A text network that takes `input_ids` and nothing else."""
@@ -249,6 +337,22 @@ def test_labels_outside_the_models_classes_are_refused_naming_rows(
     trainer = text_trainer(tmp_path, model, tokenised())
     with pytest.raises(ValueError, match=place):
         trainer.evaluate(wrong)
+
+
+@pytest.mark.parametrize("has_names", [False, True])
+def test_rows_that_are_all_unlabelled_are_predicted(tmp_path: Path, has_names: bool) -> None:
+    model = AnyWords()
+    model.config = SimpleNamespace(num_labels=3)  # type: ignore[assignment]
+    rows = tokenised(label=[-1] * 8)
+    if has_names:
+        rows = rows.cast_column("label", datasets.ClassLabel(names=CLASSES))
+    trainer = text_trainer(tmp_path, model, tokenised())
+    expected = trainer.predict(rows.remove_columns("label")).predictions
+    found = trainer.predict(rows)
+    assert np.array_equal(found.predictions, expected)
+    assert found.label_ids is None
+    with pytest.raises(ValueError, match=r"8 label.s. outside"):
+        text_trainer(tmp_path, model, rows)
 
 
 def test_ignored_labels_and_those_that_an_own_collator_may_change_pass(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def setting_of(trainer: Any, seed: int) -> Setting:
 
     alone = trainer.args.world_size == 1
     weight = trainer.criterion.weight
-    classes = None if weight is None else len(weight)
+    classes = trainer.num_classes if weight is None else len(weight)
     return Setting(
         model=model,
         criterion=trainer.criterion,
