@@ -250,13 +250,6 @@ def refuse_other_settings(
         record = RunRecord.read(folder)
         begun = {**record.config, "rows": record.training.get("global_batch_size")}
         begun["content"] = data_digests(record.dataset, record.noise)
-    before, now = begun.get("content") or {}, content or {}
-    for name, what in _DIGESTS.items():
-        if before.get(name) and now.get(name) and before[name] != now[name]:
-            raise FileExistsError(
-                f"{folder} holds a run that began on other data: {what} are not those of then. Give it the same data "
-                "to go on with it, pass --overwrite to start again, or choose another --output_dir."
-            )
     public = config.published()
     free = LENGTH_FIELDS | (BATCH_FIELDS if rows == begun.get("rows") else set())
     if not is_fitted and config.recipe == OWN_DATA_RECIPE:
@@ -267,6 +260,13 @@ def refuse_other_settings(
             f"{folder} holds a run that began otherwise: {changed} is asked for now. Give the same settings to go on "
             "with it, pass --overwrite to start again, or choose another --output_dir."
         )
+    before, now = begun.get("content") or {}, content or {}
+    for name, what in _DIGESTS.items():
+        if before.get(name) and now.get(name) and before[name] != now[name]:
+            raise FileExistsError(
+                f"{folder} holds a run that began on other data: {what} are not those of then. Give it the same data "
+                "to go on with it, pass --overwrite to start again, or choose another --output_dir."
+            )
 
 
 _DIGESTS = {"fingerprint": "images, file names or labels", "labels_sha256": "the labels"}

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 from torch import Tensor, nn
-from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, TrainerCallback
+from transformers import EvalPrediction, ProgressCallback, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import has_length
 
 from jal_hf.data.images.batch_datasets import DecodedImages
 from jal_hf.hub.callback import HubCallback
 from jal_hf.losses import RobustLoss
-from jal_hf.models import as_run_model, savable_weights
+from jal_hf.models import as_run_model
 from jal_hf.models.channels import with_channels_last
 from jal_hf.models.preprocessing import Preprocessing
-from jal_hf.training.arguments import DECAYS, JALTrainingArguments, parse_json_object
+from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.captured.step import CapturedStep
-from jal_hf.training.checkpoint_weights import check_loaded, converted_weights
-from jal_hf.training.checkpoints import CheckpointCallback, begin_checkpoint, is_checkpoint_of
-from jal_hf.training.criterion import decide_loss
+from jal_hf.training.checkpoints import CheckpointCallback
+from jal_hf.training.decisions import DecidedByArguments
 from jal_hf.training.epochs import EpochCallback, LengthGroupsByEpoch, place_in_stream
 from jal_hf.training.exact_evaluation import ExactEvaluation
 from jal_hf.training.failures import explained, resuming
@@ -45,7 +41,7 @@ from jal_hf.training.inputs import (
     leaves_one_row,
     on_accelerator,
 )
-from jal_hf.training.methods import Method, create_method
+from jal_hf.training.methods import Method
 from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.methods.method import Batch
 from jal_hf.training.metrics import fitting_metrics
@@ -58,16 +54,12 @@ from jal_hf.training.pushing import OneCommitPush
 from jal_hf.training.step import RobustStep
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
-
-logger = logging.getLogger(__name__)
-
-_DECISIONS = ("loss", "loss_args", "preset", "loss_scale", "method", "method_args", *DECAYS)
-"""Arguments that loss, method and decay are decided from."""
-_SEARCHED_ANEW = ("output_dir", "preset", "loss_args", "method_args", "loss_scale")
-"""Arguments that each trial of a search begins with as they were given."""
+from jal_hf.training.whole_checkpoints import WholeCheckpoints
 
 
-class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisation):
+class RobustTrainer(
+    OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisation, DecidedByArguments, WholeCheckpoints
+):
     """`transformers.Trainer` with a robust loss; `jal_hf.JALTrainer` adds the run's folder to it.
 
     The gradient of a step is that of the mean loss over the *global* batch, however it is split over accumulation
@@ -147,12 +139,7 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         self.num_classes = num_classes
         """Of a model that doesn't tell them."""
         args = args.copied()
-        # Names are arguments, which may change before `train`; objects stay.
-        self._given_loss = None if isinstance(loss, str) else loss
-        self._given_method = None if isinstance(method, str) else method
-        args.loss = loss if isinstance(loss, str) else getattr(loss, "name", args.loss)
-        args.method = method if isinstance(method, str) else getattr(method, "name", args.method)
-        self._asked, self._searched = args.copied(), set[str]()
+        self._ask(args, loss, method)
         self.has_own_loss = type(self).compute_loss is not RobustStep.compute_loss
         self._aside: Batch = {}
         self._is_scaled = True
@@ -248,63 +235,6 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         model = as_run_model(model, class_names_for(model, given, column))
         check_classes(model, given, column)
         return model
-
-    def _decide(
-        self,
-        args: JALTrainingArguments,
-        loss: RobustLoss | str | None,
-        method: Method | str | None,
-        model: nn.Module | None,
-    ) -> None:
-        """Settle loss, decay and method, by object or name; None takes those of the arguments."""
-        classes = getattr(getattr(model, "config", None), "num_labels", self.num_classes)
-        choice = decide_loss(loss, args, num_classes=classes, noise=self._noise)
-        # Class weights lie beside the logits: a step that is captured copies nothing to the device.
-        self.criterion = choice.criterion.to(args.device)
-        self.loss_scale = 1.0
-        if args.loss_scale == "gradient":
-            if classes is None:
-                raise ValueError(
-                    "loss_scale 'gradient' needs the number of classes, and the model tells none; give the trainer "
-                    "num_classes, or leave it out."
-                )
-            self.loss_scale = self.criterion.gradient_scale(int(classes))
-        self.method = (
-            method
-            if isinstance(method, Method)
-            else create_method(method or args.method, parse_json_object("method_args", args.method_args))
-        )
-        decays = {"weight_decay": choice.weight_decay, "l1_weight_decay": choice.l1_weight_decay}
-        self._brought_decays = {name: decays[name] for name in args.unasked_decays}
-        for name, decay in decays.items():
-            setattr(args, name, decay)
-        self._decided_from = {name: deepcopy(getattr(args, name)) for name in _DECISIONS}
-
-    def _decide_anew(self) -> None:
-        """Settle loss, decay and method once more where their arguments have changed; objects that were given stay."""
-        args = self.args
-        if all(getattr(args, name) == value for name, value in self._decided_from.items()):
-            return
-        for name, brought in self._brought_decays.items():
-            if getattr(args, name) is brought:  # nobody has asked for one since
-                setattr(args, name, getattr(self._asked, name))
-        objects: dict[str, Any] = {"loss": self._given_loss, "method": self._given_method}
-        for name, given in objects.items():
-            value = getattr(args, name)
-            if given is None or value == getattr(self._asked, name):
-                continue
-            if name in self._searched:  # trials were trained with what they drew, and this is one of them
-                objects[name] = None
-            else:
-                logger.warning("args.%s %r is left aside: the trainer was given an object.", name, value)
-        self._take(objects["loss"], objects["method"])
-
-    def _take(self, loss: RobustLoss | str | None, method: Method | str | None) -> None:
-        """Settle loss, decay and method by the trainer's arguments, for all who hold them."""
-        self._decide(self.args, loss, method, self.model)
-        self.guard.criterion, self._method_state.method = self.criterion, self.method
-        if self.raw_images.ignore_index is not None:
-            self.raw_images = replace(self.raw_images, ignore_index=self.criterion.ignore_index)
 
     def _figures(self, prediction: EvalPrediction) -> dict[str, float]:
         """The metrics of 'auto', of what the loss counts and as it reads the logits."""
@@ -405,83 +335,3 @@ class RobustTrainer(OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisati
         if self._prepares_images:
             self.raw_images.describe()
         return model
-
-    def hyperparameter_search(self, *arguments: Any, **options: Any) -> Any:
-        """As the parent's, over loss, method and their parameters too; each trial has a folder of its own."""
-        self._decide_anew()
-        for name in set(_DECISIONS) - set(self._brought_decays):
-            setattr(self._asked, name, deepcopy(getattr(self.args, name)))
-        try:
-            return super().hyperparameter_search(*arguments, **options)
-        finally:
-            # What the last trial left; `train` begins with what was asked for, or set since.
-            for name in ("output_dir", *_DECISIONS):
-                setattr(self.args, name, deepcopy(getattr(self._asked, name)))
-            self._take(self._given_loss, self._given_method)
-
-    def _hp_search_setup(self, trial: Any) -> None:
-        """As the parent's, which sets what was searched; no public method lets loss and method follow from it."""
-        if self.hp_search_backend is None or trial is None:
-            super()._hp_search_setup(trial)
-            return
-        for name in _SEARCHED_ANEW:
-            setattr(self.args, name, deepcopy(getattr(self._asked, name)))
-        for name in ("loss", "method", *DECAYS):  # None shows what a trial leaves alone
-            setattr(self.args, name, None)
-        super()._hp_search_setup(trial)
-        for name in DECAYS:
-            if getattr(self.args, name) is None:
-                setattr(self.args, name, getattr(self._asked, name))
-        self._searched |= {name for name in ("loss", "method") if getattr(self.args, name) is not None}
-        loss, method = self.args.loss or self._given_loss, self.args.method or self._given_method
-        self.args.loss, self.args.method = (
-            self.args.loss or self._asked.loss,
-            self.args.method or self._asked.method,
-        )
-        self._take(loss, method)
-        self.args.output_dir = super()._get_output_dir(trial)
-        if self.args.should_save:
-            Path(self.args.output_dir).mkdir(parents=True, exist_ok=True)
-
-    def _get_output_dir(self, trial: Any) -> str:
-        """As the parent's; of a trial it is the `output_dir` that callbacks and methods see, too."""
-        return str(self.args.output_dir)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As the parent's; a checkpoint's folder says from its first moment on that it is ours."""
-        if output_dir and is_checkpoint_of(Path(output_dir), Path(self.args.output_dir)):
-            if self.args.should_save:
-                begin_checkpoint(Path(output_dir))
-            # No other process may put its part there before.
-            self.accelerator.wait_for_everyone()
-        super().save_model(output_dir, _internal_call)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """As the parent's, which passes over weights that are saved under other names than the model's own."""
-        if not self._load_converted(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_best_model(self) -> None:
-        """As the parent's, of weights under other names too."""
-        if not self._load_converted(str(self.state.best_model_checkpoint)):
-            super()._load_best_model()
-
-    def _load_converted(self, checkpoint: str) -> bool:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # which save and load in forms of their own
-            return False
-        weights = converted_weights(self.model, Path(checkpoint))
-        if weights is not None:
-            self.model.load_state_dict(weights)
-        return weights is not None
-
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """As the parent's, which only warns of a checkpoint of another network."""
-        check_loaded(self.model, load_result.missing_keys, load_result.unexpected_keys)
-        if hasattr(self.model, "_keys_to_ignore_on_save"):  # which the parent looks for in plain modules, too
-            super()._issue_warnings_after_load(load_result)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """As the parent's, which fails on the weights of a plain module in the channels_last layout or tied."""
-        if not isinstance(self.accelerator.unwrap_model(self.model), PreTrainedModel):
-            state_dict = savable_weights(self.model.state_dict() if state_dict is None else state_dict)
-        super()._save(output_dir, state_dict)
