@@ -59,12 +59,18 @@ def measured(logs: Iterable[Sequence[LogLine]]) -> str:
 
 
 def curves_figure(
-    logs: Mapping[str, Sequence[LogLine]], title: str = "", floor: float = 0.0, against: str = "epoch"
+    logs: Mapping[str, Sequence[LogLine]],
+    title: str = "",
+    floor: float = 0.0,
+    against: str = "epoch",
+    *,
+    warm_up: float = 0.0,
 ) -> Figure:
     """Test accuracy over epochs, a line for each run; one run alone also shows its training loss below.
 
     Where no run was scored on a test split, it is the accuracy on the noisy validation split, and called so.
-    `floor` is the smallest value the loss can take; it is taken off, for a raw AMSE of 84.1 says little.
+    `floor` is the smallest value the loss can take; it is taken off, for a raw AMSE of 84.1 says little. In the epochs
+    of a `warm_up` another loss was trained, whose values lie elsewhere: they are left out.
     Several runs get no loss panel: the values of different losses have different floors and scales and say
     nothing side by side. `against` may be `seconds` of training for several.
     """
@@ -85,7 +91,7 @@ def curves_figure(
         upper, title=title, x_label="" if single else X_LABELS[against], y_label=f"{MEASURES[measure]} (%)"
     )
     if single:
-        _draw_training_loss(panels[1, 0], next(iter(logs.values())), floor)
+        _draw_training_loss(panels[1, 0], next(iter(logs.values())), floor, warm_up)
     panels[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=against == "epoch"))
     if upper.lines:
         # Outside the axes, a legend hides no point however the curves run.
@@ -101,14 +107,20 @@ def curves_figure(
     return figure
 
 
-def _draw_training_loss(axes: Axes, log: Sequence[LogLine], floor: float) -> None:
+def _draw_training_loss(axes: Axes, log: Sequence[LogLine], floor: float, warm_up: float) -> None:
     epochs, values = log_series(log, "loss")
     values = [value - floor for value in values]
+    # A logged mean is of the steps since the one before.
+    first = sum(start < warm_up for start in [0.0, *epochs[:-1]])
+    epochs, values = epochs[first:], values[first:]
     if len(epochs) > 200:
         step = len(epochs) // 200 + 1
         epochs, values = epochs[::step], values[::step]
     _draw(axes, epochs, values, 1, "training loss")
-    style_axes(axes, x_label="epoch", y_label="training loss above its floor" if floor else "training loss")
+    label = "training loss above its floor" if floor else "training loss"
+    if first:
+        label = "loss above floor after warm-up" if floor else "training loss after warm-up"
+    style_axes(axes, x_label="epoch", y_label=label)
 
 
 def plot_curves(

@@ -28,7 +28,9 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
     measure = measured([log])
     if log_series(log, measure)[0] or log_series(log, "loss")[0]:
-        figures["curves"] = curves_figure({MEASURES[measure]: log}, title, loss_floor(record))
+        figures["curves"] = curves_figure(
+            {MEASURES[measure]: log}, title, loss_floor(record), warm_up=warm_up_epochs(record)
+        )
     asked, realised = record.noise.get("transition_matrix"), record.noise.get("realised_matrix")
     if asked is not None or realised is not None:
         names = record.dataset.get("class_names")
@@ -73,8 +75,19 @@ def loss_floor(record: RunRecord) -> float:
     A method that weighs rows, mixes them or adds terms has another, which is not known.
     """
     loss, dataset = record.loss, record.dataset
-    if set(str(record.method.get("name", "plain")).split("+")) - {"plain", "ema"}:
+    if set(str(record.method.get("name", "plain")).split("+")) - {"plain", "ema", "warmup"}:
         return 0.0
     if loss.get("name") not in list_losses() or not dataset.get("num_classes") or "params" not in loss:
         return 0.0
-    return create_loss(str(loss["name"]), **loss["params"]).floor(int(dataset["num_classes"]))
+    floor = create_loss(str(loss["name"]), **loss["params"]).floor(int(dataset["num_classes"]))
+    return floor / float(record.training.get("loss_scale") or 1.0)
+
+
+def warm_up_epochs(record: RunRecord) -> float:
+    """Epochs at the beginning in which cross entropy was trained, in whole or in part; 0 without a warm-up."""
+    names, params = str(record.method.get("name")).split("+"), record.method.get("params") or {}
+    own = params if len(names) == 1 else params.get("warmup") or {}
+    if "warmup" not in names:
+        return 0.0
+    share = float(own.get("share") or 0.0) + float(own.get("fade") or 0.0)
+    return share * float(record.training.get("epochs") or 0.0)

@@ -193,3 +193,30 @@ def test_floor_is_taken_off_where_the_training_loss_has_it(
     panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("training loss"))
     assert panel.get_ylabel() == label
     assert panel.lines[0].get_ydata()[0] == pytest.approx(first)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("warmup", {"share": 0.3, "fade": 0.1}),
+        ("ema+warmup", {"ema": {}, "warmup": {"share": 0.4, "fade": 0.0}}),
+    ],
+)
+def test_loss_is_drawn_after_the_warm_up_and_above_the_floor_of_its_scale(
+    name: str, params: dict[str, Any], tmp_path: Path
+) -> None:
+    run = make_run(tmp_path)
+    record = json.loads((run / "run.json").read_text())
+    record["loss"]["params"] = {"alpha": 1.0, "beta": 1.0, "a": 30.0, "q": 2.0}
+    record["dataset"]["num_classes"] = 10
+    record["method"] = {"name": name, "params": params}
+    record["training"] = {"epochs": 10.0, "loss_scale": 4.0}
+    (run / "run.json").write_text(json.dumps(record))
+    lines = [
+        {"step": 5 * k, "epoch": float(k), "loss": 2.0 if k < 5 else 84.1 / 4 + 10 - k} for k in range(1, 11)
+    ]
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    panel = next(axes for axes in run_figures(run)["curves"].axes if "warm-up" in axes.get_ylabel())
+    assert panel.get_ylabel() == "loss above floor after warm-up"
+    assert list(panel.lines[0].get_xdata()) == [5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
+    assert list(panel.lines[0].get_ydata()) == pytest.approx([5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
