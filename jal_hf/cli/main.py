@@ -104,7 +104,9 @@ def main(argv: Sequence[str]) -> int:
     if command not in available():
         hint = did_you_mean(command, available())
         return fail(f"Unknown command {shortened(command)!r}.{hint} There are: {', '.join(available())}.")
-    if int(os.environ.get("WORLD_SIZE") or 1) > 1 and command not in _FOR_A_LAUNCHER:
+    # A job's script may say WORLD_SIZE for what it launches; LOCAL_RANK stands in launched processes alone.
+    is_launched = "LOCAL_RANK" in os.environ and (os.environ.get("WORLD_SIZE") or "1") != "1"
+    if is_launched and command not in _FOR_A_LAUNCHER:
         sentence = f"{command} runs as one process and starts others itself where it needs them: start it without the "
         sentence += "launcher, as jal-hf " + command
         return fail(f"{sentence}.") if os.environ.get("RANK", "0") == "0" else EXIT_BAD_INPUT

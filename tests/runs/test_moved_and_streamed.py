@@ -49,6 +49,10 @@ def test_command_of_one_process_is_refused_under_a_launcher(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("LOCAL_RANK", rank)
     assert main(["compare", "digits", "--losses", "ce"]) == 2
     assert ("without the launcher" in capsys.readouterr().err) == (rank == "0")
     assert main(["losses", "ce"]) == 0
+    monkeypatch.delenv("LOCAL_RANK")
+    assert main(["compare", "digits", "--losses", "nothing"]) == 2
+    assert "no loss named" in capsys.readouterr().err
