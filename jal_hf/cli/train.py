@@ -34,7 +34,7 @@ def main(words: Sequence[str]) -> int:
 
     # Only now: help and bad flags need not wait for what trains.
     from jal_hf.runs.completion import finish_folder
-    from jal_hf.runs.folder import has_reached
+    from jal_hf.runs.going_on import has_reached
     from jal_hf.runs.run import push_what_is_left, run_training
 
     is_first = int(os.environ.get("RANK", "0")) == 0

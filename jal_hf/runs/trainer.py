@@ -16,13 +16,12 @@ from jal_hf.runs.fitted_training import fitted_training, rows_a_step
 from jal_hf.runs.fitting import fitted_to_images
 from jal_hf.runs.folder import (
     check_place,
-    data_digests,
     last_undamaged_checkpoint,
     named_checkpoint,
     refuse_foreign_checkpoints,
-    refuse_other_settings,
 )
 from jal_hf.runs.given_data import beside_config
+from jal_hf.runs.going_on import data_digests, refuse_other_settings
 from jal_hf.runs.lock import held, is_held_here
 from jal_hf.runs.marker import is_marked, mark_folder, marked_settings
 from jal_hf.runs.parts import build_trainer, load_data

@@ -28,7 +28,11 @@ class Scored(torch.nn.Module):
         return found
 
 
-def _agrees_for_any_batch(loss: RobustLoss, *, soft: bool = False, weighted: bool = False) -> None:
+def _exported_beside_own(
+    loss: RobustLoss, *, soft: bool = False, weighted: bool = False
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What the exported network and the network itself give, for batches of several sizes."""
+
     def batch(rows: int) -> tuple[torch.Tensor, ...]:
         generator = torch.Generator().manual_seed(rows)
         target = torch.randint(K, (rows,), generator=generator)
@@ -43,27 +47,35 @@ def _agrees_for_any_batch(loss: RobustLoss, *, soft: bool = False, weighted: boo
     rows = torch.export.Dim("rows")
     shapes = tuple({0: rows} for _ in batch(6))
     exported = torch.export.export(model, batch(6), dynamic_shapes=shapes).module()
-    for count in (2, 6, 9):
-        torch.testing.assert_close(exported(*batch(count)), model(*batch(count)))
+    return [(exported(*batch(count)), model(*batch(count))) for count in (2, 6, 9)]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_loss_is_exported_with_a_batch_of_any_size(reduction: str) -> None:
-    _agrees_for_any_batch(create_loss("jal-ce", reduction=reduction))
-    _agrees_for_any_batch(create_loss("jal-ce", reduction=reduction, weight=WEIGHT), weighted=True)
-    _agrees_for_any_batch(create_loss("jal-ce", reduction=reduction), soft=True)
+    plain, weighted = (create_loss("jal-ce", reduction=reduction, weight=weight) for weight in (None, WEIGHT))
+    pairs = _exported_beside_own(plain) + _exported_beside_own(weighted, weighted=True)
+    pairs += _exported_beside_own(plain, soft=True)
+    assert len(pairs) == 9
+    for exported, own in pairs:
+        torch.testing.assert_close(exported, own)
 
 
 @pytest.mark.parametrize("name", ["anl-fl", "nce+agce", "efl+mae", "ldr", "sce", "amse"])
 def test_every_kind_of_loss_is_exported_with_a_batch_of_any_size(name: str) -> None:
-    _agrees_for_any_batch(create_loss(name))
+    pairs = _exported_beside_own(create_loss(name))
+    assert len(pairs) == 3
+    for exported, own in pairs:
+        torch.testing.assert_close(exported, own)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_loss_that_draws_is_exported_with_a_batch_of_any_size(reduction: str) -> None:
     loss = create_loss("nlnl", ln_neg=2, class_counts=[1, 2, 3, 4, 5], reduction=reduction)
     with loss.drawing(3):
-        _agrees_for_any_batch(loss)
+        pairs = _exported_beside_own(loss)
+    assert len(pairs) == 3
+    for exported, own in pairs:
+        torch.testing.assert_close(exported, own)
 
 
 class NoisyConfig(PretrainedConfig):  # type: ignore[misc]

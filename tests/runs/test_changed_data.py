@@ -12,7 +12,7 @@ import jal_hf
 from jal_hf import RunConfig
 from jal_hf.cli.main import main
 from jal_hf.ground.record import RunRecord
-from jal_hf.runs.folder import has_reached
+from jal_hf.runs.going_on import has_reached
 from jal_hf.runs.grid.cells import Cell, check_grid
 from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.grid.workers import CellTrainer
