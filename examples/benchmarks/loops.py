@@ -22,7 +22,7 @@ from jal_hf.runs.parts import build_trainer
 from jal_hf.training.captured.planned_images import PlannedImages
 from jal_hf.training.captured.step import WARMUP_STEPS
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import collate_batch, end_workers
+from jal_hf.training.loaders import collate_batch, end_workers
 from jal_hf.training.penalty import add_l1_gradient, l1_penalty
 
 MOMENTUM = 0.9

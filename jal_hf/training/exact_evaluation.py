@@ -11,7 +11,8 @@ from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from jal_hf.training.evaluation import check_rows, exact_figures, share_buffers
-from jal_hf.training.inputs import RawImages, collating_ready_batches, dropping_last, ending_workers
+from jal_hf.training.inputs import RawImages
+from jal_hf.training.loaders import collating_ready_batches, dropping_last, ending_workers
 from jal_hf.training.methods import Method
 from jal_hf.training.methods.method import Batch
 from jal_hf.training.outputs import as_mapping, giving_logits_first, model_outputs

@@ -4,76 +4,28 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import datasets
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from transformers import (
-    PreTrainedTokenizerBase,
-    SequenceFeatureExtractor,
-    TrainingArguments,
-    default_data_collator,
-)
-from transformers.trainer_utils import has_length
 
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
-from jal_hf.data.images.batch_datasets import LabelledImages
 from jal_hf.data.images.crops import evaluation_crop
-from jal_hf.data.images.stream_dataset import StreamedImages
 from jal_hf.data.labels import refuse_wrong_labels, unlabelled_rows
 from jal_hf.data.raw_datasets import are_placeholders, is_image, is_raw, training_names
 from jal_hf.data.stream_loading import with_features
 from jal_hf.models.labels import name_classes
 from jal_hf.models.preprocessing import Preprocessing, describe_evaluation
-from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
+from jal_hf.training.methods.method import BATCH_EXTRAS
 
 logger = logging.getLogger(__name__)
 
 _LABEL_FIELDS = ("labels", "label", "label_ids")
 """What the collators of transformers take for the labels, the first of them that is there."""
-
-
-def collate_batch(batch: Any) -> Batch:
-    """Pass a ready batch through; stack a list of examples as the stock collator does."""
-    if isinstance(batch, dict):
-        return batch
-    return dict(default_data_collator(batch))
-
-
-def is_stock_collator(collator: Any) -> bool:
-    """Whether batches are collated by transformers or here, so that it is known what becomes of which column."""
-    return collator is None or str(getattr(collator, "__module__", "")).startswith(
-        ("transformers.", "jal_hf.")
-    )
-
-
-def is_tokenizer(processing_class: Any) -> bool:
-    """Whether a Trainer without a collator pads its rows by what it was given to process them."""
-    return isinstance(processing_class, PreTrainedTokenizerBase | SequenceFeatureExtractor)
-
-
-@contextmanager
-def collating_ready_batches(trainer: Any, dataset: Any) -> Iterator[None]:
-    """Inside, the parent's loader of prepared images passes their batches through, which no other collator takes."""
-    inner = dataset
-    while isinstance(inner, torch.utils.data.Subset):
-        inner = inner.dataset
-    if not isinstance(inner, LabelledImages | StreamedImages):
-        yield
-        return
-    args = trainer.args
-    before = trainer.data_collator, args.remove_unused_columns
-    trainer.data_collator, args.remove_unused_columns = collate_batch, False
-    try:
-        yield
-    finally:
-        trainer.data_collator, args.remove_unused_columns = before
 
 
 @dataclass(frozen=True)
@@ -291,50 +243,3 @@ def _class_names(dataset: Any, label_column: str | None) -> list[str] | None:
     named = [label_column] if label_column else LABEL_NAMES
     found = [features[name] for name in named if isinstance(features.get(name), datasets.ClassLabel)]
     return list(found[0].names) if found else None
-
-
-def on_accelerator(dataset: Any) -> bool:
-    """Whether a dataset's images lie on a GPU already."""
-    images = getattr(dataset, "images", None)
-    return images is not None and images.device.type != "cpu"
-
-
-def leaves_one_row(model: nn.Module | None, dataset: Any, batch_size: int) -> bool:
-    """Whether the last batch of an epoch holds a single row, over which batch norm has no variance."""
-    if model is None or not has_length(dataset) or not 1 < batch_size < len(dataset):
-        return False
-    norms = (layer for layer in model.modules() if isinstance(layer, _BatchNorm))
-    return len(dataset) % batch_size == 1 and any("train" not in vars(layer) for layer in norms)
-
-
-@contextmanager
-def ending_workers(args: TrainingArguments) -> Iterator[None]:
-    """Inside, the parent's loaders get workers that end with the pass over the data, though those of training persist.
-
-    Persistent ones end with their loader. Where that is left to the garbage collector, it takes the queue from under
-    them first, and each is waited for 5 seconds.
-    """
-    before, args.dataloader_persistent_workers = args.dataloader_persistent_workers, False
-    try:
-        yield
-    finally:
-        args.dataloader_persistent_workers = before
-
-
-def end_workers(loader: Any) -> None:
-    """End the persistent workers of a loader, if it has any; another pass over it starts new ones."""
-    loader = getattr(loader, "base_dataloader", loader)
-    end = getattr(getattr(loader, "_iterator", None), "_shutdown_workers", None)
-    if end is not None:
-        end()
-        loader._iterator = None
-
-
-@contextmanager
-def dropping_last(args: TrainingArguments, is_dropped: bool) -> Iterator[None]:
-    """Inside, the parent's loaders leave an incomplete last batch out, or not; it asks one setting for all of them."""
-    before, args.dataloader_drop_last = args.dataloader_drop_last, is_dropped
-    try:
-        yield
-    finally:
-        args.dataloader_drop_last = before

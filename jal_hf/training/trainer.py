@@ -28,10 +28,8 @@ from jal_hf.training.exact_evaluation import ExactEvaluation
 from jal_hf.training.failures import explained, resuming
 from jal_hf.training.head_watch import HeadWatch
 from jal_hf.training.host_memory import keep_freed_memory
-from jal_hf.training.inputs import (
-    RawImages,
-    check_classes,
-    class_names_for,
+from jal_hf.training.inputs import RawImages, check_classes, class_names_for
+from jal_hf.training.loaders import (
     collate_batch,
     collating_ready_batches,
     dropping_last,

@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 
 from jal_hf.data.images.batch_datasets import ArrayImages
 from jal_hf.models import RunTimmModel
-from jal_hf.training.inputs import collate_batch
+from jal_hf.training.loaders import collate_batch
 
 _GRADIENT_HOOKS = ("on_pre_optimizer_step", "on_optimizer_step", "on_substep_end")
 
