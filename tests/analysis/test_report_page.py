@@ -15,6 +15,7 @@ import pytest
 from jal_hf.analysis import LabelIssues, find_label_issues, render_report
 from jal_hf.analysis.report_page import write_report
 from jal_hf.analysis.thumbnails import thumbnail_uri, thumbnail_uris
+from jal_hf.runs.audit.cleaning import DROPPED, KEEP, read_decisions
 
 ROWS, CLASSES = 10_000, 10
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -150,4 +151,42 @@ def test_page_draws_a_canvas_when_there_are_many_classes(browser: Any, tmp_path:
     matching = int(((issues.given_label == 7) & (issues.suggested_label == 7)).sum())
     assert page.inner_text("#status").endswith(f"of {matching} examples")
     assert page.locator("#body tr img").count() == 0
+    page.close()
+
+
+def test_decisions_made_on_the_page_are_read_back(browser: Any, tmp_path: Path) -> None:
+    issues = make_issues(200, 3)
+    names = ["red", HOSTILE, "blue"]
+    page = browser.new_page()
+    page.goto(write_report(tmp_path / "report.html", make_page(issues, names, thumbnails=2)).as_uri())
+    choices = page.locator("#body select")
+    choices.nth(0).select_option(label=f"it is {names[issues.suggested_label[0]]} (suggested)")
+    choices.nth(1).select_option("drop")
+    choices.nth(2).select_option("keep")
+    choices.nth(3).select_option("drop")
+    choices.nth(3).select_option("")
+    assert page.inner_text("#decided") == "3 decided, not saved yet"
+    with page.expect_download() as saved:
+        page.click("#save")
+    saved.value.save_as(tmp_path / "decisions.json")
+    assert read_decisions(tmp_path / "decisions.json", names) == {
+        int(issues.index[0]): int(issues.suggested_label[0]),
+        int(issues.index[1]): DROPPED,
+        int(issues.index[2]): KEEP,
+    }
+    page.close()
+
+
+def test_headings_stand_over_their_columns(browser: Any, tmp_path: Path) -> None:
+    issues = make_issues(60, 3)
+    page = browser.new_page()
+    report = render_report(
+        issues, ["a", "b", "c"], title="t", facts={}, files=[f"{row}.png" for row in range(60)]
+    )
+    page.goto(write_report(tmp_path / "report.html", report).as_uri())
+    sides = "cells => [...cells].map(cell => getComputedStyle(cell).textAlign)"
+    heads = page.eval_on_selector_all("#head th", sides)
+    cells = page.eval_on_selector_all("#body tr:first-child td", sides)
+    assert len(heads) > 6
+    assert heads == cells
     page.close()
