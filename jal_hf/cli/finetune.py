@@ -26,13 +26,18 @@ parquet table of paths and labels, a save_to_disk folder, or a Hub id.
 Stages: load and check; hold noisy validation rows back; features of the frozen
 backbone; a probe that says how noisy the labels are and which are suspect;
 robust fine-tuning beside cross entropy and the probe alone. The best by noisy
-validation is the folder's model (text: of the two fine-tuned ones). The same
-line again goes on where it was cut off.
+validation is the folder's model. The same line again goes on where it was cut
+off.
 
   --model NAME          timm name (its published weights are loaded),
                         hf-hub:OWNER/REPO, or a folder
   --task image|text     text takes a table or Hub id with a column of text
                         (--text_column), and a transformers encoder
+  --pooling auto|mean|first
+                        what a classifier of text reads: the mean of all
+                        tokens, as sentence encoders are trained to be read, or
+                        the first one (default: what the encoder's files say,
+                        else what a probe tells more from)
   --weights FILE        start from a .safetensors or .pth file instead
   --output_dir DIR      default: runs/finetune-DATA
   --image_size N        default: the model's, or what the images show where
@@ -92,7 +97,7 @@ def _own_flags(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     left = iter(words)
     for word in left:
         name, equals, value = word.removeprefix("--").partition("=")
-        if word.startswith("--") and name in ("task", "text_column"):
+        if word.startswith("--") and name in ("task", "text_column", "pooling"):
             own[name] = value if equals else next(left, "")
         else:
             rest.append(word)

@@ -1,4 +1,4 @@
-"""Put our networks into timm's registry as soon as timm is there, without importing timm first."""
+"""Put our networks into the registries of timm and transformers as soon as these are there, without importing them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, cast
 
-_TIMM = "timm.models"
-_NETWORKS = "jal_hf.models.networks"
+_AFTER = {
+    "timm.models": "jal_hf.models.networks",
+    "transformers.models.auto.configuration_auto": "jal_hf.models.mean_pooled_config",
+    "transformers.models.auto.modeling_auto": "jal_hf.models.mean_pooled",
+}
+"""What is imported right after each of these, and registers itself there."""
 
 
 class _LoadThenRegister:
-    """Stands in for timm's own loader until the module runs, then leaves no trace on it.
+    """Stands in for a module's own loader until the module runs, then leaves no trace on it.
 
     It answers every question as that loader does; before the module's code starts, the loader itself is put back
     into `__spec__` and `__loader__`, so that resources, reloads and pickles never meet this class.
     """
 
-    def __init__(self, loader: Loader, finder: _TimmFinder) -> None:
+    def __init__(self, loader: Loader, finder: _Finder) -> None:
         self._loader, self._finder = loader, finder
 
     def __getattr__(self, name: str) -> Any:
@@ -37,26 +41,29 @@ class _LoadThenRegister:
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         try:
-            importlib.import_module(_NETWORKS)
+            importlib.import_module(_AFTER[module.__name__])
         except ImportError as error:
-            # whoever imports timm need not care for us
+            # whoever imports timm or transformers need not care for us
+            library = module.__name__.partition(".")[0]
             warnings.warn(
-                f"The networks of jal_hf are not registered in timm: {error}. Install timm>=1.0.20.",
+                f"The networks of jal_hf are not registered in {library}: {error}. Install "
+                "timm>=1.0.20 and transformers>=5.10.1.",
                 stacklevel=2,
             )
 
 
-class _TimmFinder(MetaPathFinder):
-    """Answers for `timm.models` by asking every other finder; steps aside once it has been imported."""
+class _Finder(MetaPathFinder):
+    """Answers for one module by asking every other finder; steps aside once it has been imported."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self._asking = threading.local()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         # another such finder may ask this one in turn
-        if fullname != _TIMM or getattr(self._asking, "others", False):
+        if fullname != self.name or getattr(self._asking, "others", False):
             return None
         self._asking.others = True
         try:
@@ -74,12 +81,13 @@ class _TimmFinder(MetaPathFinder):
 
 
 def register_networks() -> None:
-    """Register our networks in timm, now when timm is loaded, else right after it is.
+    """Register our networks, now where timm or transformers is loaded, else right after it is.
 
     A checkpoint of one of our networks then loads through transformers and timm after `import jal_hf`, and
     `import jal_hf` itself still loads neither. Calling it twice changes nothing.
     """
-    if _TIMM in sys.modules:
-        importlib.import_module(_NETWORKS)
-    elif not any(isinstance(finder, _TimmFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _TimmFinder())
+    for name, ours in _AFTER.items():
+        if name in sys.modules:
+            importlib.import_module(ours)
+        elif not any(isinstance(finder, _Finder) and finder.name == name for finder in sys.meta_path):
+            sys.meta_path.insert(0, _Finder(name))

@@ -77,11 +77,11 @@ def model_section(
     preprocessing = getattr(config, "pretrained_cfg", None) or preprocessing or {}
     channels, _, size = preprocessing.get("input_size") or (None, None, None)
     architecture = getattr(config, "architecture", None)
-    source = weights_source(model)
+    source, kind = weights_source(model), getattr(config, "model_type", None)
     return {
-        "name": architecture or getattr(config, "model_type", None) or type(model).__name__,
+        "name": architecture or kind or type(model).__name__,
         "architecture": architecture,
-        "own_network": is_own_network(architecture or ""),
+        "own_network": is_own_network(architecture or "") or kind == "mean-pooled",
         "library": "timm" if architecture else "transformers" if config is not None else "torch",
         "task": "image-classification" if architecture else task_of(model),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

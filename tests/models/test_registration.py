@@ -1,4 +1,4 @@
-"""Our networks wait for timm without leaving a trace in Python's import machinery."""
+"""Our networks wait for timm and transformers without leaving a trace in Python's import machinery."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def look(name):
     print(len(pkgutil.get_data(name, "__init__.py")), importlib.util.find_spec(name) is spec)
     copy = pickle.loads(pickle.dumps(spec))
     print(copy.name, copy.origin, type(copy.loader), copy.submodule_search_locations)
-    print([getattr(finder, '__name__', type(finder).__name__) for finder in sys.meta_path])
+    shown = [finder for finder in sys.meta_path if getattr(finder, 'name', name) == name]  # not those of others
+    print([getattr(finder, '__name__', type(finder).__name__) for finder in shown])
     print(importlib.reload(module) is module, module.__spec__.loader.path)
 """
 
@@ -43,6 +44,18 @@ def test_timm_looks_as_if_we_were_not_there() -> None:
     without = run(LOOK + "look('timm.models')")
     ours = run("import jal_hf\n" + LOOK + "look('timm.models')")
     assert ours == without
+
+
+def test_transformers_looks_as_if_we_were_not_there() -> None:
+    source = """
+import transformers.models.auto.modeling_auto as models, transformers.models.auto.configuration_auto as configs
+for module in (models, configs):
+    print(type(module.__spec__.loader).__name__, module.__loader__ is module.__spec__.loader)
+print([finder.name for finder in sys.meta_path if type(finder).__name__ == '_Finder'])
+"""
+    expected = "SourceFileLoader True\nSourceFileLoader True\n{}\n"
+    assert run(source) == expected.format([])
+    assert run("import jal_hf\n" + source) == expected.format(["timm.models"])
 
 
 def test_reload_of_timm_keeps_our_networks() -> None:

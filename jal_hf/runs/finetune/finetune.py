@@ -20,6 +20,7 @@ from jal_hf.hub.model_card import write_card
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candidate, candidate, choose
 from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded_line
+from jal_hf.runs.finetune.pooling import AUTO, check_pooling
 from jal_hf.runs.finetune.probe_stage import probe_stage, weighted_rows
 from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data, warmed_up
 from jal_hf.runs.finetune.stages import STAGES, refuse_foreign_stages, stages_key, take_up
@@ -43,6 +44,7 @@ def finetune(
     task: str = "image",
     model: str | None = None,
     text_column: str | None = None,
+    pooling: str = AUTO,
     weights: str | os.PathLike[str] | None = None,
     output_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -55,13 +57,16 @@ def finetune(
     validation rows back, equal images together; features of the frozen backbone; an out-of-fold linear probe with a
     bounded loss, which says who is suspect and how noisy the labels are; fine-tuning with a robust loss, rows
     weighted by `row_weights`, and beside it cross entropy, and the probe alone. The best by noisy
-    validation becomes the folder's model, of text the better of the two fine-tuned ones, as a probe is no model of
-    transformers; a test split is looked at only at the end, and chooses nothing.
+    validation becomes the folder's model, of text that reads the first token the better of the two fine-tuned ones, as
+    the probe reads the mean; a test split is looked at only at the end, and chooses nothing.
 
     Args:
         data: Folder of class folders, table of paths and labels, `save_to_disk` folder, Hub id, or dataset object.
         task: `image` or `text`: a table, Hub id or dataset with a column of text, and a transformers encoder.
         text_column: Default: found by type and usual names.
+        pooling: What a classifier of text reads: `first` token, as those of transformers do; the `mean` of all tokens,
+            as sentence encoders are trained to be read; or `auto`, by what the encoder's own files say, else by which
+            of the two a probe can tell more from. Who loads a model that reads the mean imports jal_hf first.
         model: timm name, `hf-hub:OWNER/REPO`, or a folder; the published weights of a timm name are loaded unless
             `weights` are given.
         weights: A .safetensors or .pth file.
@@ -86,6 +91,9 @@ def finetune(
     if task not in TASKS:
         raise ValueError(f"task is {task!r}; choose one of {', '.join(TASKS)}.")
     is_text = task == "text"
+    check_pooling(pooling)
+    if not is_text and pooling != AUTO:
+        raise ValueError("pooling is for text: add --task text, or leave it out.")
     if is_text and model is None:
         raise ValueError(
             "Name a transformers encoder with --model: a folder, or a Hub id such as OWNER/NAME."
@@ -101,7 +109,7 @@ def finetune(
     if is_text:
         loaded = text_data(config, given, text_column)
         config = warmed_up(config.fitted(learning_rate=LEARNING_RATE, augment="none"), loaded.num_classes)
-        check_place(folder, check_encoder(config, loaded.num_classes))
+        check_place(folder, check_encoder(config, loaded.num_classes, pooling))
     else:
         check_network(config)
         loaded = load_data(config, given)
@@ -114,11 +122,11 @@ def finetune(
     with held(folder):
         stages = folder / STAGES
         contents = {name: row_digests(loaded[name], loaded.image_column) for name in loaded}
-        key = stages_key(config, loaded, contents)
+        key = stages_key(config, loaded, contents) + ("" if pooling == AUTO else f"-{pooling}")
         take_up(config, key, overwrite)
         if is_text:
             made = text_stages(
-                config, loaded, contents, stages, lambda name: _config_of(name, config, stages), say
+                config, loaded, contents, stages, lambda name: _config_of(name, config, stages), say, pooling
             )
             found, best, reason = made.found, made.best, made.reason
             judgement, suspects = made.judgement, made.suspects
@@ -138,8 +146,9 @@ def finetune(
         section = comparison_section(loaded, judgement, suspects, found, best, reason)
         typed: list[str] = []
         if is_text:
-            section["text_column"] = text_column
+            section |= {"text_column": text_column, "pooling": made.pooling}
             typed = ["--task", "text", *(["--text_column", text_column] if text_column else [])]
+            typed += ["--pooling", pooling] if pooling != AUTO else []
         record = _export(folder, best, config, section, typed)
     for line in lines_of(section):
         say(line)

@@ -14,8 +14,6 @@ from typing import Any
 import datasets
 import numpy as np
 import numpy.typing as npt
-import torch
-from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, set_seed
 
 from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
@@ -25,30 +23,51 @@ from jal_hf.ground.files import read_object, whole_file, write_json, write_text
 from jal_hf.ground.record import RunRecord
 from jal_hf.ground.sentences import shortened
 from jal_hf.models import freeze, start_head
+from jal_hf.models.mean_pooled import MeanPooledForSequenceClassification
 from jal_hf.runs.audit.run_data import PROBE_FILE
+from jal_hf.runs.completion import complete_run
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST, Candidate, choose, finished_candidate
-from jal_hf.runs.finetune.probe import LOSS, fit_probe, out_of_fold, row_weights
+from jal_hf.runs.finetune.candidates import (
+    PLAIN,
+    PROBE,
+    ROBUST,
+    Candidate,
+    choose,
+    finished_candidate,
+    put_probe,
+)
+from jal_hf.runs.finetune.pooling import (
+    AUTO,
+    FIRST,
+    MEAN,
+    choose_pooling,
+    declared_pooling,
+    encoder_features,
+)
+from jal_hf.runs.finetune.probe import LOSS, Probe, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.folder import find_start
+from jal_hf.runs.marker import mark_folder
 from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.recording import facts_of_config
-from jal_hf.runs.texts import BATCH, Texts, text_logits, to_accelerator
+from jal_hf.runs.texts import Texts, text_logits
 from jal_hf.runs.trainer import JALTrainer
 
 LEARNING_RATE = 5e-5
 """Of a pretrained encoder."""
+_READ = {MEAN: "the mean of all tokens", FIRST: "the first token"}
 SUSPECTS, SETTINGS = "suspects.csv", "settings.json"
 
 
 @dataclass(frozen=True)
 class TextStages:
-    """The models compared, which of them is the best and why, the judgement, and how many labels are suspect."""
+    """The models compared, the best and why, the judgement, how many labels are suspect, and what is read of states."""
 
     found: dict[str, Candidate]
     best: Candidate
     reason: str
     judgement: Judgement
     suspects: int | None
+    pooling: str
 
 
 def text_stages(
@@ -58,12 +77,15 @@ def text_stages(
     stages: Path,
     config_of: Callable[[str], RunConfig],
     say: Callable[[str], None],
+    pooling: str,
 ) -> TextStages:
     """Judge the labels by a probe, train the robust model and cross entropy, and compare all three.
 
-    The probe sees the mean of all tokens, which no classifier of transformers does, so it is compared and not exported.
+    The probe sees the mean of all tokens. Where the classifiers see it too, the probe is one of them; the classifiers
+    of transformers read the first token, and then it is compared and not exported.
 
     Args:
+        pooling: what is asked for, as `choose_pooling`.
         contents: digests of the texts, by split.
         stages: folder of what is kept between the stages, and of `suspects.csv`.
         config_of: the config of a candidate, by its name.
@@ -71,13 +93,15 @@ def text_stages(
     tokenizer = AutoTokenizer.from_pretrained(config.model.model)
     quiet = bool(config.training.get("disable_tqdm"))
     order = [name for name in ("train", "validation", "test") if name in data]
-    stored = stages / "features.npy"
-    if not stored.is_file():
+    stored = {MEAN: stages / "features.npy", FIRST: stages / "features_first.npy"}
+    if not all(path.is_file() for path in stored.values()):
         rows = datasets.concatenate_datasets([data[name] for name in order])
-        features = text_features(config, Texts(rows, tokenizer), tokenizer, data.num_classes, quiet)
-        with whole_file(stored) as temporary, temporary.open("wb") as file:
-            np.save(file, features)
-    features = np.load(stored, mmap_mode="r")
+        encoder = _model(config, data.num_classes, None, MEAN)
+        made = encoder_features(encoder, Texts(rows, tokenizer), tokenizer, quiet)
+        for kind, path in stored.items():
+            with whole_file(path) as temporary, temporary.open("wb") as file:
+                np.save(file, made[kind])
+    features = np.load(stored[MEAN], mmap_mode="r")
     labels = np.concatenate([integer_column(data[name], "label") for name in order])
     ends = np.cumsum([0, *(len(data[name]) for name in order)])
     parts = {name: np.arange(first, last) for name, first, last in zip(order, ends, ends[1:], strict=False)}
@@ -87,6 +111,17 @@ def text_stages(
         features, labels, train, data.num_classes, groups=groups, seed=config.seed, quiet=quiet
     )
     probabilities = judged.astype(np.float64)
+    first = out_of_fold(
+        np.load(stored[FIRST], mmap_mode="r"), labels, train, data.num_classes,
+        groups=groups, seed=config.seed, quiet=True,
+    )  # fmt: skip
+    pooling, why = choose_pooling(
+        pooling,
+        declared_pooling(config.model.model),
+        judged.argmax(axis=1) == given,
+        first.argmax(axis=1) == given,
+    )
+    say(f"classifiers read {_READ[pooling]}: {why}")
     probe = fit_probe(features, labels, train, data.num_classes, config.seed)
     held = parts.get("validation", train[:0])
     with whole_file(stages / Path(PROBE_FILE).name) as temporary, temporary.open("wb") as file:
@@ -109,11 +144,14 @@ def text_stages(
         name: probe.probabilities(features, rows).argmax(1) == labels[rows] for name, rows in parts.items()
     }
     own = row_weights(judged[np.arange(len(train)), given], judgement.agreement, judgement.noise_rate)
-    models = {
-        PLAIN: text_candidate(PLAIN, config_of(PLAIN), data, tokenizer, None),
-        ROBUST: text_candidate(ROBUST, config_of(ROBUST), data, tokenizer, own),
-    }
+    models: dict[str, Candidate] = {}
+    if pooling == MEAN:
+        models[PROBE] = text_candidate(PROBE, config_of(PROBE), data, tokenizer, None, pooling, probe)
+    models[PLAIN] = text_candidate(PLAIN, config_of(PLAIN), data, tokenizer, None, pooling)
+    models[ROBUST] = text_candidate(ROBUST, config_of(ROBUST), data, tokenizer, own, pooling)
     best, reason = choose(models)
+    if pooling == MEAN:
+        return TextStages(models, best, reason, judgement, suspects, pooling)
     record = RunRecord(
         loss={"name": LOSS},
         metrics={"last": {"accuracy": float(right["test"].mean())} if "test" in right else {}},
@@ -122,9 +160,10 @@ def text_stages(
     if judge.agrees.size and judge.accuracy > best.accuracy:
         ahead = 100 * (judge.accuracy - best.accuracy)
         reason += (
-            f"; the probe is ahead by {ahead:.1f} points of noisy validation, and is no model of this form"
+            f"; the probe on the mean of the tokens is ahead by {ahead:.1f} points of noisy validation, and is no "
+            "model of this form: --pooling mean makes it one"
         )
-    return TextStages({PROBE: judge, **models}, best, reason, judgement, suspects)
+    return TextStages({PROBE: judge, **models}, best, reason, judgement, suspects, pooling)
 
 
 def _write_suspects(path: Path, data: Any, probabilities: Any, marked: Any) -> None:
@@ -142,7 +181,7 @@ def _write_suspects(path: Path, data: Any, probabilities: Any, marked: Any) -> N
     write_text(path, text.getvalue())
 
 
-def check_encoder(config: RunConfig, num_classes: int) -> list[str]:
+def check_encoder(config: RunConfig, num_classes: int, pooling: str) -> list[str]:
     """Load the tokenizer and the encoder once, before anything of an earlier run is removed.
 
     Returns:
@@ -154,7 +193,8 @@ def check_encoder(config: RunConfig, num_classes: int) -> list[str]:
     name = config.model.model
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
-        _model(config, num_classes, None)
+        for kind in (MEAN, FIRST) if pooling == AUTO else (pooling,):
+            _model(config, num_classes, None, kind)
     except (OSError, ValueError) as error:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}") from error
@@ -163,31 +203,17 @@ def check_encoder(config: RunConfig, num_classes: int) -> list[str]:
         return [SUSPECTS, *sorted(path.name for path in Path(place).iterdir())]
 
 
-def text_features(config: RunConfig, texts: Texts, tokenizer: Any, num_classes: int, quiet: bool) -> Any:
-    """Mean of the encoder's last states over the tokens, (N, d) float16: features that any encoder has."""
-    model = to_accelerator(_model(config, num_classes, None).eval())
-    collate, parts = DataCollatorWithPadding(tokenizer), []
-    with torch.inference_mode():
-        for start in tqdm(range(0, len(texts), BATCH), desc="features", unit="batch", disable=quiet):
-            rows = [texts[row] for row in range(start, min(start + BATCH, len(texts)))]
-            batch = collate(
-                [{k: v for k, v in row.items() if k in tokenizer.model_input_names} for row in rows]
-            )
-            batch = batch.to(model.device)
-            states = model.base_model(**batch).last_hidden_state.float()
-            mask = batch["attention_mask"][..., None].to(states.dtype)
-            parts.append(((states * mask).sum(1) / mask.sum(1)).cpu().numpy().astype(np.float16))
-    return np.concatenate(parts)
-
-
-def _model(config: RunConfig, num_classes: int, names: Sequence[str] | None) -> Any:
+def _model(config: RunConfig, num_classes: int, names: Sequence[str] | None, pooling: str) -> Any:
     set_seed(config.seed)
     kinds = {} if names is None else {
         "id2label": dict(enumerate(names)), "label2id": {name: label for label, name in enumerate(names)}
     }  # fmt: skip
-    model = AutoModelForSequenceClassification.from_pretrained(
-        config.model.model, num_labels=num_classes, **kinds
-    )
+    name = config.model.model
+    model: Any
+    if pooling == MEAN:
+        model = MeanPooledForSequenceClassification.from_encoder(name, num_labels=num_classes, **kinds)
+    else:
+        model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=num_classes, **kinds)
     start_head(model, config.model.head_start)
     return model
 
@@ -212,15 +238,27 @@ def _begun(config: RunConfig) -> str | None:
 
 
 def text_candidate(
-    name: str, config: RunConfig, data: Any, tokenizer: Any, own: npt.NDArray[np.floating] | None
+    name: str,
+    config: RunConfig,
+    data: Any,
+    tokenizer: Any,
+    own: npt.NDArray[np.floating] | None,
+    pooling: str,
+    probe: Probe | None = None,
 ) -> Candidate:
-    """One trained model in its own folder; `own` (N,) weighs the training rows."""
+    """One model in its own folder.
+
+    Args:
+        own: (N,), weighs the training rows.
+        pooling: `mean` or `first`.
+        probe: the classifier that is put on the encoder and not trained further; None trains.
+    """
     folder, record = config.output_dir, finished_candidate(config)
     if record is None:
         checkpoint = _begun(config)
         splits = {split: Texts(data[split], tokenizer) for split in data}
         splits["train"] = Texts(data["train"], tokenizer, _weights(data["train"], own))
-        model = freeze(_model(config, data.num_classes, data.class_names), config.model.freeze)
+        model = freeze(_model(config, data.num_classes, data.class_names, pooling), config.model.freeze)
         trainer = JALTrainer(
             model=model, args=config.arguments(), train_dataset=splits["train"], eval_dataset=splits.get("test"),
             validation_dataset=splits.get("validation"), processing_class=tokenizer,
@@ -228,9 +266,14 @@ def text_candidate(
         )  # fmt: skip
         trainer.known_facts = facts_of_config(config, data, trainer.args.precision_name, trainer.local_paths)
         trainer.config = config
-        trainer.train(resume_from_checkpoint=checkpoint)
-        assert trainer.record is not None
-        record = trainer.record
+        if probe is None:
+            trainer.train(resume_from_checkpoint=checkpoint)
+            assert trainer.record is not None
+            record = trainer.record
+        else:
+            put_probe(model, probe)
+            mark_folder(folder, trainer.local_paths)
+            record = complete_run(trainer, evaluate=True)
     if "validation" not in data:
         return Candidate(name, folder, record, np.zeros(0, dtype=bool))
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
