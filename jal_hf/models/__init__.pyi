@@ -11,6 +11,7 @@ from .head import start_head as start_head
 from .layer_rates import parameter_groups as parameter_groups
 from .lora import add_lora as add_lora
 from .lora import merge_lora as merge_lora
+from .mean_pooled import MeanPooledForSequenceClassification as MeanPooledForSequenceClassification
 from .pretrained import load_weights as load_weights
 from .pretrained import weights_source as weights_source
 from .registration import register_networks as register_networks
