@@ -54,7 +54,9 @@ class MeanPooledForSequenceClassification(PreTrainedModel):
         Raises:
             OSError, ValueError: There is no such encoder.
         """
-        names = {} if id2label is None else {"id2label": dict(id2label), "label2id": dict(label2id or {})}
+        names: dict[str, Any] = {}
+        if id2label is not None:
+            names = {"id2label": dict(id2label), "label2id": dict(label2id or {})}
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         if isinstance(config, MeanPooledConfig):
             encoder = cls.from_pretrained(name).encoder

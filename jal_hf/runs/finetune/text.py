@@ -193,7 +193,8 @@ def check_encoder(config: RunConfig, num_classes: int, pooling: str) -> list[str
     name = config.model.model
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
-        for kind in (MEAN, FIRST) if pooling == AUTO else (pooling,):
+        read = declared_pooling(name) if pooling == AUTO else pooling
+        for kind in (MEAN, FIRST) if read is None else (read,):
             _model(config, num_classes, None, kind)
     except (OSError, ValueError) as error:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
@@ -205,7 +206,7 @@ def check_encoder(config: RunConfig, num_classes: int, pooling: str) -> list[str
 
 def _model(config: RunConfig, num_classes: int, names: Sequence[str] | None, pooling: str) -> Any:
     set_seed(config.seed)
-    kinds = {} if names is None else {
+    kinds: dict[str, Any] = {} if names is None else {
         "id2label": dict(enumerate(names)), "label2id": {name: label for label, name in enumerate(names)}
     }  # fmt: skip
     name = config.model.model
