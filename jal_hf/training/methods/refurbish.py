@@ -72,10 +72,14 @@ class Refurbish(Method):
     def row_weights(self, view: StepView) -> Tensor | None:
         if not self.weighted or view.progress < self.start:
             return view.sample_weight
-        sure = view.targets.amax(dim=1)
-        self.sureness.watch(sure, view)
-        sure = self.sureness.scaled(sure)
+        sure = self.sureness.scaled(view.targets.amax(dim=1))
         return sure if view.sample_weight is None else view.sample_weight * sure
+
+    def terms(self, view: StepView) -> Mapping[str, Tensor]:
+        if self.weighted and view.progress >= self.start:
+            # Here, where weights are the data's: a method before this one may leave the loss no row.
+            self.sureness.watch(view.targets.amax(dim=1), view)
+        return {}
 
     def after_step(self, model: nn.Module, *, step: int) -> None:
         self.table.flush()
