@@ -68,6 +68,13 @@ def test_grid_refuses_flags_that_cannot_hold_for_all_cells(arguments: list[str],
         check_grid(config_of_words(["digits", *arguments]), [Cell("gce", "none", 0)], "out")
 
 
+def test_grid_refuses_a_loss_that_a_method_cannot_train_before_any_cell_is_trained() -> None:
+    cells = [Cell("ce", "none", 0, "mixup"), Cell("nlnl", "none", 0), Cell("nlnl", "none", 0, "mixup")]
+    check_grid(config_of_words(["digits"]), cells[:2], "out")
+    with pytest.raises(ValueError, match="nlnl takes no class probabilities"):
+        check_grid(config_of_words(["digits"]), cells, "out")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from jal_hf.losses import RobustLoss
 from jal_hf.training.methods.demands import (
     require_one_label_a_row,
     require_rows,
@@ -44,13 +45,14 @@ class Refurbish(Method):
             raise ValueError(f"Method 'refurbish': weighted must be true or false, got {weighted!r}.")
         self.weighted = weighted
 
+    def check(self, criterion: RobustLoss, *, is_stream: bool) -> None:
+        require_soft_targets(self.name, criterion)
+        require_rows(self.name, is_stream, "Train without --streaming on a part of the data, or without it.")
+
     def begin(self, setting: Setting) -> None:
         super().begin(setting)
-        require_soft_targets(self.name, setting.criterion)
-        rows = require_rows(
-            self.name, setting, "Train without --streaming on a part of the data, or without it."
-        )
-        self.table = RowTable(self.name, setting, rows)
+        assert setting.rows is not None
+        self.table = RowTable(self.name, setting, setting.rows)
         self.sureness = MeanWeight(setting)
 
     def phase(self, progress: float) -> Phase:
