@@ -78,6 +78,7 @@ def test_grid_refuses_a_loss_that_a_method_cannot_train_before_any_cell_is_train
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--losses", "ce", "--best"], "--losses and the method in --methods"),
         (["--losses", "jal-cee"], "jal-ce"),
         (["--losses", "ce", "--noises", "symmetrical:0.4"], "symmetric"),
         (["--losses", "ce", "--sede", "3"], "--seed"),
