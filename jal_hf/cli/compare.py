@@ -87,6 +87,11 @@ def main(words: Sequence[str]) -> int:
     from jal_hf.runs.grid.ledger import GridLedger
 
     output = Output(own)
+    if "--best" in shared:
+        raise ValueError(
+            "--best cannot be given to a grid; name the loss in --losses and the method in --methods. What is "
+            "recommended for a recipe, jal-hf train RECIPE --best says before it trains."
+        )
     config = config_of_words(shared)
     cells = plan_cells(
         split_losses(own.losses),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from jal_hf.noise import parse_noise_spec
+from jal_hf.runs.grid.cells import in_order
 
 _OPTION = re.compile(r"[A-Za-z_]+=")
 
@@ -33,7 +34,7 @@ def split_losses(text: str) -> list[str]:
 
 def split_methods(text: str) -> list[str]:
     """Training methods from a comma-separated list, e.g. `plain,twin+ema`."""
-    return _distinct([name.lower() for name in _words(text)], "method")
+    return _distinct([in_order(name.lower()) for name in _words(text)], "method")
 
 
 def split_seeds(text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -67,6 +68,7 @@ class LossInfo:
         return tuple(name for name in names if name not in self.part_parameters)
 
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 _REGISTRY: dict[str, LossInfo] = {}
 _COMPOSITIONS: dict[str, type[RobustLoss]] = {}
 LossClass = TypeVar("LossClass", bound=type[RobustLoss])
@@ -76,8 +78,12 @@ def register(info: LossInfo) -> None:
     """Adds a record.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or is none that can be asked for.
     """
+    if not _NAME.fullmatch(info.name):
+        raise ValueError(
+            f"a loss is asked for by small letters, digits and the signs . _ + -, so it cannot be named {info.name!r}."
+        )
     if info.name in _REGISTRY:
         raise ValueError(f"a loss named {info.name!r} is registered already; choose another name.")
     _REGISTRY[info.name] = info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from typing import Any
 
 from jal_hf.ground.sentences import did_you_mean
@@ -11,11 +12,16 @@ from jal_hf.noise.info import ClassNames, NoiseInfo
 from jal_hf.noise.kinds import KINDS
 from jal_hf.noise.spec import NoiseSpec, split_spec
 
+_KIND = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 _REGISTRY: dict[str, NoiseInfo] = {info.kind: info for info in KINDS}
 
 
 def register_noise(info: NoiseInfo) -> None:
-    """Add a kind. Raises ValueError when its name is taken."""
+    """Add a kind. Raises ValueError when its name is taken, or is none that a spec can begin with."""
+    if not _KIND.fullmatch(info.kind):
+        raise ValueError(
+            f"A noise is asked for by small letters, digits and the signs . _ + -, so its kind cannot be {info.kind!r}."
+        )
     if info.kind in _REGISTRY:
         raise ValueError(f"The noise kind {info.kind!r} is registered already.")
     _REGISTRY[info.kind] = info

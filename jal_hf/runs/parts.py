@@ -43,8 +43,10 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
             "--overwrite starts again and --resume goes on; give one of them. For a line that is run until it ends, "
             "--resume auto begins where nothing is and goes on where something is."
         )
+    # What preset 'auto' adds is known with the data; the kind of loss is known before.
+    criterion = create_loss(config.loss, **config.loss_args)
     if args.preset != "auto":
-        _check_finite(create_loss(config.loss, **config.loss_args))
+        _check_finite(criterion)
     best = (args.metric_for_best_model or "loss").removeprefix("eval_")
     if best.removeprefix(_VALIDATION) not in _METRICS:
         names = ", ".join((*_METRICS, *(_VALIDATION + name for name in _METRICS)))
@@ -63,7 +65,8 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
         raise ImportError(
             f"report_to {missing[0]!r} needs {missing[0]}, which is not installed: pip install {missing[0]}."
         )
-    create_method(args.method, parse_json_object("method_args", args.method_args))
+    method = create_method(args.method, parse_json_object("method_args", args.method_args))
+    method.check(criterion, is_stream=bool(config.data.streaming))
     return args
 
 

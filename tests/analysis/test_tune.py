@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,25 @@ def test_trials_train_with_the_loss_they_drew(tmp_path: Path, monkeypatch: pytes
     assert main(["tune", *QUICK, "--loss", "jal-ce", "--trials", "2", "--output_dir", str(folder)]) == 0
     values = [trial.params["a"] for trial in load_study(folder).trials]
     assert list(dict.fromkeys(drawn)) == values
+
+
+def test_trial_whose_loss_is_not_finite_scores_nothing_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jal_hf.runs.tune import tune as module
+
+    space = search_space("ce", {}, 1e-3)
+    diverging = replace(space["learning_rate"], preset=1e15)
+    monkeypatch.setattr(module, "search_space", lambda *_: {"learning_rate": diverging})
+    config = RunConfig.from_recipe(
+        "digits", loss="ce", num_train_epochs=2, max_train_samples=200, per_device_train_batch_size=32
+    )
+    result = tune(config, tmp_path / "search", 2)
+    assert [trial.value == 0 for trial in load_study(tmp_path / "search").trials] == [True, False]
+    assert result.score > 0
+    assert result.preset_score == 0
+    with pytest.raises(ValueError, match="None of the 1 trials got a validation row right"):
+        tune(config, tmp_path / "hopeless", 1)
 
 
 @pytest.mark.slow

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from jal_hf.cli.compare import main
 from jal_hf.cli.flags import config_of_words
-from jal_hf.cli.lists import split_losses, split_noises, split_seeds
+from jal_hf.cli.lists import split_losses, split_methods, split_noises, split_seeds
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell, cell_config, check_grid, plan_cells
 from jal_hf.runs.grid.ledger import GridLedger
@@ -29,6 +30,7 @@ def test_noises_keep_the_commas_of_their_options() -> None:
         (split_noises, "symetric:0.4", "symmetric"),
         (split_noises, "symmetric:0.4,,none", "comma-separated"),
         (split_losses, "ce,gce,CE", "'ce' stands twice"),
+        (split_methods, "ema+twin,twin+ema", "'ema\\+twin' stands twice"),
         (split_seeds, "0,one", "whole numbers"),
         (split_seeds, "0,-1", "whole numbers"),
     ],
@@ -68,9 +70,17 @@ def test_grid_refuses_flags_that_cannot_hold_for_all_cells(arguments: list[str],
         check_grid(config_of_words(["digits", *arguments]), [Cell("gce", "none", 0)], "out")
 
 
+def test_grid_refuses_a_loss_that_a_method_cannot_train_before_any_cell_is_trained() -> None:
+    cells = [Cell("ce", "none", 0, "mixup"), Cell("nlnl", "none", 0), Cell("nlnl", "none", 0, "mixup")]
+    check_grid(config_of_words(["digits"]), cells[:2], "out")
+    with pytest.raises(ValueError, match="nlnl takes no class probabilities"):
+        check_grid(config_of_words(["digits"]), cells, "out")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--losses", "ce", "--best"], "--losses and the method in --methods"),
         (["--losses", "jal-cee"], "jal-ce"),
         (["--losses", "ce", "--noises", "symmetrical:0.4"], "symmetric"),
         (["--losses", "ce", "--sede", "3"], "--seed"),
@@ -127,3 +137,32 @@ def test_rows_keep_their_order_when_a_later_command_names_only_some(tmp_path: Pa
     assert order("jal-ce", "gce") == ["ce", "gce", "jal-ce"]
     assert order("mae", "ce") == ["ce", "gce", "jal-ce", "mae"]
     assert order("mae", "jal-ce", "gce", "ce") == ["mae", "jal-ce", "gce", "ce"]
+
+
+def test_methods_in_another_order_are_the_same_cell_also_of_a_grid_that_was_begun(tmp_path: Path) -> None:
+    assert split_methods("plain,Twin+ema") == ["plain", "ema+twin"]
+    cells, ledger = plan_cells(["ce"], ["none"], [0], ["twin+ema"]), GridLedger(tmp_path)
+    assert cells == [Cell("ce", "none", 0, "ema+twin")]
+    ledger.begin(RunConfig.from_recipe("digits"), [Cell("ce", "none", 0, "twin+ema")])
+    line = {
+        "loss": "ce",
+        "noise": "none",
+        "seed": 0,
+        "method": "twin+ema",
+        "folder": "ce-twin+ema-none-seed0",
+    }
+    (tmp_path / "results.jsonl").write_text(f"{json.dumps(line)}\n")
+    ledger.begin(RunConfig.from_recipe("digits"), cells)
+    assert ledger.finished() == {*cells}
+    assert ledger.order(cells)["losses"] == ["ce ema+twin"]
+    assert [(one["method"], one["folder"]) for one in ledger.results()] == [("ema+twin", line["folder"])]
+
+
+def test_recipe_that_names_its_methods_in_another_order_keeps_their_parameters(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "{dataset: digits, model: jal_digits_cnn, method: twin+ema, method_args: {ema: {decay: 0.9}}}"
+    )
+    shared = RunConfig.from_recipe(recipe)
+    (cell,) = plan_cells(["ce"], ["none"], [0], split_methods(shared.method))
+    assert cell_config(shared, cell, "out").training["method_args"] == {"ema": {"decay": 0.9}}

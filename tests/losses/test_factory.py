@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from jal_hf.losses import JointLoss, Normalized, create_loss, list_losses, resolve_loss
+from jal_hf.losses import (
+    JointLoss,
+    Normalized,
+    RobustLoss,
+    create_loss,
+    list_losses,
+    register_loss,
+    resolve_loss,
+)
 
 EVERY = [*list_losses(), "joint", "normalized", "normalized(gce)"]
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -105,3 +113,13 @@ def test_every_loss_carries_its_registry_name() -> None:
     assert JointLoss("ce", "mae").name == "joint"
     assert Normalized("gce").name == "normalized(gce)"
     assert create_loss(Normalized("gce").name).config() == Normalized("gce").config()
+
+
+@pytest.mark.parametrize("name", ["MyLoss", "my loss", "a,b", "a/b", ""])
+def test_name_by_which_no_loss_can_be_asked_for_is_refused(name: str) -> None:
+    class Own(RobustLoss):
+        """A loss of one's own."""
+
+    with pytest.raises(ValueError, match="small letters"):
+        register_loss(name, summary="-", formula="-", citation="-")(Own)
+    assert name not in list_losses()

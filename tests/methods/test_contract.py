@@ -11,7 +11,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from jal_hf import create_loss
-from jal_hf.training.methods import Method, Setting, combined, create_method, default_parameters, list_methods
+from jal_hf.training.methods import (
+    Method,
+    MethodInfo,
+    Setting,
+    combined,
+    create_method,
+    default_parameters,
+    list_methods,
+    register_method,
+)
 from jal_hf.training.methods.checkpointing import STATE_FILE
 from jal_hf.training.methods.method import for_the_loss
 from tests.methods.helpers import ALL, COMBINATIONS, trainer, view, weights_of
@@ -168,6 +177,13 @@ def test_what_cannot_be_is_refused_with_a_sentence(
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         create_method(name, parameters)
+
+
+@pytest.mark.parametrize("name", ["Trim", "my trim", "a+b", "a,b", ""])
+def test_name_by_which_no_method_can_be_asked_for_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="small letters"):
+        register_method(MethodInfo(name, Method, "-"))
+    assert name not in list_methods()
 
 
 def test_order_and_the_form_of_parameters_mean_nothing() -> None:

@@ -202,8 +202,25 @@ def test_refurbished_targets_start_at_the_label_and_move_to_the_prediction() -> 
         sure = targets.amax(1)[counted]
         torch.testing.assert_close(weights.double()[counted], sure / mean, rtol=0, atol=1e-3)
         assert weights[4] == 0
+        assert not method.terms(seen)
         method.after_step(nn.Identity(), step=1)
         mean += 9 / (10 + visit) * (float(sure.mean()) - mean)
+
+
+@pytest.mark.parametrize("name", ["gate", "refurbish"])
+def test_means_over_rows_are_those_without_a_warmup_before_it(name: str) -> None:
+    """Cross entropy alone leaves the loss no weight, and the rows are seen all the same."""
+    logits, labels = batch()
+    means = []
+    for method in (begun(name), begun(f"warmup+{name}", warmup={"share": 0.9})):
+        for step in (1, 2):
+            seen, _ = for_the_loss(method, view(logits, labels, progress=0.4))
+            method.terms(seen)
+            method.after_step(nn.Identity(), step=step)
+        own: Any = method if method.name == name else method.methods[1]  # type: ignore[attr-defined]
+        means.append(own.marginal.running if name == "gate" else own.sureness.mean)
+    torch.testing.assert_close(means[1], means[0], rtol=0, atol=0)
+    assert bool((means[0] != torch.full_like(means[0], 0.25 if name == "gate" else 1.0)).any())
 
 
 def test_warmup_crosses_from_cross_entropy_to_the_loss() -> None:

@@ -99,6 +99,8 @@ def test_methods_command_lists_and_explains(capsys: pytest.CaptureFixture[str]) 
         ["--method", "mixup+gate"],
         ["--method", "elr", "--method_args", '{"lambada": 1}'],
         ["--method", "nothing"],
+        ["--method", "refurbish", "--streaming", "true"],
+        ["--method", "ema+elr", "--method_args", '{"elr": {"targets": "rows"}}', "--streaming", "true"],
     ],
 )
 def test_train_refuses_a_method_that_cannot_be_before_it_loads_data(

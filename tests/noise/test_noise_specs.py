@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +186,10 @@ def test_class_map_is_read_from_json(tmp_path: Path) -> None:
 def test_kind_cannot_be_registered_twice() -> None:
     with pytest.raises(ValueError, match="registered already"):
         register_noise(noise_info("symmetric"))
+
+
+@pytest.mark.parametrize("kind", ["Swap", "my noise", "a:b", "a,b", ""])
+def test_kind_that_no_spec_can_name_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match="small letters"):
+        register_noise(replace(noise_info("symmetric"), kind=kind))
+    assert kind not in list_noises()

@@ -17,7 +17,7 @@ from jal_hf.noise import noise_info
 from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.parts import check_config
-from jal_hf.training.methods import method_info, method_names, parameters_for
+from jal_hf.training.methods import list_methods, method_info, method_names, parameters_for
 
 # What a grid sets for each cell by itself, and the flag of `jal-hf compare` to use in its place.
 GRID_FIELDS = {
@@ -60,6 +60,11 @@ class Cell:
         return f"{self.row}, {published_spec(self.noise)}, seed {self.seed}"
 
 
+def in_order(method: str) -> str:
+    """Methods such as `twin+ema` in the order in which they are applied and recorded; unknown names stay."""
+    return "+".join(method_names(method)) if {*method.split("+")} <= {*list_methods()} else method
+
+
 def plan_cells(
     losses: Sequence[str], noises: Sequence[str], seeds: Sequence[int], methods: Sequence[str] = ("plain",)
 ) -> list[Cell]:
@@ -73,7 +78,7 @@ def plan_cells(
         for seed in seeds
         for noise in noises
         for loss in losses
-        for method in methods
+        for method in map(in_order, methods)
     ]
     taken: dict[str, Cell] = {}
     for cell in cells:
@@ -86,7 +91,7 @@ def plan_cells(
 def cell_config(shared: RunConfig, cell: Cell, out: str | Path) -> RunConfig:
     """The run of one cell, from the settings that all cells share."""
     own: dict[str, Any] = {"loss": cell.loss, "noise": cell.noise, "seed": cell.seed}
-    if cell.method != shared.method or shared.recipe == OWN_DATA_RECIPE:
+    if cell.method != in_order(shared.method) or shared.recipe == OWN_DATA_RECIPE:
         own["method"] = cell.method  # own data is given one where none is asked for
     if "loss_args" in shared.asked:
         own["loss_args"] = shared.asked["loss_args"]

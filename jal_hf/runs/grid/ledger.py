@@ -22,7 +22,7 @@ from jal_hf.ground.places import absolute_spec, without_paths
 from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import RunConfig
-from jal_hf.runs.grid.cells import Cell
+from jal_hf.runs.grid.cells import Cell, in_order
 from jal_hf.runs.publishing import PLACES, published_value
 from jal_hf.runs.recipes import load_recipe
 
@@ -132,7 +132,9 @@ class GridLedger:
         cells, lines = [cell.published() for cell in cells], self.results()
         return {
             "losses": _ordered(
-                [cell.row for cell in cells], before.get("losses", ()), [_cell(line).row for line in lines]
+                [cell.row for cell in cells],
+                [_row_in_order(row) for row in before.get("losses", ())],
+                [_cell(line).row for line in lines],
             ),
             "noises": _ordered(
                 [cell.noise for cell in cells], before.get("noises", ()), [line["noise"] for line in lines]
@@ -141,12 +143,19 @@ class GridLedger:
 
     def results(self) -> list[LogLine]:
         """One mapping for each finished cell, in the order they finished; the last line of a cell counts."""
-        latest = {_cell(line): line for line in read_lines(self.folder / "results.jsonl")}
+        latest = {_cell(line): line for line in self._lines("results.jsonl")}
         return list(latest.values())
 
     def failures(self) -> list[LogLine]:
         """One mapping for each cell that failed and has not been tried again."""
-        return read_lines(self.folder / "failures.jsonl")
+        return self._lines("failures.jsonl")
+
+    def _lines(self, name: str) -> list[LogLine]:
+        """A file's lines, methods in order: grids of version 0.2.0 wrote them as they were asked for."""
+        return [
+            {**line, "method": in_order(line["method"])} if "method" in line else line
+            for line in read_lines(self.folder / name)
+        ]
 
     def finished(self) -> set[Cell]:
         """The cells with a result, in the form in which they are published."""
@@ -228,6 +237,12 @@ def _ordered(asked: Iterable[str], before: Iterable[str], found: Iterable[str]) 
     asked = list(dict.fromkeys(asked))
     known = list(dict.fromkeys([*before, *found]))
     return asked if set(known) <= set(asked) else list(dict.fromkeys([*known, *asked]))
+
+
+def _row_in_order(row: str) -> str:
+    """A row of the table, its methods in order."""
+    loss, space, method = row.partition(" ")
+    return f"{loss}{space}{in_order(method)}"
 
 
 def _cell(line: Mapping[str, Any]) -> Cell:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,10 @@ from jal_hf.runs.parts import build_trainer, load_data
 from jal_hf.runs.protocol import PROTOCOL_FIELDS, REPEATED_FIELDS
 from jal_hf.runs.tune.study import open_study, require_optuna, study_options
 from jal_hf.runs.tune.tuned_recipe import tuned_recipe, write_recipe
+from jal_hf.training.failures import NonFiniteLossError
 from jal_hf.training.trainer import RobustTrainer
+
+logger = logging.getLogger(__name__)
 
 Parameters = dict[str, Any]
 
@@ -56,8 +60,8 @@ def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneRes
     label and no test image is read. `output_dir` gets study.db (a killed search goes on where it was),
     best.yaml and plots/study.png. The preset is the first trial.
 
-    Raises ValueError for bad settings or a folder whose study searched something else, ImportError without
-    Optuna, FileExistsError where somebody else's files lie, or another process searches.
+    Raises ValueError for bad settings, a folder whose study searched something else, or where no trial learned
+    anything, ImportError without Optuna, FileExistsError where somebody else's files lie, or another process searches.
     """
     if trials < 1:
         raise ValueError(f"{trials} trials were asked for; give at least 1.")
@@ -94,12 +98,17 @@ def _tuned(
         _search(trainer, space, parameters, folder, finished, steps // 2)
         study, finished = open_study(folder / DATABASE, facts, space, config.seed, steps // 2)
 
+    if not study.best_value:
+        raise ValueError(
+            f"None of the {finished} trials got a validation row right: their losses were not finite, or they learned "
+            "nothing. Give another --learning_rate, and another --output_dir."
+        )
     best = {name: float(value) for name, value in study.best_params.items()}
     chosen = tuned_recipe(config, parameters, best, float(study.best_value), finished)
     recipe = write_recipe(folder / "best.yaml", chosen)
     preset = {name: interval.preset for name, interval in space.items()}
     preset_score = next(
-        (trial.value for trial in study.trials if trial.params == preset and trial.value), None
+        (trial.value for trial in study.trials if trial.params == preset and trial.value is not None), None
     )
     shutil.rmtree(folder / TRIAL, ignore_errors=True)
     plot_study(study, space, folder / "plots" / "study", f"{config.loss}: {finished} trials")
@@ -147,7 +156,23 @@ def _search_trainer(config: RunConfig, data: Any, parameters: Parameters) -> Rob
     # Every trial starts from the same weights, so that only what is searched makes a difference.
     trainer.model_init = lambda: copy.deepcopy(fresh)
     trainer.remove_callback(PrinterCallback)
+    _outlive_divergence(trainer)
     return trainer
+
+
+def _outlive_divergence(trainer: RobustTrainer) -> None:
+    """A trial whose loss becomes no number scores 0; else it would end the search, and be drawn again by the next."""
+    train = trainer.train
+
+    def trained(*arguments: Any, **options: Any) -> Any:
+        try:
+            return train(*arguments, **options)
+        except NonFiniteLossError as error:
+            logger.warning("A trial scores 0. %s", str(error).partition(" Components")[0])
+            trainer.objective = 0.0
+            return None
+
+    trainer.train = trained  # type: ignore[method-assign]
 
 
 def _search(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from jal_hf.losses import RobustLoss
 from jal_hf.training.methods.method import (
     Batch,
     Draws,
@@ -39,8 +40,12 @@ class Combination(Method):
     def capturable(self) -> bool:
         return all(method.capturable for method in self.methods)
 
+    def check(self, criterion: RobustLoss, *, is_stream: bool) -> None:
+        for method in self.methods:
+            method.check(criterion, is_stream=is_stream)
+
     def begin(self, setting: Setting) -> None:
-        super().begin(setting)
+        self.setting = setting
         for method in self.methods:
             method.begin(setting)
 

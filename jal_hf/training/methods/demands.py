@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from jal_hf.losses import RobustLoss
-from jal_hf.training.methods.method import Setting, StepView
+from jal_hf.training.methods.method import StepView
 
 
 def require_within(method: str, name: str, value: object, low: float, high: float) -> float:
@@ -41,18 +41,17 @@ def require_choice(method: str, name: str, value: object, choices: tuple[str, ..
     return str(value)
 
 
-def require_rows(method: str, setting: Setting, instead: str) -> int:
-    """How many rows the training set has.
+def require_rows(method: str, is_stream: bool, instead: str) -> None:
+    """A training set with fixed rows.
 
     Raises:
         ValueError: A stream.
     """
-    if setting.rows is None:
+    if is_stream:
         raise ValueError(
             f"Method {method!r} keeps something for each row of the training set, and a stream has no fixed rows. "
             f"{instead}"
         )
-    return setting.rows
 
 
 def require_soft_targets(method: str, criterion: RobustLoss) -> None:

@@ -87,6 +87,12 @@ class Elr(Method):
             "ramp": self.ramp,
         }
 
+    def check(self, criterion: RobustLoss, *, is_stream: bool) -> None:
+        keeps_rows = self.asked_targets == "rows"
+        require_rows(
+            self.name, is_stream and keeps_rows, "Give it targets 'teacher', which keeps nothing by row."
+        )
+
     def begin(self, setting: Setting) -> None:
         super().begin(setting)
         self.strength = self.lambda_
@@ -96,8 +102,8 @@ class Elr(Method):
         if self.asked_targets == "teacher" or (self.asked_targets == "auto" and setting.rows is None):
             self.teacher = AveragedWeights(setting.model, self.teacher_decay)
         else:
-            rows = require_rows(self.name, setting, "Give it targets 'teacher', which keeps nothing by row.")
-            self.table = RowTable(self.name, setting, rows)
+            assert setting.rows is not None
+            self.table = RowTable(self.name, setting, setting.rows)
 
     def _follow_loss(self, classes: int) -> None:
         """Decide lambda where none was asked for, once K is known."""

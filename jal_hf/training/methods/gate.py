@@ -49,14 +49,17 @@ class Gate(Method):
 
     def row_weights(self, view: StepView) -> Tensor | None:
         require_one_label_a_row(self.name, view)
-        predicted = view.probabilities().detach()
-        debiased = self.marginal.debiased(predicted)
-        self.marginal.watch(predicted, view)
-        labels = view.targets.argmax(dim=1) if view.targets.is_floating_point() else view.targets
         if view.progress < self.warmup:
             return view.sample_weight
+        debiased = self.marginal.debiased(view.probabilities().detach())
+        labels = view.targets.argmax(dim=1) if view.targets.is_floating_point() else view.targets
         weights = (debiased.argmax(dim=1) == labels).to(torch.float32)
         return weights if view.sample_weight is None else view.sample_weight * weights
+
+    def terms(self, view: StepView) -> Mapping[str, Tensor]:
+        # Here, where weights are the data's: a method before this one may leave the loss no row.
+        self.marginal.watch(view.probabilities(), view)
+        return {}
 
     def after_step(self, model: nn.Module, *, step: int) -> None:
         self.marginal.flush()

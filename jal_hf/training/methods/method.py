@@ -163,12 +163,24 @@ class Method:
         """
         return all(getattr(type(self), hook) is getattr(Method, hook) for hook in _STEP_HOOKS)
 
+    def check(self, criterion: RobustLoss, *, is_stream: bool) -> None:
+        """Called before any data is read, and again by `begin`.
+
+        Args:
+            criterion: The loss.
+            is_stream: Whether the training set has no fixed rows.
+
+        Raises:
+            ValueError: A loss or data that this method cannot work with.
+        """
+
     def begin(self, setting: Setting) -> None:
         """Called once before the first step, or before a checkpoint's state is loaded.
 
         Raises:
             ValueError: A training that this method cannot work in.
         """
+        self.check(setting.criterion, is_stream=setting.rows is None)
         self.setting = setting
 
     def draws(self, rows: RowKeys, *, step: int) -> dict[str, Draws]:

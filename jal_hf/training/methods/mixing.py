@@ -9,8 +9,9 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from jal_hf.data.draws import keyed_uniforms
+from jal_hf.losses import RobustLoss
 from jal_hf.training.methods.demands import require_one_label_a_row, require_soft_targets, require_within
-from jal_hf.training.methods.method import Batch, Draws, Method, RowKeys, Setting, StepView
+from jal_hf.training.methods.method import Batch, Draws, Method, RowKeys, StepView
 
 # Keeps these draws apart from those of the augmentation under the same seed.
 _MIXING = 0x6D6978
@@ -49,9 +50,8 @@ class Mixup(Method):
     def __init__(self, *, alpha: float = 1.0) -> None:
         self.alpha = require_within(self.name, "alpha", alpha, 1e-3, 1e3)
 
-    def begin(self, setting: Setting) -> None:
-        super().begin(setting)
-        require_soft_targets(self.name, setting.criterion)
+    def check(self, criterion: RobustLoss, *, is_stream: bool) -> None:
+        require_soft_targets(self.name, criterion)
 
     def draws(self, rows: RowKeys, *, step: int) -> dict[str, Draws]:
         """Each row's share, then the centre of its rectangle: (N, 3)."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from jal_hf.losses import RobustLoss
 from jal_hf.training.methods.demands import (
     require_one_label_a_row,
     require_rows,
@@ -44,13 +45,14 @@ class Refurbish(Method):
             raise ValueError(f"Method 'refurbish': weighted must be true or false, got {weighted!r}.")
         self.weighted = weighted
 
+    def check(self, criterion: RobustLoss, *, is_stream: bool) -> None:
+        require_soft_targets(self.name, criterion)
+        require_rows(self.name, is_stream, "Train without --streaming on a part of the data, or without it.")
+
     def begin(self, setting: Setting) -> None:
         super().begin(setting)
-        require_soft_targets(self.name, setting.criterion)
-        rows = require_rows(
-            self.name, setting, "Train without --streaming on a part of the data, or without it."
-        )
-        self.table = RowTable(self.name, setting, rows)
+        assert setting.rows is not None
+        self.table = RowTable(self.name, setting, setting.rows)
         self.sureness = MeanWeight(setting)
 
     def phase(self, progress: float) -> Phase:
@@ -72,10 +74,14 @@ class Refurbish(Method):
     def row_weights(self, view: StepView) -> Tensor | None:
         if not self.weighted or view.progress < self.start:
             return view.sample_weight
-        sure = view.targets.amax(dim=1)
-        self.sureness.watch(sure, view)
-        sure = self.sureness.scaled(sure)
+        sure = self.sureness.scaled(view.targets.amax(dim=1))
         return sure if view.sample_weight is None else view.sample_weight * sure
+
+    def terms(self, view: StepView) -> Mapping[str, Tensor]:
+        if self.weighted and view.progress >= self.start:
+            # Here, where weights are the data's: a method before this one may leave the loss no row.
+            self.sureness.watch(view.targets.amax(dim=1), view)
+        return {}
 
     def after_step(self, model: nn.Module, *, step: int) -> None:
         self.table.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ class MethodInfo:
     caution: str = ""
 
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _METHODS: dict[str, MethodInfo] = {}
 
 
@@ -48,12 +50,15 @@ def register_method(info: MethodInfo) -> None:
     """Add a method; methods are combined in the order in which they were added.
 
     Raises:
-        ValueError: The name is taken, or has a sign that separates names.
+        ValueError: The name is taken, or is none that can be asked for.
     """
     if info.name in _METHODS:
         raise ValueError(f"A training method {info.name!r} is registered already.")
-    if not info.name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError(f"A training method is named by letters and digits, not {info.name!r}.")
+    if not _NAME.fullmatch(info.name):
+        raise ValueError(
+            f"A training method is asked for by small letters, digits and the signs _ -, so it cannot be named "
+            f"{info.name!r}."
+        )
     _METHODS[info.name] = info
 
 
