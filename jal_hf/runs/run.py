@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +163,7 @@ def run_training(
             "The launcher was asked for several processes and started one. On a CPU `accelerate launch` needs a config "
             "file for more: --config_file examples/accelerate/cpu_2_processes.yaml"
         )
-    is_first = int(os.environ.get("RANK", "0")) == 0
+    is_first = args.process_index == 0  # RANK stands in the environment of many a single process, too
     if is_first:
         check_place(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
