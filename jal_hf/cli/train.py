@@ -37,7 +37,8 @@ def main(words: Sequence[str]) -> int:
     from jal_hf.runs.going_on import has_reached
     from jal_hf.runs.run import push_what_is_left, run_training
 
-    is_first = int(os.environ.get("RANK", "0")) == 0
+    # A job's script may say RANK where this is the only process.
+    is_first = (os.environ.get("WORLD_SIZE") or "1") == "1" or (os.environ.get("RANK") or "0") == "0"
     if "--best" in words and is_first:
         output.remark(filled(recommendation(config)))
     if has_reached(config):

@@ -37,7 +37,7 @@ def has_reached(config: RunConfig) -> bool:
         wanted = float(training.get("num_train_epochs") or 3.0) - 1e-6
         reached = isinstance(epochs, int | float) and epochs >= wanted
     if reached:
-        rows = int(training.get("per_device_train_batch_size") or 8) * int(os.environ.get("WORLD_SIZE", "1"))
+        rows = int(training.get("per_device_train_batch_size") or 8) * int(os.environ.get("WORLD_SIZE") or 1)
         rows *= int(training.get("gradient_accumulation_steps") or 1)
         refuse_other_settings(config, folder, rows, is_fitted=False)
     return reached

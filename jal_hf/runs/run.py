@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from jal_hf.runs.texts import TASK, load_text_classifier, predict_texts
 from jal_hf.runs.trainer import JALTrainer
 from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.failures import explained, interrupted
-from jal_hf.training.hardware import launched_alone
+from jal_hf.training.hardware import LAUNCHED_ALONE, launched_alone
 
 if TYPE_CHECKING:
     from jal_hf.runs.audit.audit import Audit
@@ -160,11 +159,8 @@ def run_training(
     overwrite = bool(config.training.get("overwrite"))
     resume = config.training.get("resume_from_checkpoint")
     if launched_alone():
-        logger.warning(
-            "The launcher was asked for several processes and started one. On a CPU `accelerate launch` needs a config "
-            "file for more: --config_file examples/accelerate/cpu_2_processes.yaml"
-        )
-    is_first = int(os.environ.get("RANK", "0")) == 0
+        logger.warning(LAUNCHED_ALONE)
+    is_first = args.process_index == 0  # RANK stands in the environment of many a single process, too
     if is_first:
         check_place(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ from jal_hf.runs.marker import is_marked, mark_folder, marked_settings
 from jal_hf.runs.parts import build_trainer, load_data
 from jal_hf.runs.recording import facts_of_config, facts_of_trainer
 from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.hardware import LAUNCHED_ALONE, launched_alone
 from jal_hf.training.trainer import RobustTrainer
+
+logger = logging.getLogger(__name__)
 
 
 class JALTrainer(RobustTrainer):
@@ -122,13 +126,15 @@ class JALTrainer(RobustTrainer):
 
         Trials of a search leave their checkpoints and logs alone.
         """
+        folder = Path(str(self.args.output_dir))
+        is_checked = is_held_here(folder)  # by the run that calls this
+        if launched_alone() and not is_checked:
+            logger.warning(LAUNCHED_ALONE)
         if not self.leaves_a_folder or kwargs.get("trial") is not None:
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-        folder = Path(str(self.args.output_dir))
         is_first = self.is_world_process_zero()
         if is_first:
             check_place(folder)
-        is_checked = is_held_here(folder)  # by the run that calls this
         with held(folder) if is_first else contextlib.nullcontext():
             start = resume_from_checkpoint or None
             if is_first:

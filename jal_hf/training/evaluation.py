@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast
-from torch import nn
+from torch import Tensor, nn
 from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from jal_hf.losses import RobustLoss
@@ -47,6 +48,19 @@ def _batches(given: Any) -> list[Any]:
     """One array, or those of all batches where these are not put together; of several outputs the first."""
     found = given if isinstance(given, list) else [given]
     return [batch[0] if isinstance(batch, tuple) else batch for batch in found if batch is not None]
+
+
+def mean_of_parts(parts: Sequence[Tensor], gathered: Callable[[Tensor], Tensor]) -> float:
+    """The mean loss over all counted labels of an evaluation, from what its batches brought.
+
+    For evaluations that keep no logits; where they are kept, `exact_figures` gives the same from them.
+
+    Args:
+        parts: Of each batch on this process the summed loss and the weight of its labels, (2,) float32; at least one.
+        gathered: Puts the processes' tensors of equal shape under each other.
+    """
+    total, counted = gathered(torch.stack(list(parts)).sum(dim=0)[None]).cpu().double().sum(dim=0)
+    return float(total / at_least_one(counted))
 
 
 def exact_figures(

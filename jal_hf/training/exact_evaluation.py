@@ -6,11 +6,11 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
-from jal_hf.training.evaluation import check_rows, exact_figures, share_buffers
+from jal_hf.training.evaluation import check_rows, exact_figures, mean_of_parts, share_buffers
 from jal_hf.training.inputs import RawImages
 from jal_hf.training.loaders import collating_ready_batches, dropping_last, ending_workers
 from jal_hf.training.methods import Method
@@ -30,6 +30,7 @@ class ExactEvaluation(Trainer):
     has_own_loss: bool
     _aside: Batch
     _classes_last: bool | None
+    _evaluated: list[Tensor]
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """As the parent's, of raw datasets too, and of every row of them.
@@ -80,9 +81,9 @@ class ExactEvaluation(Trainer):
     def _outputs(self, model: nn.Module, /, **inputs: Any) -> Any:
         return as_mapping(model_outputs(model, inputs, self.args.channels_last))
 
-    def _forget_layout(self) -> None:
+    def _begin_evaluation(self) -> None:
         """Until our `compute_loss` tells the logits' layout, it is not known whether it gives the loss at all."""
-        self._classes_last = None
+        self._classes_last, self._evaluated = None, []
 
     def evaluation_loop(
         self,
@@ -93,7 +94,7 @@ class ExactEvaluation(Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """As the parent's, the same on any number of processes: equal buffers, each row once, exact mean loss."""
-        self._forget_layout()
+        self._begin_evaluation()
         with self.method.evaluated(self.accelerator.unwrap_model(self.model)):
             if self.args.world_size > 1:
                 share_buffers(self.model)
@@ -103,8 +104,13 @@ class ExactEvaluation(Trainer):
         # What preprocess_logits_for_metrics left is no logits any more, and need not be one a row.
         is_processed = self.preprocess_logits_for_metrics is not None
         check_rows(output, dataloader.dataset, is_processed)
-        if not is_processed and self._classes_last is not None:
-            output = exact_figures(output, self.criterion, metric_key_prefix, self._classes_last)
+        if self._classes_last is not None:
+            if f"{metric_key_prefix}_loss" in output.metrics:
+                output.metrics[f"{metric_key_prefix}_loss"] = mean_of_parts(
+                    self._evaluated, self.accelerator.gather
+                )
+            if not is_processed:
+                output = exact_figures(output, self.criterion, metric_key_prefix, self._classes_last)
         # The parent and its callbacks look for the best model's metric under a name that begins with eval_.
         best_by = (self.args.metric_for_best_model or "").removeprefix("eval_")
         if metric_key_prefix == "validation" and best_by in output.metrics:

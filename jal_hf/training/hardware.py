@@ -74,6 +74,12 @@ def detect_hardware(*, use_cpu: bool = False, processor: Processor | None = None
     return Hardware("cpu", "bf16", True, "the CPU has AVX512-BF16 units")
 
 
+LAUNCHED_ALONE = (
+    "The launcher was asked for several processes and started one. On a CPU `accelerate launch` needs a config "
+    "file for more: --config_file examples/accelerate/cpu_2_processes.yaml"
+)
+
+
 def launched_alone(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether accelerate's launcher was asked for several processes and started this one alone.
 

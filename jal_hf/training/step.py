@@ -22,7 +22,11 @@ from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
 from jal_hf.training.outputs import logits_first, model_outputs
 from jal_hf.training.own_loss import OwnLossBatch, fields_of_these_rows
 from jal_hf.training.penalty import add_l1_gradient, differentiable_l1_penalty, l1_penalty
-from jal_hf.training.repeated_rows import batches_without_padding
+from jal_hf.training.repeated_rows import (
+    batches_without_padding,
+    real_rows_of_last_batch,
+    without_padding,
+)
 from jal_hf.training.stop_signals import StopSignals
 
 
@@ -42,6 +46,7 @@ class RobustStep(Trainer):
     has_own_loss: bool
     _aside: Batch
     _classes_last: bool | None
+    _evaluated: list[Tensor]
     _is_scaled: bool
     _said_scaled: bool | None = None
     _operations: dict[Any, int]
@@ -87,11 +92,26 @@ class RobustStep(Trainer):
             self._tell_scaled(True)
             loss = self._training_loss(model, inputs, logits, labels, num_items_in_batch)
         else:
-            total, normaliser = self.criterion.sum_and_weight(logits, labels, inputs.get("sample_weight"))
-            loss = total / at_least_one(normaliser)
+            loss = self._evaluation_loss(logits, labels, inputs.get("sample_weight"))
         if not return_outputs:
             return loss
         return loss, logits_first(outputs) if isinstance(outputs, Mapping) else {"logits": logits}
+
+    def _evaluation_loss(self, logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
+        """The mean over a batch; noted beside it is what its rows bring to that of a whole evaluation, each once."""
+        total, normaliser = self.criterion.sum_and_weight(logits, labels, weight)
+        loss: Tensor = total / at_least_one(normaliser)
+        real = real_rows_of_last_batch(self.accelerator, len(labels), None)
+        if weight is not None or real is not None:
+            counted: Batch = {"labels": labels}
+            if real is not None:
+                place, ignored = self.accelerator.process_index, self.criterion.ignore_index
+                counted = without_padding(counted, real, place, ignored)
+            total, normaliser = self.criterion.sum_and_weight(
+                logits, counted["labels"], counted.get("sample_weight")
+            )
+        self._evaluated.append(torch.stack([total.detach().float(), normaliser.float()]))
+        return loss
 
     def _training_loss(
         self,

@@ -188,6 +188,7 @@ class RobustTrainer(
         self._train_loader: Any = None
         """The step on static buffers, where training takes one."""
         self._classes_last: bool | None = None
+        self._evaluated: list[Tensor] = []
         self._operations: dict[Any, int] = {}
         self.checkpoints = CheckpointCallback(args.save_total_limit, args.save_seconds)
         self.stop_signals = StopSignals()

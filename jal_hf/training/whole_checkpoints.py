@@ -33,6 +33,25 @@ class WholeCheckpoints(Trainer):
         if not self._load_converted(resume_from_checkpoint):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
+    def _init_training_state(
+        self,
+        max_steps: int,
+        steps_per_epoch: int,
+        epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
+    ) -> tuple[int, int]:
+        """As the parent's, which knows the best checkpoint by its path and forgets it where the folder was moved."""
+        done: tuple[int, int] = super()._init_training_state(
+            max_steps, steps_per_epoch, epochs, resume_from_checkpoint, trial
+        )
+        known, step = self.state.best_model_checkpoint, self.state.best_global_step
+        if resume_from_checkpoint is not None and step and not (known and Path(known).is_dir()):
+            beside = Path(resume_from_checkpoint).with_name(f"checkpoint-{step}")
+            if beside.is_dir():
+                self.state.best_model_checkpoint = str(beside)
+        return done
+
     def _load_best_model(self) -> None:
         """As the parent's, of weights under other names too."""
         if not self._load_converted(str(self.state.best_model_checkpoint)):

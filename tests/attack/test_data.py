@@ -11,8 +11,9 @@ import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 
-from jal_hf.training.hardware import launched_alone
+from jal_hf.training.hardware import LAUNCHED_ALONE, launched_alone
 from tests.attack.helpers import attack, refused, train
+from tests.distributed.scenarios import make_trainer
 
 ROWS = 24
 
@@ -199,6 +200,20 @@ def test_run_that_was_launched_alone_names_the_config_file_that_works(
 ) -> None:
     asked = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}
     monkeypatch.setattr("jal_hf.runs.run.launched_alone", lambda: launched_alone(asked))
+    monkeypatch.setattr("jal_hf.runs.trainer.launched_alone", lambda: launched_alone(asked))
     said = train(tmp_path / "run", steps=1).printed
+    assert said.count(LAUNCHED_ALONE) == 1
     named = next(word for word in said.split() if word.endswith(".yaml"))
     assert load_config_from_file(str(Path(__file__).parents[2] / named)).num_processes == 2
+
+
+@pytest.mark.parametrize("save_strategy", ["no", "steps"])
+def test_own_script_that_was_launched_alone_is_told_so(
+    save_strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for name, value in {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    trainer = make_trainer(tmp_path, 1, 1, torch.float32, max_steps=1, save_strategy=save_strategy)
+    trainer.train()
+    assert caplog.messages.count(LAUNCHED_ALONE) == 1

@@ -161,6 +161,28 @@ def train_sharded(folder: Path, dtype: str, accumulation: int) -> dict[str, Tens
     return parameters_of(model)
 
 
+# Evaluations that leave no logits behind, from which the mean loss could be computed again.
+WITHOUT_LOGITS: dict[str, dict[str, Any]] = {
+    "loss alone": {"prediction_loss_only": True},
+    "metrics by batch": {"batch_eval_metrics": True},
+    "processed": {},
+}
+
+
+def losses_without_logits(folder: Path, processes: int) -> dict[str, float]:
+    """The evaluation loss of the untrained network where no logits are kept, two of the labels being ignored."""
+    found = {}
+    for name, changes in WITHOUT_LOGITS.items():
+        trainer = make_trainer(folder, processes, 1, torch.float32)
+        for argument, value in changes.items():
+            setattr(trainer.args, argument, value)
+        trainer.compute_metrics = lambda prediction, compute_result=True: {}
+        if name == "processed":
+            trainer.preprocess_logits_for_metrics = lambda logits, labels: logits.argmax(dim=1)
+        found[name] = trainer.evaluate()["eval_loss"]
+    return found
+
+
 class _Counter(JALTrainer):
     """Notes how many labels each step divides by."""
 
@@ -365,6 +387,7 @@ def run_all(folder: Path) -> None:
     results["grouped"] = grouped_rows(folder / "grouped", 2)
     results["signal"] = stopped_and_resumed(folder / "signal", int(os.environ["RANK"]))
     results["non-finite"] = non_finite(folder / "nan")
+    results["without logits"] = losses_without_logits(folder / "without-logits", 2)
     results["counted"] = {name: counted_labels(folder / name, 2, name) for name in LEAVING_OUT}
     trainer = make_trainer(folder / "bn", 2, 1, torch.float32, WithBatchNorm())
     trainer.train()

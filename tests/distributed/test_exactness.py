@@ -62,6 +62,17 @@ def test_evaluation_agrees_with_one_process_and_counts_each_row_once(
     assert theirs["eval_loss"] == pytest.approx(figures["eval_loss"], rel=1e-6)
 
 
+def test_evaluation_loss_is_the_mean_over_the_labels_where_no_logits_are_kept(
+    both: tuple[Any, ...], tmp_path: Path
+) -> None:
+    trainer = scenarios.make_trainer(tmp_path, 1, 1, torch.float32)
+    rows = trainer.eval_dataset
+    with torch.no_grad():
+        expected = float(trainer.criterion(trainer.model(rows.pixels), rows.labels))
+    for found in (scenarios.losses_without_logits(tmp_path, 1), both[0]["without logits"]):
+        assert found == pytest.approx(dict.fromkeys(scenarios.WITHOUT_LOGITS, expected), rel=1e-6)
+
+
 def test_evaluation_uses_the_buffers_that_a_checkpoint_holds(both: tuple[Any, ...], tmp_path: Path) -> None:
     # Each process has batch-norm statistics of its own share; a checkpoint holds those of the first.
     trainer = scenarios.make_trainer(tmp_path, 1, 1, torch.float32, scenarios.WithBatchNorm())

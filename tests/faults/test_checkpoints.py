@@ -119,6 +119,21 @@ def test_resume_after_the_last_step_trains_no_further(tmp_path: Path) -> None:
     assert_resumes_to(tmp_path, expected)
 
 
+@pytest.mark.parametrize("method", ["plain", "ema"])
+def test_best_checkpoint_is_found_again_in_a_folder_that_was_moved(method: str, tmp_path: Path) -> None:
+    best: dict[str, Any] = {
+        "eval_strategy": "steps",
+        "eval_steps": 4,
+        "metric_for_best_model": "loss",
+        "greater_is_better": True,  # the first of them, which the last weights are not
+        "load_best_model_at_end": True,
+        "method": method,
+    }
+    expected = weights_after(tmp_path / "run", **best)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert_resumes_to(tmp_path / "moved", expected, **best)
+
+
 def test_log_repeats_no_step_after_a_resume(tmp_path: Path) -> None:
     changes = {"eval_strategy": "steps", "eval_steps": 4, "logging_steps": 2}
     trainer_in(tmp_path, max_steps=12, **changes).train()

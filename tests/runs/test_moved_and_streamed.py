@@ -56,3 +56,21 @@ def test_command_of_one_process_is_refused_under_a_launcher(
     monkeypatch.delenv("LOCAL_RANK")
     assert main(["compare", "digits", "--losses", "nothing"]) == 2
     assert "no loss named" in capsys.readouterr().err
+
+
+def test_rank_that_a_jobs_script_says_of_a_single_process_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    words = ["train", "digits", "--max_train_samples", "64", "--max_eval_samples", "32", "--resume", "auto"]
+    words += ["--save_strategy", "steps", "--save_steps", "1", "--save_total_limit", "9"]
+    words += ["--output_dir", str(tmp_path / "run")]
+    assert main([*words, "--max_steps", "2"]) == 0
+    begun = (tmp_path / "run" / "checkpoint-1" / "complete.json").stat().st_mtime_ns
+    assert main([*words, "--max_steps", "3"]) == 0
+    assert (tmp_path / "run" / "checkpoint-3").is_dir()
+    # Written once: the second line went on, instead of beginning again over the checkpoints of the first.
+    assert (tmp_path / "run" / "checkpoint-1" / "complete.json").stat().st_mtime_ns == begun
+    capsys.readouterr()
+    assert main([*words, "--max_steps", "3"]) == 0
+    assert "everything is in" in capsys.readouterr().out
