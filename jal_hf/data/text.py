@@ -150,6 +150,7 @@ def load_text_dataset(
         unlabelled_rows=unlabelled_count,
         shared_rows=shared,
         contradicting_rows=contradicting,
+        own_validation=held_name is not None,
     )
     return NoisyDatasetDict(splits, facts)
 

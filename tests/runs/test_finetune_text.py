@@ -7,7 +7,7 @@ import json
 import shutil
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import numpy as np
@@ -21,8 +21,10 @@ from jal_hf.cli.main import main
 from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.files import run_files
+from jal_hf.runs.audit.audit import Audit
 from jal_hf.runs.audit.cleaning import Cleaning
 from jal_hf.runs.audit.export import export_cleaned
+from jal_hf.runs.audit.text_data import TextRunData
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
 from jal_hf.runs.finetune.settings import finetune_config
 from jal_hf.runs.finetune.text import _weights
@@ -190,6 +192,33 @@ def test_cleaned_texts_keep_line_breaks_and_the_other_columns(tmp_path: Path) ->
     assert after["train"]["text"] == texts
     assert after["train"]["id"] == list(range(6))
     assert after.class_names == ["1", "2"]
+
+
+def test_own_validation_split_of_texts_stays_one_in_an_export(tmp_path: Path) -> None:
+    """Its rows were once put among the training rows."""
+
+    def part(name: str, count: int) -> datasets.Dataset:
+        rows = [f"{name} {row}" for row in range(count)]
+        return datasets.Dataset.from_dict({"text": rows, "label": ["x", "y"] * (count // 2)})
+
+    given = datasets.DatasetDict(train=part("train", 8), dev=part("dev", 6), test=part("test", 4))
+    data = text_data(finetune_config("reviews", "encoder", None), given, None)
+    rows, nothing = data["train"], cast("Any", None)
+    loaded = TextRunData(
+        data=data,
+        model=nothing,
+        images=rows,
+        given=np.array(rows["label"]),
+        clean=None,
+        index=np.array(rows["index"]),
+        class_names=data.class_names,
+        warnings=[],
+    )
+    Audit(tmp_path, nothing, {}, nothing, np.full((8, 2), 0.5), loaded).export(tmp_path / "out", "weights")
+    after = load_text_dataset(str(tmp_path / "out"), own_validation=True)
+    assert {name: split["text"][:] for name, split in after.items()} == {
+        "train": given["train"]["text"][:], "validation": given["dev"]["text"][:], "test": given["test"]["text"][:]
+    }  # fmt: skip
 
 
 def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:
