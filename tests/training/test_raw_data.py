@@ -14,9 +14,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import DefaultDataCollator, Trainer, ViTImageProcessor, default_data_collator
+from transformers import (
+    DataCollatorWithPadding,
+    DefaultDataCollator,
+    PreTrainedTokenizerFast,
+    Trainer,
+    ViTImageProcessor,
+    default_data_collator,
+)
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss, create_model
@@ -270,7 +279,7 @@ class Words(nn.Module):
 
 
 class AnyWords(Words):
-    """One that takes fields of any name, as transformers' models do."""
+    """One that takes fields of any name."""
 
     def forward(self, input_ids: Tensor, **_: Tensor) -> Tensor:
         return super().forward(input_ids)
@@ -313,6 +322,29 @@ def test_columns_stay_for_who_may_read_them(tmp_path: Path) -> None:
     text_trainer(tmp_path, Words(), tokenised(), data_collator=own_collator).train()
     kept = text_trainer(tmp_path, Words(), tokenised(), {"remove_unused_columns": False})
     assert kept.train_dataset.column_names == tokenised().column_names
+
+
+class OwnLoss(JALTrainer):
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        return super().compute_loss(*arguments, **options)
+
+
+class OwnStep(JALTrainer):
+    def training_step(self, *arguments: Any, **options: Any) -> Tensor:
+        return super().training_step(*arguments, **options)
+
+
+@pytest.mark.parametrize("kind", [OwnLoss, OwnStep])
+def test_texts_beside_tokens_are_left_out_under_a_step_of_ones_own(
+    tmp_path: Path, kind: type[JALTrainer]
+) -> None:
+    """The tokenizer that pads a batch was once given them, and failed."""
+    words = Tokenizer(WordLevel({"[PAD]": 0, "a": 1, "b": 2}, unk_token="a"))
+    pad = DataCollatorWithPadding(PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]"))
+    rows = tokenised(score=[0.5] * 8)
+    trainer = kind(model=AnyWords(), args=arguments(tmp_path), train_dataset=rows, data_collator=pad)
+    assert trainer.train_dataset.column_names == ["input_ids", "token_type_ids", "label", "score"]
+    assert trainer.train().global_step == 4
 
 
 # Labels are looked at before anything is trained.

@@ -1,0 +1,106 @@
+"""The columns of a dataset without images, as a stock collator will meet them: what fits, and what is left out."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+
+import datasets
+from torch import nn
+
+from jal_hf.data.labels import refuse_wrong_labels, unlabelled_rows
+from jal_hf.data.raw_datasets import is_image, is_raw
+from jal_hf.data.stream_loading import with_features
+from jal_hf.training.methods.method import BATCH_EXTRAS
+
+logger = logging.getLogger(__name__)
+
+_LABEL_FIELDS = ("labels", "label", "label_ids")
+"""What the collators of transformers take for the labels, the first of them that is there."""
+
+
+def refuse_images(dataset: Any, model: nn.Module | None) -> None:
+    """Nothing, where a dataset that is left alone holds no images, which no stock collator puts together.
+
+    Raises:
+        ValueError: It does.
+    """
+    if is_raw(dataset) and any(map(is_image, (getattr(dataset, "features", None) or {}).values())):
+        raise ValueError(
+            f"{type(model).__name__} does not say how images are prepared for it, so those of the dataset cannot be. "
+            "Take a network of timm or of create_model; or prepare them yourself, with dataset.set_transform(...) or a "
+            "data_collator; a model of transformers is told by jal_hf.models.as_run_model(model, "
+            "preprocessing={'image_size': 224})."
+        )
+
+
+def _entry(feature: Any) -> Any:
+    """What the values of a column are, or the entries of its lists."""
+    inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+    return feature if inner is None else _entry(inner)
+
+
+def _taken_fields(model: nn.Module) -> tuple[set[str], bool]:
+    """The fields that a model takes by name, and whether it takes others too."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return (
+        {one.name for one in parameters if one.kind not in kinds},
+        any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters),
+    )
+
+
+def without_missing_labels(dataset: Any) -> Any:
+    """A dataset of `datasets` without its column of labels where each is -1 or empty, as of rows to be predicted."""
+    if not isinstance(dataset, datasets.Dataset) or not is_raw(dataset):
+        return dataset
+    column = next((name for name in _LABEL_FIELDS if name in dataset.column_names), None)
+    if column is None or not getattr(dataset.features[column], "dtype", "").startswith("int"):
+        return dataset
+    return dataset.remove_columns(column) if unlabelled_rows(dataset, column).all() else dataset
+
+
+def check_labels(dataset: Any, num_classes: int, ignore_index: int) -> None:
+    """Nothing, where the labels of a dataset of `datasets` are classes of the model or ignored; others are not read.
+
+    Raises:
+        ValueError: Some are neither; the rows are named.
+    """
+    if num_classes < 2 or not isinstance(dataset, datasets.Dataset) or not is_raw(dataset):
+        return
+    column = next((name for name in _LABEL_FIELDS if name in dataset.column_names), None)
+    if column is not None:
+        refuse_wrong_labels(dataset, column, num_classes, ignore_index)
+
+
+def without_unused_columns(dataset: Any, model: nn.Module | None, keeps_numbers: bool = False) -> Any:
+    """A dataset of `datasets` without the columns that neither the model, the loss nor a method takes.
+
+    Of a model that takes fields of any name, as one's own may, and where all numbers are kept, they are those that
+    hold none, such as the text beside its tokens: no stock collator makes a batch of texts. Left alone: datasets with
+    images or with a transform of their own, which may need any column, and torch datasets.
+    """
+    if model is None or not is_raw(dataset):
+        return dataset
+    is_stream = isinstance(dataset, datasets.IterableDataset)
+    features = with_features(dataset, "given").features if is_stream else dataset.features
+    if any(map(is_image, features.values())):
+        return dataset
+    taken, takes_any = _taken_fields(model)
+    known = {*taken, *_LABEL_FIELDS, *BATCH_EXTRAS}
+    unused = [
+        name
+        for name, feature in features.items()
+        if name not in known and not ((takes_any or keeps_numbers) and _is_numeric(feature))
+    ]
+    if unused:
+        logger.info(
+            "Columns that %s does not take are left out: %s.", type(model).__name__, ", ".join(unused)
+        )
+    return dataset.remove_columns(unused) if unused else dataset
+
+
+def _is_numeric(feature: Any) -> bool:
+    """Whether a column's values, or the entries of its lists, can be entries of a tensor."""
+    return getattr(_entry(feature), "dtype", "").startswith(("int", "uint", "float", "bool"))
