@@ -42,13 +42,18 @@ def _entry(feature: Any) -> Any:
 
 
 def _taken_fields(model: nn.Module) -> tuple[set[str], bool]:
-    """The fields that a model takes by name, and whether it takes others too."""
-    parameters = inspect.signature(model.forward).parameters.values()
+    """The fields that a model takes by name, and whether it takes others too.
+
+    Models of transformers hand fields of other names on to their attention, which takes none of a dataset's; those of
+    peft hand theirs on to the model within.
+    """
+    get_base = getattr(model, "get_base_model", None)
+    base = model if get_base is None else get_base()
+    own, within = (inspect.signature(one.forward).parameters.values() for one in (model, base))
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return (
-        {one.name for one in parameters if one.kind not in kinds},
-        any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters),
-    )
+    taken = {one.name for one in (*own, *within) if one.kind not in kinds}
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in own)
+    return taken, takes_any and not (taken and type(base).__module__.startswith("transformers."))
 
 
 def without_missing_labels(dataset: Any) -> Any:

@@ -19,6 +19,9 @@ from tokenizers.models import WordLevel
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import (
+    BertConfig,
+    BertForTokenClassification,
+    DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     DefaultDataCollator,
     PreTrainedTokenizerFast,
@@ -345,6 +348,36 @@ def test_texts_beside_tokens_are_left_out_under_a_step_of_ones_own(
     trainer = kind(model=AnyWords(), args=arguments(tmp_path), train_dataset=rows, data_collator=pad)
     assert trainer.train_dataset.column_names == ["input_ids", "token_type_ids", "label", "score"]
     assert trainer.train().global_step == 4
+
+
+def tagger() -> nn.Module:
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    return BertForTokenClassification(BertConfig(vocab_size=8, num_labels=3, **small))
+
+
+def adapted_tagger() -> nn.Module:
+    peft = pytest.importorskip("peft", reason="pip install 'jal_hf[lora]'")
+    lora = peft.LoraConfig(task_type="TOKEN_CLS", target_modules=["query"], r=2)
+    adapted: nn.Module = peft.get_peft_model(tagger(), lora)
+    return adapted
+
+
+@pytest.mark.parametrize("model", [tagger, adapted_tagger])
+def test_tags_of_words_beside_those_of_tokens_are_left_out(tmp_path: Path, model: Any) -> None:
+    """They are as many as the words, so that no stock collator puts them together."""
+    words = Tokenizer(WordLevel({"[PAD]": 0, "a": 1, "b": 2}, unk_token="a"))
+    pad = DataCollatorForTokenClassification(
+        PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]")
+    )
+    lists = [[1, 2, 0, 1][: 1 + row % 4] for row in range(8)]
+    rows = datasets.Dataset.from_dict(
+        {"tokens": [["a"] * len(tags) for tags in lists], "ner_tags": lists, "input_ids": lists, "labels": lists,
+         "token_type_ids": [[0] * len(tags) for tags in lists], "sample_weight": [0.5] * 8}
+    )  # fmt: skip
+    trainer = text_trainer(tmp_path, model(), rows, eval_dataset=rows, data_collator=pad)
+    assert trainer.train_dataset.column_names == ["input_ids", "labels", "token_type_ids", "sample_weight"]
+    assert trainer.train().global_step == 4
+    assert "eval_accuracy" in trainer.evaluate()
 
 
 # Labels are looked at before anything is trained.
