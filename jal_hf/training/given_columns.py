@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import datasets
@@ -35,10 +36,43 @@ def refuse_images(dataset: Any, model: nn.Module | None) -> None:
         )
 
 
+def refuse_texts(dataset: Any, model: nn.Module | None) -> None:
+    """Nothing, where a dataset that is left alone holds numbers for the model and as labels, if it has any.
+
+    Raises:
+        ValueError: Its texts are not tokenised, or its labels are texts; no stock collator takes either.
+    """
+    if model is None or not is_raw(dataset) or not dataset.features:
+        return
+    features = dataset.features
+    if (column := _label_column(features)) is not None and _is_text(_entry(features[column])):
+        how = f"dataset.class_encode_column({column!r})" if _is_text(features[column]) else "dataset.map(...)"
+        raise ValueError(
+            f"The labels in {column!r} are texts, and a batch takes class ids; number them with {how}."
+        )
+    taken, takes_any = _taken_fields(model)
+    columns = [name for name in features if name not in (*_LABEL_FIELDS, *BATCH_EXTRAS)]
+    is_fed = any(name in taken or (takes_any and _is_numeric(features[name])) for name in columns)
+    if taken and not is_fed and (texts := [name for name in columns if _is_text(features[name])]):
+        raise ValueError(
+            f"The dataset has no column that {type(model).__name__} takes, only {', '.join(map(repr, features))}. "
+            f"Tokenise it first: dataset.map(lambda rows: tokenizer(rows[{texts[0]!r}], truncation=True), "
+            "batched=True)."
+        )
+
+
+def _label_column(features: Mapping[str, Any]) -> str | None:
+    return next((name for name in _LABEL_FIELDS if name in features), None)
+
+
 def _entry(feature: Any) -> Any:
     """What the values of a column are, or the entries of its lists."""
     inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
     return feature if inner is None else _entry(inner)
+
+
+def _is_text(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in ("string", "large_string")
 
 
 def _taken_fields(model: nn.Module) -> tuple[set[str], bool]:

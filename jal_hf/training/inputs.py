@@ -20,6 +20,7 @@ from jal_hf.models.preprocessing import Preprocessing, describe_evaluation
 from jal_hf.training.given_columns import (
     check_labels,
     refuse_images,
+    refuse_texts,
     without_missing_labels,
     without_unused_columns,
 )
@@ -76,7 +77,8 @@ class RawImages:
         by them.
 
         Raises:
-            ValueError: Labels outside the model's classes; the rows are named. Images that nobody says how to prepare.
+            ValueError: Labels outside the model's classes; the rows are named. Labels that are texts. Images
+                that nobody says how to prepare, and texts that are not tokenised.
         """
         if self.is_left_alone:
             return dataset
@@ -109,6 +111,7 @@ class RawImages:
             classes = getattr(config, "num_labels", self.num_classes)
             if self.ignore_index is not None:
                 refuse_images(dataset, self.model)
+                refuse_texts(dataset, self.model)
                 if not train and self.ignore_index != -1:
                     dataset = without_missing_labels(dataset)
                 if isinstance(classes, int):

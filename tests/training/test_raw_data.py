@@ -380,6 +380,23 @@ def test_tags_of_words_beside_those_of_tokens_are_left_out(tmp_path: Path, model
     assert "eval_accuracy" in trainer.evaluate()
 
 
+def test_texts_that_are_not_tokenised_and_labels_that_are_texts_are_refused(tmp_path: Path) -> None:
+    raw_texts = datasets.Dataset.from_dict({"review": ["a b"] * 6, "label": [0, 1] * 3})
+    named = tokenised(label=["x", "y"] * 4)
+    for rows, sentence in (
+        (raw_texts, r"no column that \w+ takes, only 'review', 'label'. .*rows\['review'\]"),
+        (raw_texts.to_iterable_dataset(), r"no column that \w+ takes"),
+        (named, r"'label' are texts.*class_encode_column\('label'\)"),
+        (tokenised(label=[["x"]] * 8), "'label' are texts"),
+    ):
+        for model in (Words(), AnyWords()):
+            with pytest.raises(ValueError, match=sentence):
+                text_trainer(tmp_path, model, rows)
+    trainer = text_trainer(tmp_path, Words(), named.class_encode_column("label"))
+    with pytest.raises(ValueError, match="Tokenise it first"):
+        trainer.evaluate(raw_texts)
+
+
 # Labels are looked at before anything is trained.
 @pytest.mark.parametrize(
     ("labels", "place"),
