@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -13,6 +13,8 @@ from torch import nn
 from jal_hf.data.labels import refuse_wrong_labels, unlabelled_rows
 from jal_hf.data.raw_datasets import is_image, is_raw
 from jal_hf.data.stream_loading import with_features
+from jal_hf.ground.sentences import listed
+from jal_hf.models.labels import name_classes
 from jal_hf.training.methods.method import BATCH_EXTRAS
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,41 @@ def refuse_texts(dataset: Any, model: nn.Module | None) -> None:
             f"Tokenise it first: dataset.map(lambda rows: tokenizer(rows[{texts[0]!r}], truncation=True), "
             "batched=True)."
         )
+
+
+def check_order(dataset: Any, names: Sequence[str]) -> None:
+    """Nothing, where the labels of a dataset without images number the model's classes as the model does.
+
+    Labels by other names are counted alone.
+
+    Raises:
+        ValueError: They are the model's names in another order.
+    """
+    column, found = _named_labels(dataset)
+    if found is not None and set(found) <= set(names) and found != list(names[: len(found)]):
+        raise ValueError(
+            f"The labels in {column!r} number the classes in another order than the model: {listed(found[:5])} for "
+            f"{listed(names[:5])}. Renumber them with dataset.align_labels_with_mapping(model.config.label2id, "
+            f"{column!r}), or make the model with the names of the data."
+        )
+
+
+def named_by_data(dataset: Any, config: Any, names: Sequence[str]) -> list[str]:
+    """The model's class names, with those of a training dataset without images in place of the placeholders."""
+    _, found = _named_labels(dataset)
+    if found is None or len(found) > len(names):
+        return list(names)
+    names = [*found, *names[len(found) :]]
+    name_classes(config, names)
+    return names
+
+
+def _named_labels(dataset: Any) -> tuple[str | None, list[str] | None]:
+    """The column of labels, or of token labels, and the names of its classes; None where there are none."""
+    features = (dataset.features if is_raw(dataset) else None) or {}
+    column = _label_column(features)
+    feature = None if column is None else _entry(features[column])
+    return column, list(feature.names or ()) or None if isinstance(feature, datasets.ClassLabel) else None
 
 
 def _label_column(features: Mapping[str, Any]) -> str | None:

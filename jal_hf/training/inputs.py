@@ -19,6 +19,8 @@ from jal_hf.models.labels import name_classes
 from jal_hf.models.preprocessing import Preprocessing, describe_evaluation
 from jal_hf.training.given_columns import (
     check_labels,
+    check_order,
+    named_by_data,
     refuse_images,
     refuse_texts,
     without_missing_labels,
@@ -77,8 +79,9 @@ class RawImages:
         by them.
 
         Raises:
-            ValueError: Labels outside the model's classes; the rows are named. Labels that are texts. Images
-                that nobody says how to prepare, and texts that are not tokenised.
+            ValueError: Labels outside the model's classes; the rows are named. Labels that are texts, or that number
+                the model's classes in another order. Images that nobody says how to prepare, and texts that are not
+                tokenised.
         """
         if self.is_left_alone:
             return dataset
@@ -109,9 +112,12 @@ class RawImages:
         )
         if prepared is dataset:
             classes = getattr(config, "num_labels", self.num_classes)
+            if train and names and are_placeholders(names):
+                names = named_by_data(dataset, config, names)
             if self.ignore_index is not None:
                 refuse_images(dataset, self.model)
                 refuse_texts(dataset, self.model)
+                check_order(dataset, names)
                 if not train and self.ignore_index != -1:
                     dataset = without_missing_labels(dataset)
                 if isinstance(classes, int):

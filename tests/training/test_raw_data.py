@@ -397,6 +397,39 @@ def test_texts_that_are_not_tokenised_and_labels_that_are_texts_are_refused(tmp_
         trainer.evaluate(raw_texts)
 
 
+def named_rows(names: list[str], *, tokens: bool) -> datasets.Dataset:
+    kind: Any = datasets.ClassLabel(names=names)
+    labels: list[Any] = [[0, -100], [1, 2]] * 4 if tokens else [0, 1, 2, 0, 1, 2, 0, 1]
+    rows = tokenised(label=labels)
+    return rows.cast_column("label", datasets.List(kind) if tokens else kind)
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_names_of_labels_become_the_models_and_another_order_is_refused(tmp_path: Path, tokens: bool) -> None:
+    """A model trained on named classes once answered with LABEL_0, and a split in another order was scored wrongly."""
+
+    def model(names: list[str]) -> nn.Module:
+        made = AnyWords()
+        made.config = SimpleNamespace(  # type: ignore[assignment]
+            num_labels=3, id2label=dict(enumerate(names)), label2id={}
+        )
+        return made
+
+    rows, turned = (named_rows(names, tokens=tokens) for names in (CLASSES, CLASSES[::-1]))
+    unnamed = model(["LABEL_0", "LABEL_1", "LABEL_2"])
+    trainer = text_trainer(tmp_path, unnamed, rows)
+    config: Any = unnamed.config
+    assert config.id2label == {0: "ant", 1: "bee", 2: "cat"}
+    assert config.label2id == {"ant": 0, "bee": 1, "cat": 2}
+    with pytest.raises(ValueError, match="'label' number the classes in another order than the model: 'cat'"):
+        trainer.raw_images.ready(turned, train=False)
+    with pytest.raises(ValueError, match="align_labels_with_mapping"):
+        text_trainer(tmp_path, model(CLASSES[::-1]), rows)
+    kept = model(["x", "y", "z"])  # other names altogether: numbers count
+    text_trainer(tmp_path, kept, rows)
+    assert vars(kept.config)["id2label"] == {0: "x", 1: "y", 2: "z"}
+
+
 # Labels are looked at before anything is trained.
 @pytest.mark.parametrize(
     ("labels", "place"),
