@@ -17,15 +17,19 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer, pipeline
 
 from jal_hf.analysis.report_page import read_report
+from jal_hf.cli.audit import _left_out
 from jal_hf.cli.main import main
 from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.files import run_files
+from jal_hf.hub.model_card import render_model_card
 from jal_hf.runs.audit.audit import Audit
 from jal_hf.runs.audit.cleaning import Cleaning
 from jal_hf.runs.audit.export import export_cleaned
 from jal_hf.runs.audit.text_data import TextRunData
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
+from jal_hf.runs.finetune.comparison import refuse_ignored_labels
+from jal_hf.runs.finetune.finetune import finetune
 from jal_hf.runs.finetune.settings import finetune_config
 from jal_hf.runs.finetune.text import _weights
 from jal_hf.runs.texts import text_data
@@ -219,6 +223,57 @@ def test_own_validation_split_of_texts_stays_one_in_an_export(tmp_path: Path) ->
     assert {name: split["text"][:] for name, split in after.items()} == {
         "train": given["train"]["text"][:], "validation": given["dev"]["text"][:], "test": given["test"]["text"][:]
     }  # fmt: skip
+
+
+def test_labels_of_texts_are_looked_at_before_anything_is_trained() -> None:
+    """A single class once ended in a division by zero, and texts of true labels in a number that is none."""
+
+    def load(labels: list[Any], text: str = "row", **columns: list[Any]) -> Any:
+        texts = [f"{text} {row}" if text else " " for row in range(6)]
+        return load_text_dataset(datasets.Dataset.from_dict({"text": texts, "label": labels, **columns}))
+
+    with pytest.raises(ValueError, match=r"rows of 1 class"):
+        load(["x"] * 6)
+    with pytest.raises(ValueError, match=r"No row of split 'train' has a text in 'text'"):
+        load(["x", "y"] * 3, text="")
+    with pytest.raises(ValueError, match=r"2 row.s. of split 'train' carry -100"):
+        refuse_ignored_labels(load([0, 1, -100] * 2))
+    assert load([0, 1, -100] * 2).warnings == [
+        "2 row(s) of split 'train' carry -100 and are left out of the loss."
+    ]
+    assert load([1, 2, 1] * 2).warnings == ["1 of 3 classes never occur in split 'train': '0'."]
+    known = load(["x", "y"] * 3, clean_label=["x", "x"] * 3)
+    assert known["train"]["clean_label"][:] == [0] * 6
+    assert known.noise_report.realised_rate == 0.5
+    with pytest.raises(ValueError, match=r"no column holds texts"):
+        load_text_dataset(datasets.Dataset.from_dict({"text": [1, 2], "label": ["x", "y"]}))
+
+
+def test_warnings_of_the_data_are_said_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a column splits the rows once stood in the card alone."""
+    rows = [f"row {row},{'xy'[row % 2]},{'test' if row > 15 else 'train'}" for row in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,split", *rows, " ,x,train"]))
+    place = "jal_hf.runs.finetune.finetune"
+    monkeypatch.setattr(f"{place}.check_encoder", lambda *_: [])
+    said: list[str] = []
+
+    def stop(*_: Any) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(f"{place}.text_stages", stop)
+    with pytest.raises(InterruptedError):
+        finetune(tmp_path / "rows.csv", task="text", model="x", output_dir=tmp_path / "run", say=said.append)
+    assert said[0].endswith("1 without text")
+    assert said[1:] == ["warning: The rows are split by their column 'split': 17 train, 4 test."]
+
+
+def test_rows_without_text_are_no_images(tuned: tuple[Path, Path]) -> None:
+    record = RunRecord.read(tuned[1])
+    record = record.replace(dataset={**record.dataset, "skipped_images": 3})
+    assert "3 rows without text were left out" in render_model_card(record)
+    assert _left_out(record) == "3 rows without text"
 
 
 def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:

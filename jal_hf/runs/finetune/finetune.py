@@ -19,7 +19,7 @@ from jal_hf.hub import check_hub_access, push_run, repository_name
 from jal_hf.hub.model_card import write_card
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candidate, candidate, choose
-from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded_line
+from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded_line, refuse_ignored_labels
 from jal_hf.runs.finetune.probe_stage import probe_stage, weighted_rows
 from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data, warmed_up
 from jal_hf.runs.finetune.stages import STAGES, refuse_foreign_stages, stages_key, take_up
@@ -100,13 +100,17 @@ def finetune(
     given = None if is_name else data
     if is_text:
         loaded = text_data(config, given, text_column)
+        refuse_ignored_labels(loaded)
         config = warmed_up(config.fitted(learning_rate=LEARNING_RATE, augment="none"), loaded.num_classes)
         check_place(folder, check_encoder(config, loaded.num_classes))
     else:
         check_network(config)
         loaded = load_data(config, given)
+        refuse_ignored_labels(loaded)
         config = fitted_to_data(config, loaded)
     say(loaded_line(loaded))
+    for text in loaded.warnings:
+        say(f"warning: {text}")
     if not is_text:
         size = config.data.image_size
         say(f"images are shown at {size} pixels" if size else "images are shown at the network's own size")
