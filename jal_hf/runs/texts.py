@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -28,7 +29,7 @@ from jal_hf.runs.prediction import Prediction
 
 TASK = "text-classification"
 LONGEST, BATCH = 128, 64
-"""Tokens of a text that are read; texts at a time."""
+"""Tokens of a text that are read at most; texts at a time."""
 
 
 _NOT_OF_TEXTS = (
@@ -41,7 +42,7 @@ class Texts(Dataset[dict[str, Any]]):
     """Rows as token ids, to be padded batch by batch."""
 
     def __init__(self, rows: Any, tokenizer: Any, weights: Sequence[float] | None = None) -> None:
-        self.tokens = tokenizer(list(rows["text"]), truncation=True, max_length=LONGEST)
+        self.tokens = tokenizer(list(rows["text"]), truncation=True, max_length=_longest(tokenizer))
         self.labels, self.index = integer_column(rows, "label"), integer_column(rows, "index")
         self.weights = weights
 
@@ -116,11 +117,32 @@ def load_text_classifier(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
     check_saved_model(Path(folder), str(folder))
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = fitting_tokenizer(folder, model)
     except (ValueError, TypeError, RuntimeError, LookupError, OSError, SafetensorError) as error:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     return model.eval(), tokenizer
+
+
+def fitting_tokenizer(name: str | os.PathLike[str], model: nn.Module) -> Any:
+    """A tokenizer whose `model_max_length` is no more tokens than its model has places for.
+
+    Raises:
+        OSError, ValueError: There is none.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    places = [int(getattr(model.config, "max_position_embeddings", None) or 0)]
+    for path, layer in model.named_modules():
+        if path.endswith("position_embeddings") and isinstance(layer, nn.Embedding):
+            # Those of RoBERTa's kind begin to count behind the place of padding.
+            places.append(layer.num_embeddings - (0 if layer.padding_idx is None else layer.padding_idx + 1))
+    tokenizer.model_max_length = min([tokenizer.model_max_length, *(count for count in places if count > 0)])
+    return tokenizer
+
+
+def _longest(tokenizer: Any) -> int:
+    """How many tokens of a text are read."""
+    return min(LONGEST, int(tokenizer.model_max_length))
 
 
 def to_accelerator(model: Any) -> Any:
@@ -144,7 +166,7 @@ def text_logits(
             batch = tokenizer(
                 list(texts[start : start + size]),
                 truncation=True,
-                max_length=LONGEST,
+                max_length=_longest(tokenizer),
                 padding=True,
                 return_tensors="pt",
             )

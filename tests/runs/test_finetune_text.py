@@ -14,7 +14,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer, pipeline
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    pipeline,
+)
 
 from jal_hf.analysis.report_page import read_report
 from jal_hf.cli.audit import _left_out
@@ -32,7 +45,7 @@ from jal_hf.runs.finetune.comparison import refuse_ignored_labels
 from jal_hf.runs.finetune.finetune import finetune
 from jal_hf.runs.finetune.settings import finetune_config
 from jal_hf.runs.finetune.text import _weights
-from jal_hf.runs.texts import text_data
+from jal_hf.runs.texts import Texts, fitting_tokenizer, text_data, text_logits
 from jal_hf.training import RobustTrainer
 
 GOOD, BAD = ["fine", "great", "lovely", "superb"], ["awful", "dull", "poor", "stale"]
@@ -256,7 +269,7 @@ def test_warnings_of_the_data_are_said_before_the_training(
     rows = [f"row {row},{'xy'[row % 2]},{'test' if row > 15 else 'train'}" for row in range(20)]
     (tmp_path / "rows.csv").write_text("\n".join(["text,label,split", *rows, " ,x,train"]))
     place = "jal_hf.runs.finetune.finetune"
-    monkeypatch.setattr(f"{place}.check_encoder", lambda *_: [])
+    monkeypatch.setattr(f"{place}.check_encoder", lambda *_: (None, []))
     said: list[str] = []
 
     def stop(*_: Any) -> None:
@@ -274,6 +287,33 @@ def test_rows_without_text_are_no_images(tuned: tuple[Path, Path]) -> None:
     record = record.replace(dataset={**record.dataset, "skipped_images": 3})
     assert "3 rows without text were left out" in render_model_card(record)
     assert _left_out(record) == "3 rows without text"
+
+
+def test_texts_longer_than_the_encoder_are_cut(tmp_path: Path) -> None:
+    """128 tokens were once read by encoders that have fewer places."""
+    words = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "long": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
+        tmp_path
+    )
+    small = {
+        "vocab_size": 3,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "pad_token_id": 0,
+    }
+    rows = datasets.Dataset.from_dict({"text": ["long " * 200, "long"], "label": [0, 1], "index": [0, 1]})
+    for model, places in (
+        (BertForSequenceClassification(BertConfig(**small, max_position_embeddings=32)), 32),
+        (RobertaForSequenceClassification(RobertaConfig(**small, max_position_embeddings=32)), 31),
+        (GPT2ForSequenceClassification(
+            GPT2Config(vocab_size=3, n_embd=8, n_layer=1, n_head=2, n_positions=32, pad_token_id=0)), 32),
+        (BertForSequenceClassification(BertConfig(**small, max_position_embeddings=512)), 128),
+    ):  # fmt: skip
+        tokenizer = fitting_tokenizer(tmp_path, model.eval())
+        assert [len(ids) for ids in Texts(rows, tokenizer).tokens["input_ids"]] == [places, 1]
+        assert text_logits(model, tokenizer, rows["text"][:]).shape == (2, 2)
 
 
 def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ def finetune(
         loaded = text_data(config, given, text_column)
         refuse_ignored_labels(loaded)
         config = warmed_up(config.fitted(learning_rate=LEARNING_RATE, augment="none"), loaded.num_classes)
-        check_place(folder, check_encoder(config, loaded.num_classes))
+        tokenizer, files = check_encoder(config, loaded.num_classes)
+        check_place(folder, files)
     else:
         check_network(config)
         loaded = load_data(config, given)
@@ -122,7 +123,13 @@ def finetune(
         take_up(config, key, overwrite)
         if is_text:
             made = text_stages(
-                config, loaded, contents, stages, lambda name: _config_of(name, config, stages), say
+                config,
+                loaded,
+                tokenizer,
+                contents,
+                stages,
+                lambda name: _config_of(name, config, stages),
+                say,
             )
             found, best, reason = made.found, made.best, made.reason
             judgement, suspects = made.judgement, made.suspects

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from tqdm.auto import tqdm
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, set_seed
+from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, set_seed
 
 from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
 from jal_hf.data.column_values import integer_column
@@ -32,7 +32,7 @@ from jal_hf.runs.finetune.probe import LOSS, fit_probe, out_of_fold, row_weights
 from jal_hf.runs.folder import find_start
 from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.recording import facts_of_config
-from jal_hf.runs.texts import BATCH, Texts, text_logits, to_accelerator
+from jal_hf.runs.texts import BATCH, Texts, fitting_tokenizer, text_logits, to_accelerator
 from jal_hf.runs.trainer import JALTrainer
 
 LEARNING_RATE = 5e-5
@@ -54,6 +54,7 @@ class TextStages:
 def text_stages(
     config: RunConfig,
     data: Any,
+    tokenizer: Any,
     contents: Mapping[str, npt.NDArray[np.uint64]],
     stages: Path,
     config_of: Callable[[str], RunConfig],
@@ -64,11 +65,11 @@ def text_stages(
     The probe sees the mean of all tokens, which no classifier of transformers does, so it is compared and not exported.
 
     Args:
+        tokenizer: as `check_encoder` found it.
         contents: digests of the texts, by split.
         stages: folder of what is kept between the stages, and of `suspects.csv`.
         config_of: the config of a candidate, by its name.
     """
-    tokenizer = AutoTokenizer.from_pretrained(config.model.model)
     quiet = bool(config.training.get("disable_tqdm"))
     order = [name for name in ("train", "validation", "test") if name in data]
     stored = stages / "features.npy"
@@ -142,25 +143,24 @@ def _write_suspects(path: Path, data: Any, probabilities: Any, marked: Any) -> N
     write_text(path, text.getvalue())
 
 
-def check_encoder(config: RunConfig, num_classes: int) -> list[str]:
+def check_encoder(config: RunConfig, num_classes: int) -> tuple[Any, list[str]]:
     """Load the tokenizer and the encoder once, before anything of an earlier run is removed.
 
     Returns:
-        Names of the files that a run on text has beside any run's: the suspects and those of this tokenizer.
+        The tokenizer, and names of the files that a run on text has beside any run's: the suspects and its own.
 
     Raises:
         ValueError: The model that is named has none.
     """
     name = config.model.model
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        _model(config, num_classes, None)
+        tokenizer = fitting_tokenizer(name, _model(config, num_classes, None))
     except (OSError, ValueError) as error:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}") from error
     with tempfile.TemporaryDirectory() as place:
         tokenizer.save_pretrained(place)
-        return [SUSPECTS, *sorted(path.name for path in Path(place).iterdir())]
+        return tokenizer, [SUSPECTS, *sorted(path.name for path in Path(place).iterdir())]
 
 
 def text_features(config: RunConfig, texts: Texts, tokenizer: Any, num_classes: int, quiet: bool) -> Any:
