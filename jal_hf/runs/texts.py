@@ -36,14 +36,16 @@ _NOT_OF_TEXTS = (
     "image_column", "num_classes", "streaming", "noise", "noise_seed", "image_size", "image_mean", "image_std",
     "augment", "on_bad_image",
 )  # fmt: skip
+_METHODS_OF_IMAGES = ("mixup", "cutmix")
 
 
 class Texts(Dataset[dict[str, Any]]):
-    """Rows as token ids, to be padded batch by batch."""
+    """Rows as token ids, to be padded batch by batch; `columns` holds the numbers of all rows, for methods."""
 
     def __init__(self, rows: Any, tokenizer: Any, weights: Sequence[float] | None = None) -> None:
         self.tokens = tokenizer(list(rows["text"]), truncation=True, max_length=_longest(tokenizer))
         self.labels, self.index = integer_column(rows, "label"), integer_column(rows, "index")
+        self.columns = {"index": torch.tensor(self.index)}
         self.weights = weights
 
     def __len__(self) -> int:
@@ -62,6 +64,11 @@ def text_data(config: RunConfig, given: Any, text_column: str | None) -> Any:
         ValueError: Something is asked for that only images have; or as `load_text_dataset`.
     """
     data, usual = config.data, DataArguments()
+    mixing = [name for name in str(config.training.get("method")).split("+") if name in _METHODS_OF_IMAGES]
+    if mixing:
+        raise ValueError(
+            f"Training on text takes no method {listed(mixing)}, which mixes images. Leave it out."
+        )
     unfit = [
         name for name in _NOT_OF_TEXTS if config.asked.get(name, getattr(usual, name)) != getattr(usual, name)
     ]

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
+    AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
     BertTokenizer,
@@ -314,6 +315,21 @@ def test_texts_longer_than_the_encoder_are_cut(tmp_path: Path) -> None:
         tokenizer = fitting_tokenizer(tmp_path, model.eval())
         assert [len(ids) for ids in Texts(rows, tokenizer).tokens["input_ids"]] == [places, 1]
         assert text_logits(model, tokenizer, rows["text"][:]).shape == (2, 2)
+
+
+@pytest.mark.parametrize("method", ["mixup", "ema+cutmix"])
+def test_methods_that_mix_images_are_refused_before_the_work(method: str) -> None:
+    with pytest.raises(ValueError, match="mixes images"):
+        text_data(finetune_config("reviews", "encoder", None, method=method), None, None)
+
+
+def test_methods_with_a_row_of_their_own_find_the_numbers_of_texts(tuned: tuple[Path, Path]) -> None:
+    """Rows held back leave gaps, behind which no row was found."""
+    config = finetune_config("reviews", "encoder", None, val_fraction=0.2)
+    data = text_data(config, str(tuned[0] / "reviews"), None)
+    texts = Texts(data["train"], AutoTokenizer.from_pretrained(tuned[0] / "encoder"))
+    assert max(data["train"]["index"]) >= len(texts)
+    assert texts.columns["index"].tolist() == data["train"]["index"][:]
 
 
 def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:
