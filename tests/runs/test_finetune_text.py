@@ -37,7 +37,7 @@ from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.files import run_files
 from jal_hf.hub.model_card import render_model_card
-from jal_hf.runs.audit.audit import Audit
+from jal_hf.runs.audit.audit import Audit, audit_run
 from jal_hf.runs.audit.cleaning import Cleaning
 from jal_hf.runs.audit.export import export_cleaned
 from jal_hf.runs.audit.text_data import TextRunData
@@ -161,6 +161,16 @@ def test_texts_are_audited_as_images_are(
     assert page["files"][0] == table[0]["text"]
     assert not page["thumbnails"]
     assert not page["has_pictures"]
+
+
+def test_audit_of_data_that_numbers_the_classes_otherwise_is_refused(tuned: tuple[Path, Path]) -> None:
+    """Every label once looked wrong: a trainer's model may have another order than the sorted names of a table."""
+    rows = load_text_dataset(str(tuned[0] / "reviews"))["train"]
+    turned = rows.cast_column("label", datasets.ClassLabel(names=rows.features["label"].names[::-1]))
+    with pytest.raises(
+        ValueError, match="another order than the run's model: 'good', 'bad' for 'bad', 'good'"
+    ):
+        audit_run(tuned[1], dataset=datasets.DatasetDict(train=turned))
 
 
 @pytest.mark.parametrize("how", ["drop", "relabel", "weights"])
