@@ -154,7 +154,9 @@ def _check_export(arguments: argparse.Namespace, record: Any) -> None:
 
 def _left_out(record: Any) -> str:
     """The rows of a run's source that are in no export of it."""
-    data = record.config.get("data") or {}
+    from jal_hf.runs.texts import TASK
+
+    data, is_text = record.config.get("data") or {}, record.model.get("task") == TASK
     parts = [
         f"training rows beyond the {data['max_train_samples']:,} of --max_train_samples"
         if data.get("max_train_samples")
@@ -162,7 +164,7 @@ def _left_out(record: Any) -> str:
         f"test rows beyond the {data['max_eval_samples']:,} of --max_eval_samples"
         if data.get("max_eval_samples")
         else "",
-        f"{record.dataset['skipped_images']:,} unreadable rows"
+        f"{record.dataset['skipped_images']:,} {'rows without text' if is_text else 'unreadable rows'}"
         if record.dataset.get("skipped_images")
         else "",
         f"{record.dataset['unlabelled_rows']:,} rows without label"

@@ -49,7 +49,7 @@ def checked_split(
     split = without_columns(split.with_format(None), [])
     if label_column is not None:
         labels, names = read_labels(split, label_column, split_name, names)
-        split = _with_clean_labels(with_labels(split, label_column, labels, names), split_name, names)
+        split = with_clean_labels(with_labels(split, label_column, labels, names), split_name, names)
     if "sample_weight" in split.column_names and read_weights(split, split_name) is None:
         split = without_columns(split, ["sample_weight"])
     _refuse_other_files(split, split_name, image_column)
@@ -120,7 +120,7 @@ def _refuse_other_files(split: datasets.Dataset, split_name: str, image_column: 
             )
 
 
-def _with_clean_labels(split: datasets.Dataset, split_name: str, names: Sequence[str]) -> datasets.Dataset:
+def with_clean_labels(split: datasets.Dataset, split_name: str, names: Sequence[str]) -> datasets.Dataset:
     """`clean_label` checked like the labels; dropped where a split has the column but nothing in it."""
     if "clean_label" not in split.column_names:
         return split

@@ -11,11 +11,11 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from jal_hf.data.checked_splits import check_unlabelled, labelled_rows, with_index_from
+from jal_hf.data.checked_splits import check_unlabelled, labelled_rows, with_clean_labels, with_index_from
 from jal_hf.data.column_values import integer_column, row_numbers, without_columns
 from jal_hf.data.columns import choose_splits, find_label_column, find_validation_split
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict
-from jal_hf.data.labels import read_labels
+from jal_hf.data.labels import label_warnings, read_labels
 from jal_hf.data.noisy_labels import put_noise
 from jal_hf.data.readers.dataset_forms import read_source
 from jal_hf.data.readers.loaded import load_files
@@ -124,7 +124,14 @@ def load_text_dataset(
         if others:
             kept_rows = without_columns(rows, [name for name in rows.column_names if name not in others])
             made = datasets.concatenate_datasets([made, kept_rows], axis=1)
-        splits[split] = take_subset(made.select(np.flatnonzero(full)), most, seed, split)
+        if split != "train" and not full.any():
+            continue
+        if split == "train":
+            if not full.any():
+                raise ValueError(f"No row of split {kept!r} has a text in {text!r}.")
+            warnings += label_warnings(labels[full], names, kept)
+        made = with_clean_labels(made.select(np.flatnonzero(full)), kept, names)
+        splits[split] = take_subset(made, most, seed, split)
     train, report = put_noise(splits["train"], "label", names or [], None, seed, None, warnings)
     groups, contradicting = equal_texts(train)
     seen = set(train["text"])
@@ -150,6 +157,7 @@ def load_text_dataset(
         unlabelled_rows=unlabelled_count,
         shared_rows=shared,
         contradicting_rows=contradicting,
+        own_validation=held_name is not None,
     )
     return NoisyDatasetDict(splits, facts)
 
@@ -209,7 +217,9 @@ def _text_column(features: datasets.Features, asked: str | None, label_column: s
     named = [name for name in TEXT_NAMES if name in found]
     if asked is None and (len(found) == 1 or named):
         return (named or found)[0]
-    reason = f"there is no column of text {asked!r}" if asked else f"it may be one of {listed(found)}"
+    reason = f"it may be one of {listed(found)}" if found else "no column holds texts"
+    if asked is not None:
+        reason = f"there is no column of text {asked!r}"
     raise ValueError(
         f"The text column is unclear: {reason}. Columns: {listed(features)}. Name it with text_column."
     )

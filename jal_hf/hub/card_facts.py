@@ -158,7 +158,7 @@ def _results(record: RunRecord) -> list[tuple[str, str]]:
     """Rows of the table of results, the accuracy of the card's own weights first."""
     last, best, train, saved = record.last, record.best, record.train, record.saved
     epoch = f" (epoch {best['epoch']:g})" if isinstance(best.get("epoch"), int | float) else ""
-    test = "Test" if record.noise.get("kind") == "unknown" else "Clean test"
+    test = "Test" if record.noise.get("kind", "unknown") == "unknown" else "Clean test"
     own = f", {plain(record.headline_epoch)}"
     rows = [
         (f"**{test} accuracy of these weights**", saved.get("accuracy"), own),

@@ -53,15 +53,15 @@ def card_metadata(record: RunRecord, title: str) -> ModelCardData:
 
 
 def eval_results(record: RunRecord) -> list[EvalResult]:
-    """Clean test accuracy (and top-5) of the weights in the folder, fractions in [0, 1]; the noise stands in the
-    dataset's args.
+    """Test accuracy (and top-5) of the weights in the folder, fractions in [0, 1]; the noise stands in the dataset's
+    args. It is called clean where the noise of the data is known.
     """
     figures = record.headline
     dataset = record.dataset
     noise = record.noise
     name = dataset_label(record)
     arguments = {
-        "train_label_noise": clean(noise.get("spec", "none")),
+        "train_label_noise": clean(noise.get("spec", "unknown")),
         "asked_rate": _number(noise.get("asked_rate")),
         "realised_rate": _number(noise.get("realised_rate")),
         "noise_seed": None if noise.get("seed") is None else str(noise["seed"]),
@@ -76,7 +76,7 @@ def eval_results(record: RunRecord) -> list[EvalResult]:
         "dataset_split": clean(dataset.get("eval_split") or "test"),
         "dataset_args": {key: value for key, value in arguments.items() if value is not None},
     }
-    test = "Test" if noise.get("kind") == "unknown" else "Clean test"
+    test = "Test" if noise.get("kind", "unknown") == "unknown" else "Clean test"
     found = [
         ("accuracy", "accuracy", f"{test} accuracy, {clean(record.headline_epoch)}"),
         ("top5_accuracy", "top_5_accuracy", f"{test} top-5 accuracy, {clean(record.headline_epoch)}"),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -28,21 +29,23 @@ from jal_hf.runs.prediction import Prediction
 
 TASK = "text-classification"
 LONGEST, BATCH = 128, 64
-"""Tokens of a text that are read; texts at a time."""
+"""Tokens of a text that are read at most; texts at a time."""
 
 
 _NOT_OF_TEXTS = (
     "image_column", "num_classes", "streaming", "noise", "noise_seed", "image_size", "image_mean", "image_std",
     "augment", "on_bad_image",
 )  # fmt: skip
+_METHODS_OF_IMAGES = ("mixup", "cutmix")
 
 
 class Texts(Dataset[dict[str, Any]]):
-    """Rows as token ids, to be padded batch by batch."""
+    """Rows as token ids, to be padded batch by batch; `columns` holds the numbers of all rows, for methods."""
 
     def __init__(self, rows: Any, tokenizer: Any, weights: Sequence[float] | None = None) -> None:
-        self.tokens = tokenizer(list(rows["text"]), truncation=True, max_length=LONGEST)
+        self.tokens = tokenizer(list(rows["text"]), truncation=True, max_length=_longest(tokenizer))
         self.labels, self.index = integer_column(rows, "label"), integer_column(rows, "index")
+        self.columns = {"index": torch.tensor(self.index)}
         self.weights = weights
 
     def __len__(self) -> int:
@@ -61,6 +64,11 @@ def text_data(config: RunConfig, given: Any, text_column: str | None) -> Any:
         ValueError: Something is asked for that only images have; or as `load_text_dataset`.
     """
     data, usual = config.data, DataArguments()
+    mixing = [name for name in str(config.training.get("method")).split("+") if name in _METHODS_OF_IMAGES]
+    if mixing:
+        raise ValueError(
+            f"Training on text takes no method {listed(mixing)}, which mixes images. Leave it out."
+        )
     unfit = [
         name for name in _NOT_OF_TEXTS if config.asked.get(name, getattr(usual, name)) != getattr(usual, name)
     ]
@@ -116,11 +124,33 @@ def load_text_classifier(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
     check_saved_model(Path(folder), str(folder))
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = fitting_tokenizer(folder, model)
     except (ValueError, TypeError, RuntimeError, LookupError, OSError, SafetensorError) as error:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     return model.eval(), tokenizer
+
+
+def fitting_tokenizer(name: str | os.PathLike[str], model: nn.Module) -> Any:
+    """A tokenizer whose `model_max_length` is no more tokens than its model has places for.
+
+    Raises:
+        OSError, ValueError: There is none.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    encoder: Any = getattr(model, "base_model", model)
+    places = [int(getattr(encoder.config, "max_position_embeddings", None) or 0)]
+    for path, layer in model.named_modules():
+        if path.endswith("position_embeddings") and isinstance(layer, nn.Embedding):
+            # Those of RoBERTa's kind begin to count behind the place of padding.
+            places.append(layer.num_embeddings - (0 if layer.padding_idx is None else layer.padding_idx + 1))
+    tokenizer.model_max_length = min([tokenizer.model_max_length, *(count for count in places if count > 0)])
+    return tokenizer
+
+
+def _longest(tokenizer: Any) -> int:
+    """How many tokens of a text are read."""
+    return min(LONGEST, int(tokenizer.model_max_length))
 
 
 def to_accelerator(model: Any) -> Any:
@@ -144,7 +174,7 @@ def text_logits(
             batch = tokenizer(
                 list(texts[start : start + size]),
                 truncation=True,
-                max_length=LONGEST,
+                max_length=_longest(tokenizer),
                 padding=True,
                 return_tensors="pt",
             )

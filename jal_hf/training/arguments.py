@@ -170,8 +170,8 @@ class JALTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Drop every dataset column that the model doesn't take, or none. Default: of datasets without "
-            "images those that neither the model, the loss nor a method takes, unless data_collator or compute_loss "
-            "is your own."
+            "images those that neither the model, the loss nor a method takes; under a compute_loss or training_step "
+            "of your own those that hold no numbers, and under a data_collator of your own none."
         },
     )
     logging_nan_inf_filter: bool = field(

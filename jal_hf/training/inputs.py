@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,17 +14,20 @@ from torch import nn
 from jal_hf.data import prepare_dataset
 from jal_hf.data.columns import LABEL_NAMES
 from jal_hf.data.images.crops import evaluation_crop
-from jal_hf.data.labels import refuse_wrong_labels, unlabelled_rows
-from jal_hf.data.raw_datasets import are_placeholders, is_image, is_raw, training_names
-from jal_hf.data.stream_loading import with_features
+from jal_hf.data.raw_datasets import are_placeholders, training_names
 from jal_hf.models.labels import name_classes
 from jal_hf.models.preprocessing import Preprocessing, describe_evaluation
-from jal_hf.training.methods.method import BATCH_EXTRAS
+from jal_hf.training.given_columns import (
+    check_labels,
+    check_order,
+    named_by_data,
+    refuse_images,
+    refuse_texts,
+    without_missing_labels,
+    without_unused_columns,
+)
 
 logger = logging.getLogger(__name__)
-
-_LABEL_FIELDS = ("labels", "label", "label_ids")
-"""What the collators of transformers take for the labels, the first of them that is there."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class RawImages:
         augment: Training augmentation; None is none, which is said once.
         label_column, image_column: None finds them by type and usual names.
         drop_unused: Leave out what no batch of a dataset without images can hold; see `without_unused_columns`.
+        keeps_numbers: But no column of numbers, which a step of one's own may read.
         ignore_index: The one label outside the model's classes that passes; None passes all, which an own collator
             may change.
         num_classes: Of a model that doesn't tell them.
@@ -56,6 +59,7 @@ class RawImages:
     device: str | torch.device = "cpu"
     on_bad_image: str = "error"
     drop_unused: bool = False
+    keeps_numbers: bool = False
     ignore_index: int | None = None
     num_classes: int | None = None
     preprocessing: Preprocessing | Mapping[str, Any] | None = None
@@ -75,7 +79,9 @@ class RawImages:
         by them.
 
         Raises:
-            ValueError: Labels outside the model's classes; the rows are named. Images that nobody says how to prepare.
+            ValueError: Labels outside the model's classes; the rows are named. Labels that are texts, or that number
+                the model's classes in another order. Images that nobody says how to prepare, and texts that are not
+                tokenised.
         """
         if self.is_left_alone:
             return dataset
@@ -106,13 +112,21 @@ class RawImages:
         )
         if prepared is dataset:
             classes = getattr(config, "num_labels", self.num_classes)
+            if train and names and are_placeholders(names):
+                names = named_by_data(dataset, config, names)
             if self.ignore_index is not None:
                 refuse_images(dataset, self.model)
+                refuse_texts(dataset, self.model)
+                check_order(dataset, names)
                 if not train and self.ignore_index != -1:
                     dataset = without_missing_labels(dataset)
                 if isinstance(classes, int):
                     check_labels(dataset, classes, self.ignore_index)
-            return without_unused_columns(dataset, self.model) if self.drop_unused else dataset
+            return (
+                without_unused_columns(dataset, self.model, self.keeps_numbers)
+                if self.drop_unused
+                else dataset
+            )
         self.describe()
         if train and self.augment is None:
             logger.warning(
@@ -139,79 +153,6 @@ class RawImages:
         """Say in the model's config how its images are evaluated."""
         if self.model is not None:
             describe_evaluation(self.model, evaluation_crop(self.augment or "none"))
-
-
-def refuse_images(dataset: Any, model: nn.Module | None) -> None:
-    """Nothing, where a dataset that is left alone holds no images, which no stock collator puts together.
-
-    Raises:
-        ValueError: It does.
-    """
-    if is_raw(dataset) and any(map(is_image, (getattr(dataset, "features", None) or {}).values())):
-        raise ValueError(
-            f"{type(model).__name__} does not say how images are prepared for it, so those of the dataset cannot be. "
-            "Take a network of timm or of create_model; or prepare them yourself, with dataset.set_transform(...) or a "
-            "data_collator; a model of transformers is told by jal_hf.models.as_run_model(model, "
-            "preprocessing={'image_size': 224})."
-        )
-
-
-def without_missing_labels(dataset: Any) -> Any:
-    """A dataset of `datasets` without its column of labels where each is -1 or empty, as of rows to be predicted."""
-    if not isinstance(dataset, datasets.Dataset) or not is_raw(dataset):
-        return dataset
-    column = next((name for name in _LABEL_FIELDS if name in dataset.column_names), None)
-    if column is None or not getattr(dataset.features[column], "dtype", "").startswith("int"):
-        return dataset
-    return dataset.remove_columns(column) if unlabelled_rows(dataset, column).all() else dataset
-
-
-def check_labels(dataset: Any, num_classes: int, ignore_index: int) -> None:
-    """Nothing, where the labels of a dataset of `datasets` are classes of the model or ignored; others are not read.
-
-    Raises:
-        ValueError: Some are neither; the rows are named.
-    """
-    if num_classes < 2 or not isinstance(dataset, datasets.Dataset) or not is_raw(dataset):
-        return
-    column = next((name for name in _LABEL_FIELDS if name in dataset.column_names), None)
-    if column is not None:
-        refuse_wrong_labels(dataset, column, num_classes, ignore_index)
-
-
-def without_unused_columns(dataset: Any, model: nn.Module | None) -> Any:
-    """A dataset of `datasets` without the columns that neither the model, the loss nor a method takes.
-
-    Of a model that takes fields of any name they are those that hold no numbers, such as the text beside its tokens.
-    Left alone: datasets with images or with a transform of their own, which may need any column, and torch datasets.
-    """
-    if model is None or not is_raw(dataset):
-        return dataset
-    is_stream = isinstance(dataset, datasets.IterableDataset)
-    features = with_features(dataset, "given").features if is_stream else dataset.features
-    if any(map(is_image, features.values())):
-        return dataset
-    parameters = inspect.signature(model.forward).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    known = {*parameters, *_LABEL_FIELDS, *BATCH_EXTRAS}
-    unused = [
-        name
-        for name, feature in features.items()
-        if name not in known and not (takes_any and _is_numeric(feature))
-    ]
-    if unused:
-        logger.info(
-            "Columns that %s does not take are left out: %s.", type(model).__name__, ", ".join(unused)
-        )
-    return dataset.remove_columns(unused) if unused else dataset
-
-
-def _is_numeric(feature: Any) -> bool:
-    """Whether a column's values, or the entries of its lists, can be entries of a tensor."""
-    inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
-    if inner is not None:
-        return _is_numeric(inner)
-    return getattr(feature, "dtype", "").startswith(("int", "uint", "float", "bool"))
 
 
 def class_names_for(model: nn.Module, dataset: Any, label_column: str | None = None) -> list[str] | None:

@@ -148,7 +148,8 @@ class RobustTrainer(
             first = self._as_run_model(first)
         model = first if model is not None else None
         self._decide(args, self._given_loss, self._given_method, first)
-        knows_columns = is_stock_collator(data_collator) and self.has_its_own_step
+        is_stock = is_stock_collator(data_collator)
+        knows_columns = is_stock and self.has_its_own_step
         self.raw_images = RawImages(
             first,
             augment,
@@ -157,11 +158,12 @@ class RobustTrainer(
             image_column,
             args.device,
             on_bad_image=on_bad_image,
-            drop_unused=knows_columns and args.remove_unused_columns is None,
+            drop_unused=is_stock and args.remove_unused_columns is None,
+            keeps_numbers=not knows_columns,
             ignore_index=self.criterion.ignore_index if knows_columns else None,
             num_classes=num_classes,
             preprocessing=preprocessing,
-            is_left_alone=not is_stock_collator(data_collator),
+            is_left_alone=not is_stock,
         )
         self.throughput = ThroughputCallback()
         with args.main_process_first(desc="decoding the images"):

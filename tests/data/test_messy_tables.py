@@ -190,3 +190,26 @@ def test_a_transform_that_would_be_dropped_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="transform"):
         load_text_dataset(rows)
     assert len(load_noisy_dataset(rows.with_format("numpy"))["train"]) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"), [("rows.csv", ";"), ("rows.csv", "\t"), ("rows.csv", "|"), ("rows.tsv", ";")]
+)
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_another_separator_is_named(tmp_path: Path, name: str, mark: str, is_folder: bool) -> None:
+    """Such a table was one column, and its labels were said to be unclear."""
+    lines = [f"sentence {row}, and more{mark}{'xy'[row % 2]}" for row in range(12)]
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / name).write_text("\n".join([f"text{mark}label", *lines]), encoding="utf-8-sig")
+    place = str(own if is_folder else own / name)
+    for load in (load_text_dataset, load_noisy_dataset):
+        with pytest.raises(ValueError, match=r"columns of 'rows.[ct]sv' are separated by"):
+            load(place)
+
+
+def test_names_of_columns_may_hold_any_mark(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(
+        "text,label;kind\n" + "".join(f"a; b {row},x{row % 2}\n" for row in range(6))
+    )
+    assert len(load_text_dataset(str(tmp_path / "rows.csv"), label_column="label;kind")["train"]) == 6

@@ -336,3 +336,11 @@ def test_card_tells_what_a_scaled_loss_is_divided_by() -> None:
     assert "loss divided by" not in render_model_card(record)
     record["training"] = {**record["training"], "loss_scale": 3.930336880111121}
     assert "| loss divided by | 3.93034 |" in render_model_card(record)
+
+
+def test_card_of_a_trainer_put_together_by_hand_calls_no_labels_clean() -> None:
+    """Nobody knows the noise of what it was given; the card said none."""
+    text = render_model_card({**example_record(), "noise": {}})
+    assert "Clean test" not in text
+    assert "Test accuracy" in text
+    assert "train_label_noise: unknown" in text

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from jal_hf import create_loss
+from jal_hf import JALTrainingArguments, create_loss
+from jal_hf.training import RobustTrainer
 from jal_hf.training.methods import Method, Setting, create_method
 from jal_hf.training.methods.elr import lambda_for
 from jal_hf.training.methods.method import for_the_loss
@@ -381,6 +383,39 @@ def test_rows_are_found_by_number_and_strange_ones_are_refused() -> None:
     method.terms(view(logits[:1], labels[:1], index=torch.tensor([40])))
     method.after_step(nn.Identity(), step=1)
     assert method.state_dict()["rows"].any(dim=1).tolist() == [False, False, False, True, False, False]
+
+
+class Line(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+def test_row_numbers_of_a_dataset_of_datasets_need_not_be_its_places(tmp_path: Path) -> None:
+    """A part of a numbered dataset, such as what train_test_split leaves, once had no place for its last rows."""
+    features = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+    rows = datasets.Dataset.from_dict(
+        {
+            "x": features.tolist(),
+            "labels": [row % 2 for row in range(32)],
+            "index": list(range(32)),
+        }
+    ).select(range(8, 32))
+    found = RobustTrainer(
+        model=Line(),
+        args=JALTrainingArguments(
+            output_dir=str(tmp_path), max_steps=3, use_cpu=True, disable_tqdm=True, save_strategy="no"
+        ),
+        train_dataset=rows,
+        method="elr",
+    )
+    assert found.train().global_step == 3
+    table = found.method.state_dict()["rows"]
+    assert table.shape == (24, 2)
+    assert (table.sum(1) > 0).all()
 
 
 def test_warmup_is_cross_entropy_whatever_the_loss_is_scaled_by(tmp_path: Path) -> None:

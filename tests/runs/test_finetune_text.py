@@ -7,26 +7,46 @@ import json
 import shutil
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer, pipeline
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    pipeline,
+)
 
 from jal_hf.analysis.report_page import read_report
+from jal_hf.cli.audit import _left_out
 from jal_hf.cli.main import main
 from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.files import run_files
+from jal_hf.hub.model_card import render_model_card
+from jal_hf.runs.audit.audit import Audit, audit_run
 from jal_hf.runs.audit.cleaning import Cleaning
 from jal_hf.runs.audit.export import export_cleaned
+from jal_hf.runs.audit.text_data import TextRunData
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
+from jal_hf.runs.finetune.comparison import refuse_ignored_labels
+from jal_hf.runs.finetune.finetune import finetune
 from jal_hf.runs.finetune.settings import finetune_config
 from jal_hf.runs.finetune.text import _weights
-from jal_hf.runs.texts import text_data
+from jal_hf.runs.texts import Texts, fitting_tokenizer, text_data, text_logits
 from jal_hf.training import RobustTrainer
 
 GOOD, BAD = ["fine", "great", "lovely", "superb"], ["awful", "dull", "poor", "stale"]
@@ -51,9 +71,8 @@ def finetune_words(root: Path, run: Path) -> list[str]:
     return [*words, "--dataloader_num_workers", "0", "--disable_tqdm", "true", "--output_dir", str(run)]
 
 
-@pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    root = tmp_path_factory.mktemp("text")
+def make_reviews(root: Path) -> None:
+    """ROOT/reviews, tables of which 12 of 80 training labels are wrong, and ROOT/encoder."""
     (root / "reviews").mkdir()
     write_table(root / "reviews" / "train.csv", 80, 0, wrong=12)
     write_table(root / "reviews" / "test.csv", 20, 1)
@@ -67,6 +86,12 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     BertForSequenceClassification(
         BertConfig(vocab_size=len(vocabulary), max_position_embeddings=32, **small)
     ).save_pretrained(model)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("text")
+    make_reviews(root)
     assert main(finetune_words(root, root / "run")) == 0
     return root, root / "run"
 
@@ -143,6 +168,16 @@ def test_texts_are_audited_as_images_are(
     assert not page["has_pictures"]
 
 
+def test_audit_of_data_that_numbers_the_classes_otherwise_is_refused(tuned: tuple[Path, Path]) -> None:
+    """Every label once looked wrong: a trainer's model may have another order than the sorted names of a table."""
+    rows = load_text_dataset(str(tuned[0] / "reviews"))["train"]
+    turned = rows.cast_column("label", datasets.ClassLabel(names=rows.features["label"].names[::-1]))
+    with pytest.raises(
+        ValueError, match="another order than the run's model: 'good', 'bad' for 'bad', 'good'"
+    ):
+        audit_run(tuned[1], dataset=datasets.DatasetDict(train=turned))
+
+
 @pytest.mark.parametrize("how", ["drop", "relabel", "weights"])
 def test_cleaned_texts_are_a_table_that_trains(tuned: tuple[Path, Path], how: str, tmp_path: Path) -> None:
     assert main(["audit", str(tuned[1]), "--export", str(tmp_path / "clean"), f"--{how}"]) == 0
@@ -190,6 +225,126 @@ def test_cleaned_texts_keep_line_breaks_and_the_other_columns(tmp_path: Path) ->
     assert after["train"]["text"] == texts
     assert after["train"]["id"] == list(range(6))
     assert after.class_names == ["1", "2"]
+
+
+def test_own_validation_split_of_texts_stays_one_in_an_export(tmp_path: Path) -> None:
+    """Its rows were once put among the training rows."""
+
+    def part(name: str, count: int) -> datasets.Dataset:
+        rows = [f"{name} {row}" for row in range(count)]
+        return datasets.Dataset.from_dict({"text": rows, "label": ["x", "y"] * (count // 2)})
+
+    given = datasets.DatasetDict(train=part("train", 8), dev=part("dev", 6), test=part("test", 4))
+    data = text_data(finetune_config("reviews", "encoder", None), given, None)
+    rows, nothing = data["train"], cast("Any", None)
+    loaded = TextRunData(
+        data=data,
+        model=nothing,
+        images=rows,
+        given=np.array(rows["label"]),
+        clean=None,
+        index=np.array(rows["index"]),
+        class_names=data.class_names,
+        warnings=[],
+    )
+    Audit(tmp_path, nothing, {}, nothing, np.full((8, 2), 0.5), loaded).export(tmp_path / "out", "weights")
+    after = load_text_dataset(str(tmp_path / "out"), own_validation=True)
+    assert {name: split["text"][:] for name, split in after.items()} == {
+        "train": given["train"]["text"][:], "validation": given["dev"]["text"][:], "test": given["test"]["text"][:]
+    }  # fmt: skip
+
+
+def test_labels_of_texts_are_looked_at_before_anything_is_trained() -> None:
+    """A single class once ended in a division by zero, and texts of true labels in a number that is none."""
+
+    def load(labels: list[Any], text: str = "row", **columns: list[Any]) -> Any:
+        texts = [f"{text} {row}" if text else " " for row in range(6)]
+        return load_text_dataset(datasets.Dataset.from_dict({"text": texts, "label": labels, **columns}))
+
+    with pytest.raises(ValueError, match=r"rows of 1 class"):
+        load(["x"] * 6)
+    with pytest.raises(ValueError, match=r"No row of split 'train' has a text in 'text'"):
+        load(["x", "y"] * 3, text="")
+    with pytest.raises(ValueError, match=r"2 row.s. of split 'train' carry -100"):
+        refuse_ignored_labels(load([0, 1, -100] * 2))
+    assert load([0, 1, -100] * 2).warnings == [
+        "2 row(s) of split 'train' carry -100 and are left out of the loss."
+    ]
+    assert load([1, 2, 1] * 2).warnings == ["1 of 3 classes never occur in split 'train': '0'."]
+    known = load(["x", "y"] * 3, clean_label=["x", "x"] * 3)
+    assert known["train"]["clean_label"][:] == [0] * 6
+    assert known.noise_report.realised_rate == 0.5
+    with pytest.raises(ValueError, match=r"no column holds texts"):
+        load_text_dataset(datasets.Dataset.from_dict({"text": [1, 2], "label": ["x", "y"]}))
+
+
+def test_warnings_of_the_data_are_said_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a column splits the rows once stood in the card alone."""
+    rows = [f"row {row},{'xy'[row % 2]},{'test' if row > 15 else 'train'}" for row in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,split", *rows, " ,x,train"]))
+    place = "jal_hf.runs.finetune.finetune"
+    monkeypatch.setattr(f"{place}.check_encoder", lambda *_: (None, []))
+    said: list[str] = []
+
+    def stop(*_: Any) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(f"{place}.text_stages", stop)
+    with pytest.raises(InterruptedError):
+        finetune(tmp_path / "rows.csv", task="text", model="x", output_dir=tmp_path / "run", say=said.append)
+    assert said[0].endswith("1 without text")
+    assert said[1:] == ["warning: The rows are split by their column 'split': 17 train, 4 test."]
+
+
+def test_rows_without_text_are_no_images(tuned: tuple[Path, Path]) -> None:
+    record = RunRecord.read(tuned[1])
+    record = record.replace(dataset={**record.dataset, "skipped_images": 3})
+    assert "3 rows without text were left out" in render_model_card(record)
+    assert _left_out(record) == "3 rows without text"
+
+
+def test_texts_longer_than_the_encoder_are_cut(tmp_path: Path) -> None:
+    """128 tokens were once read by encoders that have fewer places."""
+    words = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "long": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
+        tmp_path
+    )
+    small = {
+        "vocab_size": 3,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "pad_token_id": 0,
+    }
+    rows = datasets.Dataset.from_dict({"text": ["long " * 200, "long"], "label": [0, 1], "index": [0, 1]})
+    for model, places in (
+        (BertForSequenceClassification(BertConfig(**small, max_position_embeddings=32)), 32),
+        (RobertaForSequenceClassification(RobertaConfig(**small, max_position_embeddings=32)), 31),
+        (GPT2ForSequenceClassification(
+            GPT2Config(vocab_size=3, n_embd=8, n_layer=1, n_head=2, n_positions=32, pad_token_id=0)), 32),
+        (BertForSequenceClassification(BertConfig(**small, max_position_embeddings=512)), 128),
+    ):  # fmt: skip
+        tokenizer = fitting_tokenizer(tmp_path, model.eval())
+        assert [len(ids) for ids in Texts(rows, tokenizer).tokens["input_ids"]] == [places, 1]
+        assert text_logits(model, tokenizer, rows["text"][:]).shape == (2, 2)
+
+
+@pytest.mark.parametrize("method", ["mixup", "ema+cutmix"])
+def test_methods_that_mix_images_are_refused_before_the_work(method: str) -> None:
+    with pytest.raises(ValueError, match="mixes images"):
+        text_data(finetune_config("reviews", "encoder", None, method=method), None, None)
+
+
+def test_methods_with_a_row_of_their_own_find_the_numbers_of_texts(tuned: tuple[Path, Path]) -> None:
+    """Rows held back leave gaps, behind which no row was found."""
+    config = finetune_config("reviews", "encoder", None, val_fraction=0.2)
+    data = text_data(config, str(tuned[0] / "reviews"), None)
+    texts = Texts(data["train"], AutoTokenizer.from_pretrained(tuned[0] / "encoder"))
+    assert max(data["train"]["index"]) >= len(texts)
+    assert texts.columns["index"].tolist() == data["train"]["index"][:]
 
 
 def test_row_weights_of_a_table_are_trained_with(tuned: tuple[Path, Path], tmp_path: Path) -> None:

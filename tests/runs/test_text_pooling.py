@@ -15,7 +15,7 @@ from jal_hf.cli.main import main
 from jal_hf.ground.record import RunRecord
 from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
 from jal_hf.runs.finetune.pooling import choose_pooling, declared_pooling
-from tests.runs.test_finetune_text import finetune_words, tuned  # noqa: F401
+from tests.runs.test_finetune_text import finetune_words, make_reviews
 
 
 def declare(encoder: Path, **settings: object) -> None:
@@ -30,12 +30,12 @@ def declare(encoder: Path, **settings: object) -> None:
      ({"pooling_mode_max_tokens": True}, None), (None, None)],
 )  # fmt: skip
 def test_sentence_encoders_say_how_they_are_read(
-    tuned: tuple[Path, Path],  # noqa: F811
+    reviews: Path,
     tmp_path: Path,
     settings: dict[str, object] | None,
     expected: str | None,
 ) -> None:
-    shutil.copytree(tuned[0] / "encoder", tmp_path / "encoder")
+    shutil.copytree(reviews / "encoder", tmp_path / "encoder")
     if settings is not None:
         declare(tmp_path / "encoder", **settings)
     assert declared_pooling(tmp_path / "encoder") == expected
@@ -57,13 +57,18 @@ def test_the_first_token_is_read_unless_there_is_cause() -> None:
 
 
 @pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("reviews")
+    make_reviews(root)
+    return root
+
+
+@pytest.fixture(scope="module")
 def pooled(
-    tuned: tuple[Path, Path],  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("pooled")
-    shutil.copytree(tuned[0] / "reviews", root / "reviews")
-    shutil.copytree(tuned[0] / "encoder", root / "encoder")
+    make_reviews(root)
     declare(root / "encoder", pooling_mode_mean_tokens=True)
     assert main(finetune_words(root, root / "run")) == 0
     return root, root / "run"
@@ -88,14 +93,14 @@ def test_the_probe_is_a_model_where_classifiers_read_the_mean(pooled: tuple[Path
 
 def test_card_of_a_model_that_reads_the_mean_imports_jal_hf_first(
     pooled: tuple[Path, Path],
-    tuned: tuple[Path, Path],  # noqa: F811
+    reviews: Path,
     tmp_path: Path,
 ) -> None:
     card = (pooled[1] / "README.md").read_text()
     lines = card[card.index("```python") :].splitlines()
     assert lines[1].startswith("import jal_hf  #")
     assert str(pooled[0]) not in card
-    words = [*finetune_words(tuned[0], tmp_path / "run"), "--pooling", "first"]
+    words = [*finetune_words(reviews, tmp_path / "run"), "--pooling", "first"]
     assert main(words) == 0
     assert "import jal_hf" not in (tmp_path / "run" / "README.md").read_text()
     record = RunRecord.read(tmp_path / "run")
@@ -136,12 +141,12 @@ def test_a_run_that_reads_the_mean_is_audited_used_and_trained_on(
      (["--pooling", "mean"], "add --task text")],
 )  # fmt: skip
 def test_what_cannot_be_read_is_said(
-    tuned: tuple[Path, Path],  # noqa: F811
+    reviews: Path,
     tmp_path: Path,
     words: list[str],
     sentence: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    table, place = str(tuned[0] / "reviews" / "train.csv"), str(tmp_path / "run")
-    assert main(["finetune", table, "--model", str(tuned[0] / "encoder"), *words, "--output_dir", place]) == 2
+    table, place = str(reviews / "reviews" / "train.csv"), str(tmp_path / "run")
+    assert main(["finetune", table, "--model", str(reviews / "encoder"), *words, "--output_dir", place]) == 2
     assert sentence in capsys.readouterr().err

@@ -14,9 +14,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import DefaultDataCollator, Trainer, ViTImageProcessor, default_data_collator
+from transformers import (
+    BertConfig,
+    BertForTokenClassification,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    DefaultDataCollator,
+    PreTrainedTokenizerFast,
+    Trainer,
+    ViTImageProcessor,
+    default_data_collator,
+)
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from jal_hf import JALTrainer, JALTrainingArguments, as_compute_loss_func, create_loss, create_model
@@ -270,7 +282,7 @@ class Words(nn.Module):
 
 
 class AnyWords(Words):
-    """One that takes fields of any name, as transformers' models do."""
+    """One that takes fields of any name."""
 
     def forward(self, input_ids: Tensor, **_: Tensor) -> Tensor:
         return super().forward(input_ids)
@@ -313,6 +325,109 @@ def test_columns_stay_for_who_may_read_them(tmp_path: Path) -> None:
     text_trainer(tmp_path, Words(), tokenised(), data_collator=own_collator).train()
     kept = text_trainer(tmp_path, Words(), tokenised(), {"remove_unused_columns": False})
     assert kept.train_dataset.column_names == tokenised().column_names
+
+
+class OwnLoss(JALTrainer):
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        return super().compute_loss(*arguments, **options)
+
+
+class OwnStep(JALTrainer):
+    def training_step(self, *arguments: Any, **options: Any) -> Tensor:
+        return super().training_step(*arguments, **options)
+
+
+@pytest.mark.parametrize("kind", [OwnLoss, OwnStep])
+def test_texts_beside_tokens_are_left_out_under_a_step_of_ones_own(
+    tmp_path: Path, kind: type[JALTrainer]
+) -> None:
+    """The tokenizer that pads a batch was once given them, and failed."""
+    words = Tokenizer(WordLevel({"[PAD]": 0, "a": 1, "b": 2}, unk_token="a"))
+    pad = DataCollatorWithPadding(PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]"))
+    rows = tokenised(score=[0.5] * 8)
+    trainer = kind(model=AnyWords(), args=arguments(tmp_path), train_dataset=rows, data_collator=pad)
+    assert trainer.train_dataset.column_names == ["input_ids", "token_type_ids", "label", "score"]
+    assert trainer.train().global_step == 4
+
+
+def tagger() -> nn.Module:
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    return BertForTokenClassification(BertConfig(vocab_size=8, num_labels=3, **small))
+
+
+def adapted_tagger() -> nn.Module:
+    peft = pytest.importorskip("peft", reason="pip install 'jal_hf[lora]'")
+    lora = peft.LoraConfig(task_type="TOKEN_CLS", target_modules=["query"], r=2)
+    adapted: nn.Module = peft.get_peft_model(tagger(), lora)
+    return adapted
+
+
+@pytest.mark.parametrize("model", [tagger, adapted_tagger])
+def test_tags_of_words_beside_those_of_tokens_are_left_out(tmp_path: Path, model: Any) -> None:
+    """They are as many as the words, so that no stock collator puts them together."""
+    words = Tokenizer(WordLevel({"[PAD]": 0, "a": 1, "b": 2}, unk_token="a"))
+    pad = DataCollatorForTokenClassification(
+        PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]")
+    )
+    lists = [[1, 2, 0, 1][: 1 + row % 4] for row in range(8)]
+    rows = datasets.Dataset.from_dict(
+        {"tokens": [["a"] * len(tags) for tags in lists], "ner_tags": lists, "input_ids": lists, "labels": lists,
+         "token_type_ids": [[0] * len(tags) for tags in lists], "sample_weight": [0.5] * 8}
+    )  # fmt: skip
+    trainer = text_trainer(tmp_path, model(), rows, eval_dataset=rows, data_collator=pad)
+    assert trainer.train_dataset.column_names == ["input_ids", "labels", "token_type_ids", "sample_weight"]
+    assert trainer.train().global_step == 4
+    assert "eval_accuracy" in trainer.evaluate()
+
+
+def test_texts_that_are_not_tokenised_and_labels_that_are_texts_are_refused(tmp_path: Path) -> None:
+    raw_texts = datasets.Dataset.from_dict({"review": ["a b"] * 6, "label": [0, 1] * 3})
+    named = tokenised(label=["x", "y"] * 4)
+    for rows, sentence in (
+        (raw_texts, r"no column that \w+ takes, only 'review', 'label'. .*rows\['review'\]"),
+        (raw_texts.to_iterable_dataset(), r"no column that \w+ takes"),
+        (named, r"'label' are texts.*class_encode_column\('label'\)"),
+        (tokenised(label=[["x"]] * 8), "'label' are texts"),
+    ):
+        for model in (Words(), AnyWords()):
+            with pytest.raises(ValueError, match=sentence):
+                text_trainer(tmp_path, model, rows)
+    trainer = text_trainer(tmp_path, Words(), named.class_encode_column("label"))
+    with pytest.raises(ValueError, match="Tokenise it first"):
+        trainer.evaluate(raw_texts)
+
+
+def named_rows(names: list[str], *, tokens: bool) -> datasets.Dataset:
+    kind: Any = datasets.ClassLabel(names=names)
+    labels: list[Any] = [[0, -100], [1, 2]] * 4 if tokens else [0, 1, 2, 0, 1, 2, 0, 1]
+    rows = tokenised(label=labels)
+    return rows.cast_column("label", datasets.List(kind) if tokens else kind)
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_names_of_labels_become_the_models_and_another_order_is_refused(tmp_path: Path, tokens: bool) -> None:
+    """A model trained on named classes once answered with LABEL_0, and a split in another order was scored wrongly."""
+
+    def model(names: list[str]) -> nn.Module:
+        made = AnyWords()
+        made.config = SimpleNamespace(  # type: ignore[assignment]
+            num_labels=3, id2label=dict(enumerate(names)), label2id={}
+        )
+        return made
+
+    rows, turned = (named_rows(names, tokens=tokens) for names in (CLASSES, CLASSES[::-1]))
+    unnamed = model(["LABEL_0", "LABEL_1", "LABEL_2"])
+    trainer = text_trainer(tmp_path, unnamed, rows)
+    config: Any = unnamed.config
+    assert config.id2label == {0: "ant", 1: "bee", 2: "cat"}
+    assert config.label2id == {"ant": 0, "bee": 1, "cat": 2}
+    with pytest.raises(ValueError, match="'label' number the classes in another order than the model: 'cat'"):
+        trainer.raw_images.ready(turned, train=False)
+    with pytest.raises(ValueError, match="align_labels_with_mapping"):
+        text_trainer(tmp_path, model(CLASSES[::-1]), rows)
+    kept = model(["x", "y", "z"])  # other names altogether: numbers count
+    text_trainer(tmp_path, kept, rows)
+    assert vars(kept.config)["id2label"] == {0: "x", 1: "y", 2: "z"}
 
 
 # Labels are looked at before anything is trained.

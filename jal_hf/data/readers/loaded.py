@@ -44,6 +44,8 @@ def load_files(
         label_column: one that holds labels beside the usual ones; CSV and TSV give texts first.
         streaming: rows come as they are read, and pandas guesses the types of labels too.
     """
+    for path in () if streaming else files.values():
+        refuse_other_separator(path)
     ending = next(iter(files.values())).suffix.lower()
     options: dict[str, Any] = {"data_files": {split: glob.escape(str(path)) for split, path in files.items()}}
     try:
@@ -74,6 +76,8 @@ def load_folder(
     if any(path.suffix.lower() in (".csv", ".tsv") for path in folder.rglob("*")):
         builder = _builder(folder, config)
         if builder is not None and isinstance(builder.config, CsvConfig):
+            for path in () if streaming else sorted(folder.rglob("*.[ct]sv")):
+                refuse_other_separator(path)
             options |= _CSV_OPTIONS
             if not streaming and builder.info.features is None:
                 converters = label_converters(label_column)
@@ -89,6 +93,25 @@ def _builder(folder: Path, config: str | None) -> datasets.DatasetBuilder | None
         return datasets.load_dataset_builder(str(folder), config, **options)
     except (DatasetsError, ValueError, OSError, RuntimeError, KeyError, yaml.YAMLError):
         return None
+
+
+def refuse_other_separator(path: Path) -> None:
+    """Nothing, unless the head of a CSV or TSV table is one column by its own separator and several by another.
+
+    Raises:
+        ValueError: It is; the separator is named.
+    """
+    own = {".csv": ",", ".tsv": "\t"}.get(path.suffix.lower())
+    if own is None or not path.is_file():
+        return
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        head = file.readline(10_000).strip("\n")
+    found = next((mark for mark in (";", "\t", "|") if mark in head), own)
+    if own not in head and found != own:
+        raise ValueError(
+            f"The columns of {path.name!r} are separated by {found!r}: {shortened(head)!r}. Save the table with commas "
+            "between them as .csv, or with tabs as .tsv."
+        )
 
 
 def refuse_other_encoding(path: Path) -> None:

@@ -16,6 +16,7 @@ from jal_hf.data.column_values import integer_column, row_numbers
 from jal_hf.data.fingerprint import row_digests
 from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.ground.record import RunRecord
+from jal_hf.ground.sentences import listed
 from jal_hf.models import create_model
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import image_dataset, load_data
@@ -133,11 +134,24 @@ def load_run_data(
 
 
 def check_classes(data: Any, record: RunRecord) -> None:
-    """Refuse data of another number of classes than the run's model has, by ValueError."""
+    """Nothing, where data has as many classes as the run's model, numbered as the model numbers them.
+
+    Raises:
+        ValueError: It has another number, or the model's names in another order.
+    """
     if data.num_classes != record.model["num_labels"]:
         raise ValueError(
             f"The data has {data.num_classes} classes and the run's model {record.model['num_labels']}; "
             "give the --dataset that the run was trained on, or one of the same classes."
+        )
+    known, names = (
+        [str(name) for name in found] for found in (record.dataset.get("class_names") or [], data.class_names)
+    )
+    if known != names and set(known) == set(names):
+        raise ValueError(
+            f"The data numbers the classes in another order than the run's model: {listed(names[:5])} for "
+            f"{listed(known[:5])}. Give a dataset object whose ClassLabel has the model's order, as "
+            "audit_run(RUN, dataset=...)."
         )
 
 

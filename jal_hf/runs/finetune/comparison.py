@@ -10,8 +10,24 @@ import numpy as np
 from jal_hf.analysis.judgement import Judgement, implied_accuracy
 from jal_hf.data import NoisyDatasetDict
 from jal_hf.data.column_values import integer_column
+from jal_hf.data.labels import IGNORE_INDEX
 from jal_hf.ground.files import JsonObject
 from jal_hf.runs.finetune.candidates import Candidate
+
+
+def refuse_ignored_labels(data: NoisyDatasetDict) -> None:
+    """Nothing, where every row has a class: each is judged.
+
+    Raises:
+        ValueError: Some carry the label of rows that a loss leaves out.
+    """
+    for name, rows in data.items():
+        count = int((integer_column(rows, data.label_column) == IGNORE_INDEX).sum())
+        if count:
+            raise ValueError(
+                f"{count} row(s) of split {name!r} carry {IGNORE_INDEX}, which leaves a row out of the loss, and "
+                "fine-tuning judges every row. Take them out of the data."
+            )
 
 
 def loaded_line(data: NoisyDatasetDict) -> str:
@@ -20,7 +36,7 @@ def loaded_line(data: NoisyDatasetDict) -> str:
     parts = [
         f"{len(data['train']):,} training rows of {data.num_classes} classes ({min(counts):,} to {max(counts):,} each)",
         f"{len(data['validation']):,} held back" if "validation" in data else "none held back",
-        f"{facts.skipped_images:,} unreadable",
+        f"{facts.skipped_images:,} {'without text' if facts.image_column == 'text' else 'unreadable'}",
         f"{facts.unlabelled_rows:,} without label",
         f"{facts.shared_rows:,} test rows that are training rows too",
         f"{facts.contradicting_rows:,} equal rows under several labels",

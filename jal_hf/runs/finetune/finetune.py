@@ -19,7 +19,7 @@ from jal_hf.hub import check_hub_access, push_run, repository_name
 from jal_hf.hub.model_card import write_card
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candidate, candidate, choose
-from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded_line
+from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded_line, refuse_ignored_labels
 from jal_hf.runs.finetune.pooling import AUTO, check_pooling
 from jal_hf.runs.finetune.probe_stage import probe_stage, weighted_rows
 from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data, warmed_up
@@ -108,13 +108,18 @@ def finetune(
     given = None if is_name else data
     if is_text:
         loaded = text_data(config, given, text_column)
+        refuse_ignored_labels(loaded)
         config = warmed_up(config.fitted(learning_rate=LEARNING_RATE, augment="none"), loaded.num_classes)
-        check_place(folder, check_encoder(config, loaded.num_classes, pooling))
+        tokenizer, files = check_encoder(config, loaded.num_classes, pooling)
+        check_place(folder, files)
     else:
         check_network(config)
         loaded = load_data(config, given)
+        refuse_ignored_labels(loaded)
         config = fitted_to_data(config, loaded)
     say(loaded_line(loaded))
+    for text in loaded.warnings:
+        say(f"warning: {text}")
     if not is_text:
         size = config.data.image_size
         say(f"images are shown at {size} pixels" if size else "images are shown at the network's own size")
@@ -126,7 +131,14 @@ def finetune(
         take_up(config, key, overwrite)
         if is_text:
             made = text_stages(
-                config, loaded, contents, stages, lambda name: _config_of(name, config, stages), say, pooling
+                config,
+                loaded,
+                tokenizer,
+                contents,
+                stages,
+                lambda name: _config_of(name, config, stages),
+                say,
+                pooling,
             )
             found, best, reason = made.found, made.best, made.reason
             judgement, suspects = made.judgement, made.suspects

@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 import numpy as np
 import numpy.typing as npt
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, set_seed
+from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, set_seed
 
 from jal_hf.analysis.judgement import Judgement, find_suspects, judge_labels
 from jal_hf.data.column_values import integer_column
@@ -49,7 +49,7 @@ from jal_hf.runs.folder import find_start
 from jal_hf.runs.marker import mark_folder
 from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.recording import facts_of_config
-from jal_hf.runs.texts import Texts, text_logits
+from jal_hf.runs.texts import Texts, fitting_tokenizer, text_logits
 from jal_hf.runs.trainer import JALTrainer
 
 LEARNING_RATE = 5e-5
@@ -73,6 +73,7 @@ class TextStages:
 def text_stages(
     config: RunConfig,
     data: Any,
+    tokenizer: Any,
     contents: Mapping[str, npt.NDArray[np.uint64]],
     stages: Path,
     config_of: Callable[[str], RunConfig],
@@ -85,12 +86,12 @@ def text_stages(
     of transformers read the first token, and then it is compared and not exported.
 
     Args:
+        tokenizer: as `check_encoder` found it.
         pooling: what is asked for, as `choose_pooling`.
         contents: digests of the texts, by split.
         stages: folder of what is kept between the stages, and of `suspects.csv`.
         config_of: the config of a candidate, by its name.
     """
-    tokenizer = AutoTokenizer.from_pretrained(config.model.model)
     quiet = bool(config.training.get("disable_tqdm"))
     order = [name for name in ("train", "validation", "test") if name in data]
     stored = {MEAN: stages / "features.npy", FIRST: stages / "features_first.npy"}
@@ -181,27 +182,28 @@ def _write_suspects(path: Path, data: Any, probabilities: Any, marked: Any) -> N
     write_text(path, text.getvalue())
 
 
-def check_encoder(config: RunConfig, num_classes: int, pooling: str) -> list[str]:
+def check_encoder(config: RunConfig, num_classes: int, pooling: str) -> tuple[Any, list[str]]:
     """Load the tokenizer and the encoder once, before anything of an earlier run is removed.
 
     Returns:
-        Names of the files that a run on text has beside any run's: the suspects and those of this tokenizer.
+        The tokenizer, and names of the files that a run on text has beside any run's: the suspects and its own.
 
     Raises:
         ValueError: The model that is named has none.
     """
     name = config.model.model
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
         read = declared_pooling(name) if pooling == AUTO else pooling
-        for kind in (MEAN, FIRST) if read is None else (read,):
-            _model(config, num_classes, None, kind)
+        models = [
+            _model(config, num_classes, None, kind) for kind in ((MEAN, FIRST) if read is None else (read,))
+        ]
+        tokenizer = fitting_tokenizer(name, models[0])
     except (OSError, ValueError) as error:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}") from error
     with tempfile.TemporaryDirectory() as place:
         tokenizer.save_pretrained(place)
-        return [SUSPECTS, *sorted(path.name for path in Path(place).iterdir())]
+        return tokenizer, [SUSPECTS, *sorted(path.name for path in Path(place).iterdir())]
 
 
 def _model(config: RunConfig, num_classes: int, names: Sequence[str] | None, pooling: str) -> Any:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, has_length
 
+from jal_hf.data.column_values import integer_column
+from jal_hf.data.raw_datasets import is_raw
 from jal_hf.training.methods.method import Method, Setting
 
 STATE_FILE = "method.safetensors"
@@ -88,8 +91,6 @@ class MethodCallback(TrainerCallback):
 def setting_of(trainer: Any, seed: int) -> Setting:
     """What a method may know of a trainer's run."""
     model = trainer.accelerator.unwrap_model(trainer.model)
-    found = getattr(trainer.train_dataset, "columns", None)
-    ids = found.get("index") if isinstance(found, dict) else None
 
     def gathered(value: Tensor) -> Tensor:
         together: Tensor = trainer.accelerator.gather(value)
@@ -108,9 +109,19 @@ def setting_of(trainer: Any, seed: int) -> Setting:
         seed=seed,
         num_classes=getattr(getattr(model, "config", None), "num_labels", classes),
         rows=len(trainer.train_dataset) if has_length(trainer.train_dataset) else None,
-        row_ids=ids if isinstance(ids, torch.Tensor) else None,
+        row_ids=_row_ids(trainer.train_dataset),
         device=trainer.args.device,
         processes=trainer.args.world_size,
         **({} if alone else {"summed": trainer._sum_over_processes, "gathered": gathered}),
         say=say,
     )
+
+
+def _row_ids(dataset: Any) -> Tensor | None:
+    """The `index` of all rows of a dataset that tells it as a whole, (rows,); None of another."""
+    if isinstance(dataset, datasets.Dataset):
+        is_there = is_raw(dataset) and "index" in dataset.column_names
+        return torch.tensor(integer_column(dataset, "index")) if is_there else None
+    columns = getattr(dataset, "columns", None)
+    found = columns.get("index") if isinstance(columns, dict) else None
+    return found if isinstance(found, Tensor) else None
