@@ -12,7 +12,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, shown, style_axes
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, shown_apart, style_axes
 
 LARGEST_ANNOTATED = 20
 LONGEST_NAME = 12
@@ -48,7 +48,7 @@ def transition_matrix_figure(
         )
 
     side = min(max(3.2, 0.42 * classes), 8.0) if classes <= LARGEST_ANNOTATED else 5.0
-    figure = new_figure(side * len(given) + 1.4, side + 0.9)
+    figure = new_figure(side * len(given) + 1.4, side + 0.9, square_panels=True)
     panels = figure.subplots(1, len(given), squeeze=False)[0]
     image: AxesImage | None = None
     for axes, (title, matrix) in zip(panels, given, strict=True):
@@ -78,7 +78,8 @@ def _draw(
     image = axes.imshow(100.0 * matrix, cmap="Greys", norm=scale, interpolation="nearest")
     step = 1 if classes <= LARGEST_ANNOTATED else -(-classes // 10)
     ticks = list(range(0, classes, step))
-    short = [shown(names[k], LONGEST_NAME) for k in ticks]
+    apart = shown_apart(names, LONGEST_NAME)
+    short = [apart[k] for k in ticks]
     axes.set_xticks(ticks, short)
     axes.set_yticks(ticks, short if first else [""] * len(ticks))
     style_axes(axes, title=title, x_label="given class", y_label="clean class" if first else "", grid=False)

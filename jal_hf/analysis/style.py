@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ INK = "#222222"
 GRID = "#d9d9d9"
 FONT_SIZE = 10.0
 _DPI = 150
+_LINES = "lines"
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,15 @@ def series_style(number: int) -> SeriesStyle:
     return SeriesStyle(color, base.dash, base.marker, base.hatch)
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of `width` by `height` inches, laid out so that labels never overlap."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+def new_figure(width: float, height: float, *, square_panels: bool = False) -> Figure:
+    """An empty figure of `width` by `height` inches, laid out so that labels never overlap.
+
+    `square_panels` is for pictures and matrices, whose panels keep their shape: without it their titles and axis
+    labels may end up outside the figure.
+    """
+    figure = Figure(
+        figsize=(width, height), layout="compressed" if square_panels else "constrained", facecolor="white"
+    )
     FigureCanvasAgg(figure)
     return figure
 
@@ -74,6 +82,38 @@ def shown(text: str, most: int = 60) -> str:
     """
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return shortened(f" {line}" if line.startswith("_") else line, most)
+
+
+def shown_apart(names: Sequence[str], most: int) -> list[str]:
+    """Each name as `shown` shortens it; those that then look alike without the beginning that they share.
+
+    Where that does not tell them apart either, the place in `names` stands before them.
+    """
+    lines = [shown(name, 10_000) for name in names]
+    short = [shortened(line, most) for line in lines]
+    alike: dict[str, list[int]] = {}
+    for place, text in enumerate(short):
+        alike.setdefault(text, []).append(place)
+    for places in alike.values():
+        group = [lines[place] for place in places]
+        if len(set(group)) > 1:
+            shared = sum(
+                1 for _ in itertools.takewhile(lambda signs: len(set(signs)) == 1, zip(*group, strict=False))
+            )
+            for start in (group[0].rfind(" ", 0, shared) + 1, shared):
+                ends = [shortened(f"...{line[start:]}", most) for line in group]
+                if len(set(ends)) == len(set(group)) and "..." not in ends:
+                    break
+            else:
+                ends = [shortened(f"{place} {line}", most) for place, line in zip(places, group, strict=True)]
+            for place, end in zip(places, ends, strict=True):
+                short[place] = end
+    return short
+
+
+def set_lines(text: Text, lines: Sequence[str]) -> None:
+    """Give a text several lines; all other texts of a figure are drawn on one."""
+    text.set(text="\n".join(shown(line, 200) for line in lines), label=_LINES)
 
 
 def style_axes(
@@ -124,7 +164,8 @@ def figure_picture(figure: Figure) -> Image.Image:
 def _plain_text(figure: Figure) -> Iterator[None]:
     """Texts of the figure are drawn as they stand: names may hold dollar signs, and scripts that the font lacks."""
     for text in figure.findobj(Text):
-        text.set(text=shown(text.get_text(), 200), parse_math=False, usetex=False)
+        drawn = text.get_text() if text.get_label() == _LINES else shown(text.get_text(), 200)
+        text.set(text=drawn, parse_math=False, usetex=False)
     # Tick labels are only made now.
     settings: Any = {"svg.hashsalt": "jal_hf", "text.parse_math": False, "text.usetex": False}
     with matplotlib.rc_context(settings), warnings.catch_warnings():

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from jal_hf.analysis import plot_curves, plot_run, plot_transition_matrix
@@ -18,6 +19,7 @@ from jal_hf.analysis.grid_plots import mean_log
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.run_plots import run_figures
+from jal_hf.analysis.style import shown_apart
 from jal_hf.ground.run_log import read_log
 from jal_hf.training.diagnostics import confidence_histogram
 
@@ -136,6 +138,44 @@ def test_transition_matrix_labels_do_not_overlap_when_names_are_long() -> None:
     figure.canvas.draw()
     boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
     assert all(left.x1 <= right.x0 + 1 for left, right in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 21])
+@pytest.mark.parametrize("panels", [1, 2])
+@pytest.mark.parametrize("length", [1, 12])
+def test_transition_matrix_cuts_no_text_off(classes: int, panels: int, length: int) -> None:
+    names = [chr(ord("a") + number) * length for number in range(classes)]
+    figure = transition_matrix_figure(np.eye(classes), np.eye(classes) if panels == 2 else None, names)
+    figure.canvas.draw()
+    edge = figure.bbox.padded(1)
+    for text in figure.findobj(Text):
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            assert edge.x0 <= box.x0 <= box.x1 <= edge.x1, text
+            assert edge.y0 <= box.y0 <= box.y1 <= edge.y1, text
+
+
+def test_transition_matrix_tells_classes_apart_whose_long_names_begin_alike() -> None:
+    names = [f"warehouse category number {number}" for number in range(10)]
+    labels = transition_matrix_figure(np.eye(10), None, names).axes[0].get_xticklabels()
+    assert len({label.get_text() for label in labels}) == 10
+
+
+@pytest.mark.parametrize(
+    ("names", "shortened"),
+    [
+        (["cat", "a dog of a long name"], ["cat", "a dog of ..."]),
+        (["shelf of a 1", "shelf of a b", "shelf of 77"], ["shelf of a 1", "shelf of a b", "shelf of 77"]),
+        (["hall number 10", "hall number 20"], ["...10", "...20"]),
+        (["n020856200-Chihuahua", "n020856202-Collie"], ["...0-Chih...", "...2-Collie"]),
+        (["a warehouse", "a warehouse and", "a warehouse of"], ["a warehouse", "...and", "...of"]),
+        (["a warehouse x", "a warehouse x y"], ["...x", "...x y"]),
+        (["aaaaaaaaaaaaa", "aaaaaaaaaaaaaa"], ["0 aaaaaaa...", "1 aaaaaaa..."]),
+        (["the same of both", "the same of both"], ["the same ...", "the same ..."]),
+    ],
+)
+def test_names_are_shortened_to_what_tells_them_apart(names: list[str], shortened: list[str]) -> None:
+    assert shown_apart(names, 12) == shortened
 
 
 @pytest.mark.parametrize(

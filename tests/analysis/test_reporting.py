@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jal_hf.analysis.picture_grid import picture_grid_figure
+from jal_hf.analysis.picture_grid import label_captions, picture_grid_figure
 from jal_hf.analysis.reporting import check_services, report_audit
 from jal_hf.analysis.style import save_figure
 from jal_hf.cli.main import main
@@ -45,6 +45,18 @@ def test_picture_grid_shows_each_picture_with_its_caption() -> None:
     for images, captions in (([], []), ([np.zeros((4, 4), np.uint8)], [])):
         with pytest.raises(ValueError, match="give at least one"):
             picture_grid_figure(images, captions)
+
+
+def test_captions_of_pictures_show_given_and_suggested_class_however_long_their_names(tmp_path: Path) -> None:
+    assert label_captions(["cat", "dog"], [0, 1], [1, 0]) == ["cat → dog", "dog → cat"]
+    names = [f"warehouse category number {number} of the north" for number in range(3)]
+    captions = label_captions(names, [0, 1], [1, 2])
+    figure = picture_grid_figure([np.zeros((4, 4), np.uint8)] * 2, captions)
+    save_figure(figure, tmp_path / "grid")
+    assert [axes.get_title() for axes in figure.axes[:2]] == [
+        "...0 of the north\n→ ...1 of the north",
+        "...1 of the north\n→ ...2 of the north",
+    ]
 
 
 def test_services_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:

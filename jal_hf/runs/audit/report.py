@@ -19,7 +19,7 @@ from jal_hf.analysis.histograms import plot_confidence_histogram
 from jal_hf.analysis.judgement import Judgement
 from jal_hf.analysis.label_issues import FloatArray, LabelIssues
 from jal_hf.analysis.matrices import transition_matrix_figure
-from jal_hf.analysis.picture_grid import picture_grid_figure
+from jal_hf.analysis.picture_grid import label_captions, picture_grid_figure
 from jal_hf.analysis.report_page import render_report, write_report
 from jal_hf.analysis.style import save_figure
 from jal_hf.analysis.thumbnails import thumbnail_uris
@@ -143,13 +143,11 @@ def write_plots(target: Path, record: RunRecord, loaded: RunData, issues: LabelI
     worst = np.flatnonzero(issues.given_label != issues.suggested_label)[:WORST]
     if worst.size and loaded.has_pictures:
         position = {int(number): place for place, number in enumerate(loaded.index)}
-        names = loaded.class_names
         figure = picture_grid_figure(
             [loaded.picture(position[int(issues.index[place])]) for place in worst],
-            [
-                f"{names[issues.given_label[place]]} → {names[issues.suggested_label[place]]}"
-                for place in worst
-            ],
+            label_captions(
+                loaded.class_names, issues.given_label[worst].tolist(), issues.suggested_label[worst].tolist()
+            ),
             f"given → suggested label: {record.title}",
         )
         written += save_figure(figure, plots / "worst_labels")
