@@ -51,15 +51,21 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output(arguments)
     repo_id = check_hub_access(arguments.repo_id)
     space_id = None if arguments.space is None else check_hub_access(arguments.space)
-    with output.working():
-        commit = push_run(
-            arguments.run,
-            repo_id,
-            private=arguments.private or None,
-            license=arguments.license,
-            benchmark=arguments.benchmark,
-            revision=arguments.revision,
-        )
+    try:
+        with output.working():
+            commit = push_run(
+                arguments.run,
+                repo_id,
+                private=arguments.private or None,
+                license=arguments.license,
+                benchmark=arguments.benchmark,
+                revision=arguments.revision,
+            )
+    except PushError as error:
+        if space_id is None:
+            raise
+        # The message ends with the command that tries again, and that one shall make the Space too.
+        raise PushError(f"{error} --space {space_id}", error.status) from None
     space, failure = None, None
     if space_id is not None:
         license = str(RunRecord.read(arguments.run).hub["license"])

@@ -41,6 +41,7 @@ _PUSH = """
     where = os.environ["HF_ENDPOINT"] + "/_test/fault"
     urllib.request.urlopen(urllib.request.Request(where, fault, method="POST")).read()
     call("refused", "tester/alone", "--space", "tester/other", "--revision", "trial")
+    call("public", "tester/alone", "--space", "tester/other", "--private")
     Path("told.json").write_text(json.dumps(told))
 """
 
@@ -96,6 +97,10 @@ def test_push_with_space_uploads_a_page_that_points_at_the_pushed_model(
     assert "only its Space is missing" in told["refused"]["err"]
     assert "--revision trial --space tester/other" in told["refused"]["err"]
     assert ("models", "tester/alone") in hub.repositories
+    assert told["public"]["code"] == 1
+    assert (
+        told["public"]["err"].rstrip().endswith("jal-hf push run tester/alone --private --space tester/other")
+    )
 
 
 @pytest.mark.slow
