@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 
 from jal_hf.losses import RobustLoss
-from jal_hf.theory.simplex import losses_at
+from jal_hf.theory.simplex import built, losses_at
 
 Curve = npt.NDArray[np.float64]
 
 
 def calibration_curves(
-    loss: RobustLoss, etas: Sequence[float] | Curve, grid: int = 2001
+    loss: RobustLoss | str, etas: Sequence[float] | Curve, grid: int = 2001
 ) -> tuple[Curve, Curve]:
     """(H, H-) at each eta, the probability of the first of two classes.
 
@@ -24,8 +24,11 @@ def calibration_curves(
     the less likely class, or none. A loss is classification-calibrated when H- > H for all eta but 1/2.
 
     Args:
+        loss: a loss or its name.
+        etas: numbers in [0, 1].
         grid: how many predictions u_1 in [0, 1] are compared, both ends and 1/2 among them when odd.
     """
+    loss = built(loss)
     first = torch.linspace(0.0, 1.0, grid, dtype=torch.float64)
     table = losses_at(loss, torch.stack([first, 1.0 - first], dim=1))
     eta = torch.as_tensor(np.asarray(etas, dtype=np.float64)).unsqueeze(1)
@@ -36,14 +39,19 @@ def calibration_curves(
     return best.numpy(), best_wrong.numpy()
 
 
-def excess_risk_bound(loss: RobustLoss, excess_risk: float) -> float:
+def excess_risk_bound(loss: RobustLoss | str, excess_risk: float) -> float:
     """The most that the 0-1 risk can exceed its least, given by how much the loss's risk exceeds its own.
 
     2 (R - R*) / (l(0) - l(1)), for a strictly, completely asymmetric loss l(u_y) (Zhou et al., 2021, theorem 2).
 
+    Args:
+        loss: a loss or its name.
+        excess_risk: R - R*, at least 0.
+
     Raises:
         ValueError: a negative excess, or a loss for which l(0) - l(1) is not a positive finite number.
     """
+    loss = built(loss)
     if excess_risk < 0:
         raise ValueError(f"an excess risk is at least 0, but {excess_risk!r} was given.")
     ends = losses_at(loss, torch.eye(2, dtype=torch.float64))

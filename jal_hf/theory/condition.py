@@ -9,6 +9,7 @@ import numpy as np
 from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.losses.conditions import Verdict, leading
 from jal_hf.theory.minimum import minimizer
+from jal_hf.theory.simplex import built
 from jal_hf.theory.weights import weighted_rows
 
 NEARED = "one part is asymmetric, the other's least is neared there too, as the lightest label's log p goes to -inf"
@@ -35,12 +36,19 @@ def is_asymmetric(loss: RobustLoss | str, weights_or_noise: Any, num_classes: in
         True
     """
     rows = weighted_rows(weights_or_noise, num_classes)
-    built = create_loss(loss) if isinstance(loss, str) else loss
-    return all(row_verdict(built, row, index).asymmetric for row, index in rows)
+    loss = built(loss)
+    return all(row_verdict(loss, row, index).asymmetric for row, index in rows)
 
 
-def row_verdict(loss: RobustLoss, weights: list[float], dominant: int) -> Verdict:
-    """The verdict on one row of weights, by a theorem where there is one, else by numeric minimisation."""
+def row_verdict(loss: RobustLoss | str, weights: list[float], dominant: int) -> Verdict:
+    """The verdict on one row of weights, by a theorem where there is one, else by numeric minimisation.
+
+    Args:
+        loss: a loss or its name.
+        weights: one of each class.
+        dominant: the class that shall be chosen.
+    """
+    loss = built(loss)
     lead = leading(weights, dominant)
     if lead.top <= lead.next:
         return Verdict(False, None, "no label dominates")

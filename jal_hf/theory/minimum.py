@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from jal_hf.losses import RobustLoss
-from jal_hf.theory.simplex import losses_at, project
+from jal_hf.theory.simplex import built, losses_at, project
 from jal_hf.theory.weights import Weights, label_weights
 
 STEPS = 200
@@ -18,7 +18,7 @@ TOLERANCE = 1e-12
 SMALLEST = torch.finfo(torch.float64).tiny
 
 
-def minimizer(loss: RobustLoss, weights: Any) -> Weights:
+def minimizer(loss: RobustLoss | str, weights: Any) -> Weights:
     """argmin over u in the simplex of sum_k w_k L(u, k), as (K,) float64.
 
     All vertices are compared, and descent runs from several points of the simplex and of its faces, by u and then by
@@ -27,9 +27,14 @@ def minimizer(loss: RobustLoss, weights: Any) -> Weights:
     infinity, far below that of the smallest double, that point need not be near the vertex of which `is_asymmetric`
     speaks: ANL-CE at weights (0.45, 0.449, 0.101) gives (0.515, 0.485, 0).
 
+    Args:
+        loss: a loss or its name.
+        weights: K numbers.
+
     Raises:
         ValueError: weights that are no vector of finite numbers of at least 0.
     """
+    loss = built(loss)
     vector = torch.from_numpy(label_weights(weights))
     vector = vector / vector.sum()
     num_classes = vector.shape[0]

@@ -5,39 +5,48 @@ from __future__ import annotations
 import torch
 
 from jal_hf.losses import RobustLoss
-from jal_hf.theory.simplex import losses_at
+from jal_hf.theory.simplex import built, losses_at
 
 GRID = 65
 
 
-def asymmetry_ratio(loss: RobustLoss) -> tuple[float, float]:
+def asymmetry_ratio(loss: RobustLoss | str) -> tuple[float, float]:
     """(lower, upper): Theorem 6 makes `lower` sufficient and Theorem 8 makes `upper` necessary.
 
     With weights w_m > w_n >= the rest, a loss l(u_y) is asymmetric if (w_m / w_n) lower >= 1 and only if
     (w_m / w_n) upper >= 1. AGCE, AUL, AEL, MAE, RCE, GCE and CE have closed forms, where both agree; any other
-    loss gets numeric bounds, see `numeric_ratio`.
+    loss gets numeric bounds, see `numeric_ratio`. A name stands for the loss with its default parameters.
     """
+    loss = built(loss)
     closed = closed_ratio(loss)
     return numeric_ratio(loss) if closed is None else (closed, closed)
 
 
-def closed_ratio(loss: RobustLoss) -> float | None:
+def closed_ratio(loss: RobustLoss | str) -> float | None:
     """r where corollaries 1 to 3 (and the text beside them) give it, else None.
+
+    Args:
+        loss: a loss or its name.
 
     Provenance:
         For AGCE with q > 1 and AUL with p < 1 the paper gives 1. Definition 3 read by the letter gives less
         (u_1 = 0, u_2 = 1 and a small step); the corollaries' condition, which experiments confirm, has 1.
     """
-    return loss.asymmetry_ratio()
+    return built(loss).asymmetry_ratio()
 
 
-def numeric_ratio(loss: RobustLoss, grid: int = GRID) -> tuple[float, float]:
+def numeric_ratio(loss: RobustLoss | str, grid: int = GRID) -> tuple[float, float]:
     """(lower, upper) by search over a grid.
 
     `lower` is the least ratio [L(u, 1) - L(u', 1)] / [L(u', 2) - L(u, 2)] when mass moves from class 2 to class
     1, over u with a third class holding the rest (definition 3); `upper` has all mass of the two classes moved
     at once (equation 8). A grid can only miss the infimum, so `lower` is exact up to the grid's resolution.
+
+    Args:
+        loss: a loss or its name.
+        grid: values of each probability that are compared.
     """
+    loss = built(loss)
     ticks = torch.linspace(0.0, 1.0, grid, dtype=torch.float64)
     first, second, moved = torch.meshgrid(
         ticks, ticks, torch.cat([ticks[1:], ticks[1:2] * 1e-3]), indexing="ij"

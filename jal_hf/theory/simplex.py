@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jal_hf.losses import RobustLoss
+from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.losses.scores import Scores
+
+
+def built(loss: RobustLoss | str) -> RobustLoss:
+    """The loss, also of a name, which has its default parameters."""
+    return create_loss(loss) if isinstance(loss, str) else loss
 
 
 def losses_at(loss: RobustLoss, probabilities: Tensor) -> Tensor:

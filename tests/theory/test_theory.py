@@ -17,6 +17,7 @@ from jal_hf.losses.scores import Scores
 from jal_hf.theory import (
     asymmetry_ratio,
     calibration_curves,
+    closed_ratio,
     excess_risk_bound,
     is_asymmetric,
     minimizer,
@@ -407,3 +408,19 @@ def test_asymmetric_loss_beside_a_normalised_one_falls_towards_the_vertex(name: 
 def test_part_of_weight_zero_counts_nothing() -> None:
     assert not is_asymmetric(JointLoss("nce", "amse", beta=0.0), UNLIKE[0])
     assert is_asymmetric(JointLoss("ce", "mae", alpha=0.0), UNLIKE[0])
+
+
+def test_every_question_takes_a_loss_by_its_name() -> None:
+    loss, weights = create_loss("agce"), [0.5, 0.3, 0.2]
+    assert asymmetry_ratio("agce") == asymmetry_ratio(loss)
+    assert closed_ratio("agce") == closed_ratio(loss)
+    assert numeric_ratio("agce", grid=9) == numeric_ratio(loss, grid=9)
+    assert row_verdict("agce", weights, 0) == row_verdict(loss, weights, 0)
+    assert excess_risk_bound("agce", 0.1) == excess_risk_bound(loss, 0.1)
+    np.testing.assert_array_equal(minimizer("agce", weights), minimizer(loss, weights))
+    for named, given_loss in zip(
+        calibration_curves("agce", [0.3], 9), calibration_curves(loss, [0.3], 9), strict=True
+    ):
+        np.testing.assert_array_equal(named, given_loss)
+    with pytest.raises(ValueError, match=r"there is no loss named 'agcee'\. Did you mean 'agce'"):
+        minimizer("agcee", weights)
