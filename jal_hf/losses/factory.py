@@ -54,7 +54,8 @@ def create_loss(name: str, *, preset: str | None = None, **params: Any) -> Robus
         return _build(info, {**default_parameters(info.name), **params})
     chosen = loss_preset(info.name, preset)
     loss = _build(info, {**chosen.params, **params})
-    loss.preset_reason = chosen.source
+    own = [key for key in params if key not in COMMON_PARAMETERS and params[key] != chosen.params.get(key)]
+    loss.preset_reason = chosen.source + (f"; but {', '.join(own)} as given" if own else "")
     return loss
 
 

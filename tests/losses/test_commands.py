@@ -43,6 +43,14 @@ def test_check_prints_the_reason_of_the_auto_preset(capsys: pytest.CaptureFixtur
     assert "smallest safe a for amse" in capsys.readouterr().out
 
 
+def test_check_says_which_parameters_are_not_those_of_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", "--loss", "jal-ce", "--preset", "cifar10", "--noise", "symmetric:0.4", "--json"]
+    assert main([*words, "--loss_args", '{"a": 5, "alpha": 1.0}']) == 0
+    assert json.loads(capsys.readouterr().out)["preset_reason"].endswith("; but a as given")
+    assert main(words) == 0
+    assert "as given" not in json.loads(capsys.readouterr().out)["preset_reason"]
+
+
 @pytest.mark.parametrize(
     "words",
     [["--loss", "jal-cee", "--noise", "symmetric:0.4"], ["--loss", "ce", "--noise", "symetric:0.4"],
