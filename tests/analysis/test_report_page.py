@@ -151,6 +151,34 @@ def test_page_draws_a_canvas_when_there_are_many_classes(browser: Any, tmp_path:
     matching = int(((issues.given_label == 7) & (issues.suggested_label == 7)).sum())
     assert page.inner_text("#status").endswith(f"of {matching} examples")
     assert page.locator("#body tr img").count() == 0
+
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    canvas = page.locator("#heat canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 0.5)
+    assert "undefined" not in page.inner_text("#heat p")
+    page.mouse.click(box["x"] + 0.5, box["y"] + 1 + 6 * 7 + 3)
+    matching = int(((issues.given_label == 7) & (issues.suggested_label == 0)).sum())
+    assert page.input_value("#suggested") == "0"
+    assert page.inner_text("#status").endswith(f"of {matching} examples") or matching == 0
+    assert failures == []
+    page.close()
+
+
+def test_long_names_push_no_column_off_the_page(browser: Any, tmp_path: Path) -> None:
+    issues = make_issues(60, 25)
+    words = "words and words and more words, " * 4
+    names = [*(f"{words}{k}" for k in range(10)), *("x" * 110 + str(k) for k in range(15))]
+    files = [f"train/{'a_long_name' * 9}/{row}.png" for row in range(60)]
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(
+        write_report(
+            tmp_path / "r.html", render_report(issues, names, title="t", facts={}, files=files)
+        ).as_uri()
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
     page.close()
 
 
