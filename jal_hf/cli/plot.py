@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LOSSES",
         help="draw how hard these losses pull at each p of the given label: ce,jal-ce",
     )
-    parser.add_argument(
-        "--num_classes", type=int, default=10, metavar="K", help="for --gradients (default: 10)"
-    )
+    parser.add_argument("--num_classes", type=int, metavar="K", help="for --gradients (default: 10)")
     add_output_flags(parser)
 
 
@@ -51,13 +49,24 @@ def _drawn(arguments: argparse.Namespace) -> list[Path]:
     from jal_hf.analysis.run_plots import plot_run, plot_runs
 
     folders: list[str] = arguments.runs
+    if arguments.gradients and folders:
+        raise ValueError(
+            "--gradients draws losses, which belong to no run. Leave the folders out, or --gradients."
+        )
+    if arguments.tsne and (arguments.gradients or len(folders) > 1):
+        raise ValueError(
+            "--tsne draws the test images of one run. Name one folder and nothing else, or leave it out."
+        )
+    if arguments.num_classes is not None and not arguments.gradients:
+        raise ValueError("--num_classes is for --gradients; a run knows its classes. Leave it out.")
     written: list[Path] = []
     if arguments.gradients:
         from jal_hf.analysis.gradients import plot_gradient_magnitude
         from jal_hf.losses import create_loss
 
         losses = {name: create_loss(name) for name in arguments.gradients.split(",")}
-        written += plot_gradient_magnitude(losses, arguments.output or "gradients.png", arguments.num_classes)
+        classes = 10 if arguments.num_classes is None else arguments.num_classes
+        written += plot_gradient_magnitude(losses, arguments.output or "gradients.png", classes)
     elif not folders:
         raise ValueError("Name at least one run's folder, or losses with --gradients ce,jal-ce.")
     elif len(folders) > 1:

@@ -121,6 +121,22 @@ def test_picture_keeps_a_dot_in_its_name(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == written
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "--gradients", "ce"], "--gradients draws losses"),
+        (["--gradients", "ce", "--tsne"], "--tsne draws the test images of one run"),
+        (["run", "other", "--tsne"], "--tsne draws the test images of one run"),
+        (["run", "--num_classes", "5"], "--num_classes is for --gradients"),
+    ],
+)
+def test_plot_refuses_flags_that_would_do_nothing(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", *words]) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_plot_of_one_run_takes_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plot", str(tmp_path / "run"), "--output", str(tmp_path / "one.png")]) == 2
     assert "those of a run go to" in capsys.readouterr().err
