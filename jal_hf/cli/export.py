@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file and say how far its logits are from the model's."""
+    from jal_hf.ground.files import file_place
     from jal_hf.ground.record import RunRecord
     from jal_hf.models import create_model, export_onnx, export_torchscript
     from jal_hf.runs.texts import TASK
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.run} is a run on text, and only classifiers of images are written as {arguments.format}. Its "
             "folder loads in transformers; the package optimum writes such models as ONNX."
         )
-    target = Path(arguments.out or Path(arguments.run) / f"model{ENDINGS[arguments.format]}")
+    target = file_place(arguments.out or Path(arguments.run) / f"model{ENDINGS[arguments.format]}")
     write = export_onnx if arguments.format == "onnx" else export_torchscript
     with output.working():
         model = create_model(str(Path(arguments.run)), num_labels=int(record.model["num_labels"]))

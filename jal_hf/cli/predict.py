@@ -38,11 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Classify and print a line an example, or write the table; what cannot be read has no answer."""
-    from jal_hf.ground.files import whole_file
+    from jal_hf.ground.files import file_place, whole_file
     from jal_hf.ground.sentences import printable
     from jal_hf.runs.texts import is_text_run
 
     output = Output(arguments)
+    if arguments.out is not None:
+        file_place(arguments.out)
     kind, column = ("texts", "text") if is_text_run(arguments.run) else ("images", "file")
     gather, classify = (_texts, _text_answers) if kind == "texts" else (_image_files, _image_answers)
     examples = gather(arguments.files, arguments.run)

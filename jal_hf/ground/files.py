@@ -16,10 +16,22 @@ LogLine = JsonObject
 """One JSON object of a file with a line for each."""
 
 
+def file_place(path: str | os.PathLike[str]) -> Path:
+    """Where a file is to be written; asked for before the work that fills it.
+
+    Raises:
+        IsADirectoryError: A folder is there.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder; name a file to write.")
+    return target
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`; what was written there takes its place in one step when the block ends well."""
-    target = Path(path)
+    target = file_place(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-", suffix=".tmp")
     os.close(handle)

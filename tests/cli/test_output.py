@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jal_hf.cli.main import main
+from jal_hf.ground.files import write_text
 from tests.demo.conftest import make_run
 from tests.hub.conftest import CALLS, run_client
 from tests.hub.local_hub import LocalHub
@@ -85,6 +86,18 @@ def test_export_names_its_file_and_the_difference(
     assert 0 <= facts.pop("largest_difference") < 1e-4
     assert facts == {"file": str(file), "format": "torchscript"}
     assert shown(capsys, *words, "--quiet") == f"{file}\n"
+
+
+@pytest.mark.parametrize("words", [["predict", "RUN", "a.png"], ["export", "RUN"]])
+def test_folder_in_the_place_of_a_file_is_refused_before_the_work(
+    words: list[str], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(run) if word == "RUN" else word for word in words]
+    assert main([*words, "--out", str(tmp_path)]) == 2
+    assert f"{str(tmp_path)!r} is a folder; name a file to write." in capsys.readouterr().err
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        write_text(tmp_path, "text")
+    assert not list(tmp_path.iterdir())
 
 
 def test_noise_gives_the_report_and_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
