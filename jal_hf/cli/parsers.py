@@ -61,9 +61,14 @@ def refuse_unknown(parser: argparse.ArgumentParser, words: Sequence[str], every:
         return
     flag = words[0].partition("=")[0]
     flags = sorted({option for action in parser._actions for option in action.option_strings})
-    raise ValueError(
-        f"Unknown argument {shortened(flag)!r}.{did_you_mean(flag, flags)} `{parser.prog} {every}` lists all flags."
-    )
+    # --lr is short for --learning_rate, though other flags have more letters in common with it.
+    spelled_out = [option for option in flags if "_" in option and flag == f"--{_initials(option)}"]
+    near = did_you_mean(spelled_out[0] if spelled_out else flag, flags)
+    raise ValueError(f"Unknown argument {shortened(flag)!r}.{near} `{parser.prog} {every}` lists all flags.")
+
+
+def _initials(flag: str) -> str:
+    return "".join(word[:1] for word in flag.lstrip("-").split("_"))
 
 
 def shorten_choices(parser: argparse.ArgumentParser) -> None:

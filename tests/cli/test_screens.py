@@ -133,6 +133,14 @@ def test_unknown_flag_is_answered_with_the_way_to_the_right_one(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(("short", "flag"), [("--lr", "--learning_rate"), ("--wd=0.1", "--weight_decay")])
+def test_initials_are_answered_with_the_flag_that_they_are_short_for(
+    short: str, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "digits", short]) == 2
+    assert f"Did you mean {flag!r}?" in capsys.readouterr().err
+
+
 def test_nearest_flag_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["losses", "--jsn"]) == 2
     assert "Did you mean '--json'? `jal-hf losses --help` lists all flags." in capsys.readouterr().err
