@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, shown, shown_apart
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, set_lines, shown, shown_apart
 from jal_hf.analysis.thumbnails import as_picture
 from jal_hf.ground.image_files import as_mode
 
@@ -35,8 +35,8 @@ def picture_grid_figure(
         panel.axis("off")
     for panel, image, caption in zip(figure.axes, pictures, captions, strict=False):
         panel.imshow(np.asarray(as_mode(as_picture(image), "RGB")), interpolation="nearest")
-        parts = [shown(part, LONGEST) for part in caption.split("\n")]
-        panel.set_title("\n".join(parts), fontsize=FONT_SIZE - 2, color=INK)
+        heading = panel.set_title("", fontsize=FONT_SIZE - 2, color=INK)
+        set_lines(heading, [shown(part, LONGEST) for part in caption.split("\n")])
     figure.suptitle(shown(title, 90), fontsize=FONT_SIZE + 1, color=INK)
     return figure
 

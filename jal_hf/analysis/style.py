@@ -29,6 +29,7 @@ INK = "#222222"
 GRID = "#d9d9d9"
 FONT_SIZE = 10.0
 _DPI = 150
+_LINES = "lines"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ def shown_apart(names: Sequence[str], most: int) -> list[str]:
     return short
 
 
+def set_lines(text: Text, lines: Sequence[str]) -> None:
+    """Give a text several lines; all other texts of a figure are drawn on one."""
+    text.set(text="\n".join(shown(line, 200) for line in lines), label=_LINES)
+
+
 def style_axes(
     axes: Axes, *, title: str = "", x_label: str = "", y_label: str = "", grid: bool = True
 ) -> None:
@@ -158,8 +164,8 @@ def figure_picture(figure: Figure) -> Image.Image:
 def _plain_text(figure: Figure) -> Iterator[None]:
     """Texts of the figure are drawn as they stand: names may hold dollar signs, and scripts that the font lacks."""
     for text in figure.findobj(Text):
-        lines = "\n".join(shown(line, 200) for line in text.get_text().split("\n"))
-        text.set(text=lines, parse_math=False, usetex=False)
+        drawn = text.get_text() if text.get_label() == _LINES else shown(text.get_text(), 200)
+        text.set(text=drawn, parse_math=False, usetex=False)
     # Tick labels are only made now.
     settings: Any = {"svg.hashsalt": "jal_hf", "text.parse_math": False, "text.usetex": False}
     with matplotlib.rc_context(settings), warnings.catch_warnings():

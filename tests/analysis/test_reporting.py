@@ -47,11 +47,12 @@ def test_picture_grid_shows_each_picture_with_its_caption() -> None:
             picture_grid_figure(images, captions)
 
 
-def test_captions_of_pictures_show_given_and_suggested_class_however_long_their_names() -> None:
+def test_captions_of_pictures_show_given_and_suggested_class_however_long_their_names(tmp_path: Path) -> None:
     assert label_captions(["cat", "dog"], [0, 1], [1, 0]) == ["cat → dog", "dog → cat"]
     names = [f"warehouse category number {number} of the north" for number in range(3)]
     captions = label_captions(names, [0, 1], [1, 2])
     figure = picture_grid_figure([np.zeros((4, 4), np.uint8)] * 2, captions)
+    save_figure(figure, tmp_path / "grid")
     assert [axes.get_title() for axes in figure.axes[:2]] == [
         "...0 of the north\n→ ...1 of the north",
         "...1 of the north\n→ ...2 of the north",
