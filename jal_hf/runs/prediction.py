@@ -15,8 +15,10 @@ from transformers import pipeline
 
 from jal_hf.data.images.decoding import open_image
 from jal_hf.data.progress import progress_line
+from jal_hf.ground.files import JsonObject
 from jal_hf.ground.image_files import as_mode
 from jal_hf.ground.sentences import shortened
+from jal_hf.hub.metadata import TASK_CLASSES
 from jal_hf.models.sources import check_saved_model
 
 Prediction = dict[str, Any]
@@ -53,7 +55,7 @@ def load_classifier(
     Args and errors are those of `predict_images`, which asks for one class.
     """
     folder = Path(run)
-    check_saved_model(folder, str(folder))
+    _refuse_other_tasks(folder, check_saved_model(folder, str(folder)))
     try:
         classify = pipeline(
             "image-classification", model=str(folder), batch_size=batch_size, trust_remote_code=False
@@ -66,6 +68,22 @@ def load_classifier(
         raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     classes = len(classify.model.config.id2label)
     return lambda images: iter(classify((_picture(item) for item in images), top_k=min(most, classes)))
+
+
+def _refuse_other_tasks(folder: Path, config: JsonObject) -> None:
+    """Nothing, unless the config of a model says that it classifies something else than images.
+
+    Raises:
+        ValueError: It does.
+    """
+    kinds = config.get("architectures")
+    own = str(kinds[0]) if isinstance(kinds, list) and kinds else ""
+    for task, kind in TASK_CLASSES.items():
+        if task != "image-classification" and own.endswith(kind.removeprefix("AutoModel")):
+            raise ValueError(
+                f"The model in {folder} is for {task}, and images and whole texts alone are classified here. Use "
+                f"transformers.pipeline({task!r}, {str(folder)!r})."
+            )
 
 
 def _picture(item: Any) -> Image.Image:

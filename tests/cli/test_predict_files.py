@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertTokenizer,
+)
 
 from jal_hf.cli.main import main
 from tests.runs.helpers import class_folders, save_colour
@@ -160,3 +165,13 @@ def test_a_file_of_another_kind_is_no_text(
     assert "'notes.md' is a file" in capsys.readouterr().err
     assert main(["predict", str(text_run), "latin.txt"]) == 2
     assert "'latin.txt' is no UTF-8" in capsys.readouterr().err
+
+
+def test_a_model_of_tokens_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was taken for one of images that lacks an image processor."""
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    BertForTokenClassification(BertConfig(vocab_size=8, **small)).save_pretrained(tmp_path / "tagger")
+    assert main(["predict", str(tmp_path / "tagger"), "a text"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "is for token-classification" in said
+    assert "transformers.pipeline('token-classification'" in said
