@@ -205,3 +205,19 @@ def test_tune_names_the_install_line_when_optuna_is_absent(
     monkeypatch.setattr("jal_hf.runs.tune.study.importlib.util.find_spec", lambda name: None)
     assert main(["tune", "digits", "--output_dir", str(tmp_path)]) == 2
     assert "pip install 'jal_hf[tune]'" in capsys.readouterr().err
+
+
+def test_search_with_no_held_back_rows_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "tune",
+        "digits",
+        "--loss",
+        "ce",
+        "--val_fraction",
+        "0",
+        "--output_dir",
+        str(tmp_path / "search"),
+    ]
+    assert main([*words, "--trials", "1", "--num_train_epochs", "1", "--max_train_samples", "100"]) == 2
+    assert "a search is scored on rows held back from training" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

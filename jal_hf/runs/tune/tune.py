@@ -136,6 +136,11 @@ def _quiet(config: RunConfig, folder: Path) -> RunConfig:
         raise ValueError(
             "A stream has no rows to hold back for scoring; search on a part of the data instead."
         )
+    if "val_fraction" in config.asked and not config.data.val_fraction:
+        raise ValueError(
+            "val_fraction is 0, and a search is scored on rows held back from training. Give a share above 0, or "
+            f"leave it out for {VALIDATION_FRACTION:g}."
+        )
     return config.repeated(
         **{**QUIET, "eval_strategy": "epoch"},
         output_dir=str(folder / TRIAL),
