@@ -80,6 +80,7 @@ class MeanPooledForSequenceClassification(PreTrainedModel):
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Any,
@@ -88,9 +89,12 @@ class MeanPooledForSequenceClassification(PreTrainedModel):
 
         Args:
             attention_mask: (N, T), 0 for padding, which no mean contains; None takes all tokens.
+            token_type_ids: (N, T), for encoders that take them.
             labels: (N,) class numbers; then the cross entropy is `loss`.
-            kwargs: what the encoder takes besides, such as `token_type_ids`.
+            kwargs: what the encoder takes besides.
         """
+        if token_type_ids is not None:
+            kwargs["token_type_ids"] = token_type_ids
         states = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         ).last_hidden_state

@@ -115,8 +115,8 @@ def _is_text(feature: Any) -> bool:
 def _taken_fields(model: nn.Module) -> tuple[set[str], bool]:
     """The fields that a model takes by name, and whether it takes others too.
 
-    Models of transformers hand fields of other names on to their attention, which takes none of a dataset's; those of
-    peft hand theirs on to the model within.
+    Models of transformers, and ours of text, hand fields of other names on to their attention, which takes none of a
+    dataset's; those of peft hand theirs on to the model within.
     """
     get_base = getattr(model, "get_base_model", None)
     base = model if get_base is None else get_base()
@@ -124,7 +124,7 @@ def _taken_fields(model: nn.Module) -> tuple[set[str], bool]:
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     taken = {one.name for one in (*own, *within) if one.kind not in kinds}
     takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in own)
-    return taken, takes_any and not (taken and type(base).__module__.startswith("transformers."))
+    return taken, takes_any and not (taken and type(base).__module__.startswith(("transformers.", "jal_hf.")))
 
 
 def without_missing_labels(dataset: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
@@ -21,6 +22,7 @@ from transformers import (
     RobertaModel,
 )
 
+from jal_hf import JALTrainer, JALTrainingArguments
 from jal_hf.models import freeze
 from jal_hf.models.head import head_parameter_names
 from jal_hf.models.mean_pooled import MeanPooledForSequenceClassification
@@ -113,6 +115,24 @@ def test_it_loads_in_a_fresh_process_after_import_jal_hf_alone(encoder: Path, tm
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.stdout == "3\nMeanPooledForSequenceClassification\n", done.stderr
+
+
+def test_trainer_gives_it_what_the_tokenizer_made_and_no_other_column(tmp_path: Path) -> None:
+    ENCODERS["bert"]().save_pretrained(tmp_path / "encoder")
+    model = MeanPooledForSequenceClassification.from_encoder(tmp_path / "encoder", num_labels=2).eval()
+    rows: dict[str, Any] = {name: value[:2, :3].tolist() for name, value in batch().items()}
+    rows |= {"token_type_ids": [[0, 1, 1], [0, 0, 1]], "stars": [3, 4], "labels": [0, 1]}
+    trainer = JALTrainer(
+        model=model,
+        args=JALTrainingArguments(output_dir=str(tmp_path / "run"), report_to=[], use_cpu=True),
+        eval_dataset=Dataset.from_dict(rows),
+        loss="ce",
+    )
+    expected = model(
+        **{name: torch.tensor(rows[name]) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    )
+    found = torch.tensor(trainer.predict(Dataset.from_dict(rows)).predictions)
+    torch.testing.assert_close(found, expected.logits.detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_config_without_an_encoder_is_refused() -> None:
