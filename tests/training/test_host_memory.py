@@ -45,10 +45,11 @@ def faults(keep: bool) -> tuple[str, int]:
 @needs_glibc
 def test_blocks_freed_in_one_step_are_not_fetched_from_the_kernel_again_in_the_next() -> None:
     _, before = faults(keep=False)
-    taken, after = faults(keep=True)
-    assert taken == "True"
+    kept = [faults(keep=True) for _ in range(3)]
+    assert {taken for taken, _ in kept} == {"True"}
     assert before > 100  # transparent huge pages may make one fault of 512 of them
-    assert after < before / 10
+    # A kernel that takes idle pages back by itself may do so in between, though hardly in each of three processes.
+    assert min(count for _, count in kept) < before / 10
 
 
 @pytest.mark.parametrize("name", SETTINGS)
