@@ -18,8 +18,9 @@ from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, 
 from jal_hf.models.preprocessing import Preprocessing
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.recipes import list_recipes
-from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
+from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.inputs import RawImages
+from jal_hf.training.json_parameters import parse_json_object
 from jal_hf.training.methods import create_method
 from jal_hf.training.trainer import RobustTrainer
 

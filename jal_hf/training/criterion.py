@@ -12,7 +12,8 @@ from torch.nn import functional
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from jal_hf.losses import RobustLoss, loss_preset, resolve_loss
-from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
+from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.json_parameters import parse_json_object
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from jal_hf.training.evaluation import check_rows, exact_figures, mean_of_parts,
 from jal_hf.training.inputs import RawImages
 from jal_hf.training.loaders import collating_ready_batches, dropping_last, ending_workers
 from jal_hf.training.methods import Method
-from jal_hf.training.methods.method import Batch
+from jal_hf.training.methods.batch import Batch
 from jal_hf.training.outputs import as_mapping, giving_logits_first, model_outputs
 
 

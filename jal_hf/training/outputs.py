@@ -11,7 +11,7 @@ from transformers.utils import ModelOutput
 
 from jal_hf.models.channels import channels_last
 from jal_hf.training.criterion import logits_of
-from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
+from jal_hf.training.methods.batch import BATCH_EXTRAS, Batch
 
 
 def model_outputs(model: nn.Module, inputs: Batch, with_layout: bool | None) -> Any:
