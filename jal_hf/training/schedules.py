@@ -41,6 +41,20 @@ def epoch_factor(name: str, epochs: float, options: Mapping[str, Any]) -> Callab
     return lambda epoch: gamma ** sum(epoch >= milestone for milestone in milestones)
 
 
+def check_stream_steps(args: TrainingArguments) -> None:
+    """Nothing, where a training on a stream knows how many steps it takes.
+
+    Raises:
+        ValueError: It has epochs alone.
+    """
+    if args.max_steps <= 0:
+        rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        raise ValueError(
+            f"A stream does not tell how many rows it has, so num_train_epochs={args.num_train_epochs:g} cannot be "
+            f"counted in steps. Give max_steps: that is num_train_epochs * rows / {rows} here."
+        )
+
+
 def epoch_lengths(args: TrainingArguments, batches: int | None, steps: int) -> tuple[int, float]:
     """Optimizer steps of an epoch, and the training's length in epochs.
 

@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 from torch import Tensor, nn
 from transformers import EvalPrediction, ProgressCallback, TrainerCallback
+from transformers.trainer_utils import has_length
 
 from jal_hf.data.images.batch_datasets import DecodedImages
 from jal_hf.hub.callback import HubCallback
@@ -43,6 +44,7 @@ from jal_hf.training.process_end import end_well
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.pushing import OneCommitPush
+from jal_hf.training.schedules import check_stream_steps
 from jal_hf.training.step import RobustStep
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
@@ -137,6 +139,8 @@ class RobustTrainer(
         self.given_train_dataset, self._label_column, self._noise = train_dataset, label_column, noise
         self.num_classes = num_classes
         """Of a model that doesn't tell them."""
+        if train_dataset is not None and not has_length(train_dataset):
+            check_stream_steps(args)
         args = args.copied()
         self._ask(args, loss, method)
         self.has_own_loss = type(self).compute_loss is not RobustStep.compute_loss
