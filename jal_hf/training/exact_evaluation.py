@@ -15,7 +15,7 @@ from jal_hf.training.inputs import RawImages
 from jal_hf.training.loaders import collating_ready_batches, dropping_last, ending_workers
 from jal_hf.training.methods import Method
 from jal_hf.training.methods.batch import Batch
-from jal_hf.training.outputs import as_mapping, giving_logits_first, model_outputs
+from jal_hf.training.outputs import as_mapping, giving_logits_first, main_input_name, model_outputs
 
 
 class ExactEvaluation(Trainer):
@@ -67,8 +67,11 @@ class ExactEvaluation(Trainer):
     ) -> Any:
         """As the parent's, with the logits before what else the model gives.
 
-        The parent hands rows without labels to the model with all their fields.
+        The parent hands rows without labels to the model with all their fields, and keeps inputs for metrics by a name
+        that a plain module does not tell.
         """
+        if "inputs" in self.args.include_for_metrics and not hasattr(self.model, "main_input_name"):
+            self.model.main_input_name = main_input_name(inputs)
         if "labels" not in inputs:
             unlabelled: Any = partial(self._outputs, model)
             return super().prediction_step(unlabelled, inputs, prediction_loss_only, ignore_keys)

@@ -23,6 +23,12 @@ def model_outputs(model: nn.Module, inputs: Batch, with_layout: bool | None) -> 
     return model(channels_last(pixels) if with_layout else pixels, **features)
 
 
+def main_input_name(inputs: Batch) -> str:
+    """The field of a batch that a network reads first of all: images, tokens, else the first that is given to it."""
+    named = ("pixel_values", "input_ids", *inputs)
+    return next(name for name in named if name in inputs and name not in BATCH_EXTRAS)
+
+
 def logits_first(outputs: Any) -> Any:
     """A model's output whose logits come first, where the Trainer makes a tuple of it and metrics take its first.
 

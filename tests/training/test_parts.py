@@ -162,8 +162,10 @@ def test_metric_is_an_evaluate_metric_that_needs_no_network() -> None:
 
 def test_logits_are_found_in_every_form_of_output() -> None:
     logits = torch.zeros(2, 3)
-    for outputs in (logits, {"logits": logits}, (logits,)):
+    for outputs in (logits, {"logits": logits}, (logits,), (torch.zeros(()), logits), [None, logits]):
         assert logits_of(outputs) is logits
+    with pytest.raises(ValueError, match=r"a tuple in which there are no logits"):
+        logits_of((torch.zeros(()), None))
     with pytest.raises(ValueError, match="no 'logits'"):
         logits_of({"scores": logits})
 
