@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
-from jal_hf.training.evaluation import check_rows, exact_figures, mean_of_parts, share_buffers
+from jal_hf.training.evaluation import check_rows, check_streams, exact_figures, mean_of_parts, share_buffers
 from jal_hf.training.inputs import RawImages
 from jal_hf.training.loaders import collating_ready_batches, dropping_last, ending_workers
 from jal_hf.training.methods import Method
@@ -56,6 +56,7 @@ class ExactEvaluation(Trainer):
             return super().get_test_dataloader(ready)
 
     def _ready(self, dataset: Any) -> Any:
+        check_streams(self.args, dataset)
         return dataset if isinstance(dataset, str) else self.raw_images.ready(dataset, train=False)
 
     def prediction_step(

@@ -22,6 +22,7 @@ from jal_hf.training.captured.step import CapturedStep
 from jal_hf.training.checkpoints import CheckpointCallback
 from jal_hf.training.decisions import DecidedByArguments
 from jal_hf.training.epochs import EpochCallback
+from jal_hf.training.evaluation import check_streams
 from jal_hf.training.exact_evaluation import ExactEvaluation
 from jal_hf.training.failures import explained, resuming
 from jal_hf.training.head_watch import HeadWatch
@@ -141,6 +142,8 @@ class RobustTrainer(
         """Of a model that doesn't tell them."""
         if train_dataset is not None and not has_length(train_dataset):
             check_stream_steps(args)
+        for scored in (eval_dataset, validation_dataset):
+            check_streams(args, scored)
         args = args.copied()
         self._ask(args, loss, method)
         self.has_own_loss = type(self).compute_loss is not RobustStep.compute_loss
