@@ -77,8 +77,8 @@ class DataArguments:
     streaming: bool = field(
         default=False,
         metadata={
-            "help": "Read rows as they come instead of building a cache; needs --max_steps and noise "
-            "mode=iid."
+            "help": "Read rows as they come instead of building a cache; needs --max_steps, for no stream "
+            "tells its rows, and noise mode=iid."
         },
     )
     noise: str = field(

@@ -18,9 +18,11 @@ from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, 
 from jal_hf.models.preprocessing import Preprocessing
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.recipes import list_recipes
-from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
+from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.inputs import RawImages
+from jal_hf.training.json_parameters import parse_json_object
 from jal_hf.training.methods import create_method
+from jal_hf.training.schedules import check_stream_steps
 from jal_hf.training.trainer import RobustTrainer
 
 _METRICS = ("loss", "accuracy", "top5_accuracy")
@@ -67,6 +69,8 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
         )
     method = create_method(args.method, parse_json_object("method_args", args.method_args))
     method.check(criterion, is_stream=bool(config.data.streaming))
+    if config.data.streaming:
+        check_stream_steps(args)
     return args
 
 

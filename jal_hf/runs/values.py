@@ -16,7 +16,8 @@ from jal_hf.data import DataArguments
 from jal_hf.ground.secrets import SECRET_FIELDS
 from jal_hf.ground.sentences import did_you_mean, shortened
 from jal_hf.models.freezing import FREEZES
-from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
+from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.json_parameters import parse_json_object
 
 Values = Mapping[str, Any]
 """Values by field name; plain ones, as JSON and YAML hold them."""

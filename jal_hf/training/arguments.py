@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from inspect import signature
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from transformers import TrainingArguments
 
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.secrets import SECRET_FIELDS
-from jal_hf.ground.sentences import shortened
-from jal_hf.training.hardware import detect_hardware
+from jal_hf.training.decays import DECAYS, DecayArguments, NotAsked
+from jal_hf.training.json_parameters import parse_json_object
+from jal_hf.training.precision import PRECISIONS, PrecisionArguments
 from jal_hf.training.schedules import EPOCH_SCHEDULES
-
-logger = logging.getLogger(__name__)
-
-DECAYS = ("weight_decay", "l1_weight_decay")
-_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-
-class _NotAsked(float):
-    """A decay of 0 that nobody has asked for, in whose place a preset's may come; replaced arguments keep it."""
 
 
 # The parent's repr leaves tokens out; one made by dataclass would show them.
 @dataclass(repr=False)
-class JALTrainingArguments(TrainingArguments):
+class JALTrainingArguments(DecayArguments, PrecisionArguments, TrainingArguments):
     """Arguments of `JALTrainer`: all of `transformers.TrainingArguments`, and these.
 
     What differs from the parent, because a robust loss or a noisy dataset needs it: images, clean labels and row
@@ -196,8 +184,8 @@ class JALTrainingArguments(TrainingArguments):
             raise ValueError(f"loss_scale must be 'none' or 'gradient', got {self.loss_scale!r}.")
         if not 0.0 < self.layer_decay <= 1.0:
             raise ValueError(f"layer_decay must lie in (0, 1], got {self.layer_decay}.")
-        if self.precision not in _PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
         if self.on_nonfinite not in ("stop", "skip"):
             raise ValueError(f"on_nonfinite must be 'stop' or 'skip', got {self.on_nonfinite!r}.")
         if self.save_seconds is not None and self.save_seconds <= 0:
@@ -215,7 +203,7 @@ class JALTrainingArguments(TrainingArguments):
         self._choose_precision()
         for name in DECAYS:
             if getattr(self, name) is None:
-                setattr(self, name, _NotAsked())
+                setattr(self, name, NotAsked())
         schedule = self.epoch_schedule
         self.lr_scheduler_type = (
             "constant" if schedule else self.lr_scheduler_type
@@ -230,73 +218,11 @@ class JALTrainingArguments(TrainingArguments):
         if self.dataloader_num_workers == 0:  # type: ignore[has-type]
             self.dataloader_persistent_workers, self.dataloader_prefetch_factor = False, None
 
-    def _choose_precision(self) -> None:
-        """Settle bf16, fp16 and channels_last; what was set explicitly is never overruled."""
-        # The parent refuses bf16 on a machine without an accelerator unless it is told that the CPU is meant.
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()  # type: ignore[has-type]
-        hardware = detect_hardware(use_cpu=self.use_cpu)
-        self.hardware_reason = "asked for"
-        for name, asked in (("bf16", self.bf16), ("fp16", self.fp16)):
-            if self.precision != "auto" and asked is not None and asked != (self.precision == name):
-                raise ValueError(
-                    f"precision {self.precision!r} and {name}={asked} contradict each other; give one."
-                )
-        chosen = self.precision
-        if chosen == "auto":
-            if self.bf16 or self.fp16:
-                chosen = "bf16" if self.bf16 else "fp16"
-            elif self.bf16 is None and self.fp16 is None:
-                chosen, self.hardware_reason = hardware.precision, hardware.reason
-            else:
-                is_refused = {"bf16": self.bf16 is False, "fp16": self.fp16 is False}
-                chosen = "fp32" if is_refused.get(hardware.precision) else hardware.precision
-        if chosen == "fp16" and self.use_cpu:
-            # Whose weights and sums stay in float32 all the same; a run made on a GPU is still to be used here.
-            logger.warning("fp16 needs an accelerator: on this CPU everything is computed in float32.")
-            chosen, self.fp16, self.hardware_reason = "fp32", False, "there is no accelerator"
-            self.precision = "auto" if self.precision == "auto" else "fp32"
-        # Both at once is for the parent to refuse.
-        self.bf16, self.fp16 = bool(self.bf16) or chosen == "bf16", bool(self.fp16) or chosen == "fp16"
-        if self.channels_last is None:
-            self.channels_last = hardware.channels_last
-
-    def set_optimizer(self, *arguments: Any, **options: Any) -> JALTrainingArguments:
-        """As the parent's; a decay that is left out stays as it was."""
-        return self._keeping_decay(super().set_optimizer, arguments, options)
-
-    def set_training(self, *arguments: Any, **options: Any) -> JALTrainingArguments:
-        """As the parent's; a decay that is left out stays as it was."""
-        return self._keeping_decay(super().set_training, arguments, options)
-
-    def _keeping_decay(
-        self, change: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]
-    ) -> JALTrainingArguments:
-        before = self.weight_decay
-        change(*arguments, **options)
-        if "weight_decay" not in signature(change).bind(*arguments, **options).arguments:
-            self.weight_decay = before
-        return self
-
-    @property
-    def has_own_decay(self) -> bool:
-        """Whether a decay was asked for, of either kind and at any time, so that no preset's comes in its place."""
-        return len(self.unasked_decays) < len(DECAYS)
-
-    @property
-    def unasked_decays(self) -> tuple[str, ...]:
-        """The fields of decays that nobody has asked for."""
-        return tuple(name for name in DECAYS if isinstance(getattr(self, name), _NotAsked))
-
     @property
     def epoch_schedule(self) -> str | None:
         """The schedule where it is one that steps once an epoch, else None."""
         name = str(self.lr_scheduler_type)
         return name if name in EPOCH_SCHEDULES else None
-
-    @property
-    def precision_name(self) -> str:
-        """What is really used: "bf16", "fp16" or "fp32"."""
-        return "bf16" if self.bf16 else "fp16" if self.fp16 else "fp32"
 
     @property
     def device(self) -> torch.device:
@@ -316,24 +242,3 @@ class JALTrainingArguments(TrainingArguments):
         clone = object.__new__(type(self))
         clone.__dict__.update(self.__dict__)
         return clone
-
-
-def parse_json_object(name: str, value: Mapping[str, Any] | str | None) -> JsonObject:
-    """Parameters from a mapping or a JSON object.
-
-    Raises:
-        ValueError: Text that is not a JSON object.
-    """
-    if value is None:
-        return {}
-    given = value
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(
-                f'{name} must be a JSON object such as {{"a": 30}}, got {shortened(given)!r}: {error}'
-            ) from error
-    if not isinstance(value, Mapping):
-        raise ValueError(f'{name} must be a JSON object such as {{"a": 30}}, got {shortened(given)!r}.')
-    return dict(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch.nn import functional
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from jal_hf.losses import RobustLoss, loss_preset, resolve_loss
-from jal_hf.training.arguments import JALTrainingArguments, parse_json_object
+from jal_hf.training.arguments import JALTrainingArguments
+from jal_hf.training.json_parameters import parse_json_object
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,14 @@ def decide_loss(
 
 
 def logits_of(outputs: Any) -> Tensor:
-    """The logits in what a model returned: a tensor, a mapping or object with `logits`, or a tuple led by them."""
+    """The logits in what a model returned: a tensor, a mapping or object with `logits`, or a tuple.
+
+    Of a tuple they are the first tensor that has an axis of classes: before them may stand a loss, or the None that
+    models of transformers give in its place where they get no labels.
+
+    Raises:
+        ValueError: Nothing that was returned can be logits.
+    """
     if isinstance(outputs, Tensor):
         return outputs
     if isinstance(outputs, Mapping):
@@ -69,7 +77,14 @@ def logits_of(outputs: Any) -> Tensor:
         return outputs["logits"]  # type: ignore[no-any-return]
     if hasattr(outputs, "logits"):
         return outputs.logits  # type: ignore[no-any-return]
-    return outputs[0]  # type: ignore[no-any-return]
+    given = outputs if isinstance(outputs, Sequence) else ()
+    found = next((one for one in given if isinstance(one, Tensor) and one.dim() > 1), None)
+    if found is None:
+        raise ValueError(
+            f"The model gave a {type(outputs).__name__} in which there are no logits (N, K); return them as a tensor, "
+            "under 'logits' in a dict, or in a tuple."
+        )
+    return found
 
 
 def gives_classes_last(outputs: Any) -> bool:

@@ -12,9 +12,11 @@ from torch import nn
 from transformers import Trainer
 
 from jal_hf.losses import RobustLoss
-from jal_hf.training.arguments import DECAYS, JALTrainingArguments, parse_json_object
+from jal_hf.training.arguments import JALTrainingArguments
 from jal_hf.training.criterion import decide_loss
+from jal_hf.training.decays import DECAYS
 from jal_hf.training.inputs import RawImages
+from jal_hf.training.json_parameters import parse_json_object
 from jal_hf.training.methods import Method, create_method
 from jal_hf.training.methods.checkpointing import MethodCallback
 from jal_hf.training.nonfinite import NonFiniteGuard

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast
 from torch import Tensor, nn
+from transformers import TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from jal_hf.losses import RobustLoss
@@ -23,6 +24,22 @@ def share_buffers(model: nn.Module) -> None:
     """
     for buffer in model.buffers():
         broadcast(buffer, from_process=0)
+
+
+def check_streams(args: TrainingArguments, given: Any) -> None:
+    """Nothing, where several processes can score each row of a dataset, or of each split of a dict, once.
+
+    Raises:
+        ValueError: It is a stream that each process reads by itself: rows are repeated at its end to make the
+            processes' shares equal, and none knows how many; of shares by files one ends before the other.
+    """
+    splits = given.values() if isinstance(given, Mapping) else (given,)
+    is_read_by_each = args.world_size > 1 and args.accelerator_config.dispatch_batches is False
+    if is_read_by_each and any(split is not None and not has_length(split) for split in splits):
+        raise ValueError(
+            "With dispatch_batches=False several processes cannot score each row of a stream once. Leave "
+            "dispatch_batches out of accelerator_config, or evaluate a dataset of known length."
+        )
 
 
 def check_rows(output: EvalLoopOutput, dataset: Any, is_processed: bool) -> None:

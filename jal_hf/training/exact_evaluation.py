@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
-from jal_hf.training.evaluation import check_rows, exact_figures, mean_of_parts, share_buffers
+from jal_hf.training.evaluation import check_rows, check_streams, exact_figures, mean_of_parts, share_buffers
 from jal_hf.training.inputs import RawImages
 from jal_hf.training.loaders import collating_ready_batches, dropping_last, ending_workers
 from jal_hf.training.methods import Method
-from jal_hf.training.methods.method import Batch
-from jal_hf.training.outputs import as_mapping, giving_logits_first, model_outputs
+from jal_hf.training.methods.batch import Batch
+from jal_hf.training.outputs import as_mapping, giving_logits_first, main_input_name, model_outputs
 
 
 class ExactEvaluation(Trainer):
@@ -56,6 +56,7 @@ class ExactEvaluation(Trainer):
             return super().get_test_dataloader(ready)
 
     def _ready(self, dataset: Any) -> Any:
+        check_streams(self.args, dataset)
         return dataset if isinstance(dataset, str) else self.raw_images.ready(dataset, train=False)
 
     def prediction_step(
@@ -67,8 +68,11 @@ class ExactEvaluation(Trainer):
     ) -> Any:
         """As the parent's, with the logits before what else the model gives.
 
-        The parent hands rows without labels to the model with all their fields.
+        The parent hands rows without labels to the model with all their fields, and keeps inputs for metrics by a name
+        that a plain module does not tell.
         """
+        if "inputs" in self.args.include_for_metrics and not hasattr(self.model, "main_input_name"):
+            self.model.main_input_name = main_input_name(inputs)
         if "labels" not in inputs:
             unlabelled: Any = partial(self._outputs, model)
             return super().prediction_step(unlabelled, inputs, prediction_loss_only, ignore_keys)

@@ -15,7 +15,7 @@ from jal_hf.data.raw_datasets import is_image, is_raw
 from jal_hf.data.stream_loading import with_features
 from jal_hf.ground.sentences import listed
 from jal_hf.models.labels import name_classes
-from jal_hf.training.methods.method import BATCH_EXTRAS
+from jal_hf.training.methods.batch import BATCH_EXTRAS
 
 logger = logging.getLogger(__name__)
 

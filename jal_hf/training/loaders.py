@@ -19,7 +19,7 @@ from transformers.trainer_utils import has_length
 
 from jal_hf.data.images.batch_datasets import LabelledImages
 from jal_hf.data.images.stream_dataset import StreamedImages
-from jal_hf.training.methods.method import Batch
+from jal_hf.training.methods.batch import Batch
 
 
 def collate_batch(batch: Any) -> Batch:

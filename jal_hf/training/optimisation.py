@@ -18,6 +18,9 @@ class PapersOptimisation(Trainer):
 
     args: Any
     model: Any
+    _batches: int | None = None
+    """Micro-batches of an epoch, or None for a stream."""
+    _is_counted: bool = False
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """All parameters, as the papers decay them, unless `decay_all_parameters` is off."""
@@ -51,14 +54,23 @@ class PapersOptimisation(Trainer):
                 group["fused" if isinstance(optimizer, torch.optim.SGD) else "foreach"] = True
         return optimizer
 
+    def set_initial_training_values(self, args: Any, dataloader: Any, *rest: Any) -> Any:
+        """As the parent's; the loader that is trained from tells how long an epoch of the schedule is."""
+        self._count_batches(dataloader)
+        return super().set_initial_training_values(args, dataloader, *rest)
+
+    def _count_batches(self, loader: Any) -> None:
+        self._batches, self._is_counted = len(loader) if has_length(loader) else None, True
+
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> Any:
         """The parent's schedules, and those that step once an epoch."""
         if self.args.epoch_schedule is None or self.lr_scheduler is not None:  # type: ignore[has-type]
             return super().create_scheduler(num_training_steps, optimizer)
-        rows = len(self.train_dataset) if has_length(self.train_dataset) else None
-        steps_per_epoch, epochs = epoch_lengths(self.args, rows, num_training_steps)
+        if not self._is_counted:  # a scheduler made by hand, before any training
+            self._count_batches(self.get_train_dataloader())
+        steps_per_epoch, epochs = epoch_lengths(self.args, self._batches, num_training_steps)
         self.lr_scheduler = epoch_scheduler(
             optimizer if optimizer is not None else self.optimizer,
             self.args.epoch_schedule,

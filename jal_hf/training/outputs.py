@@ -11,7 +11,7 @@ from transformers.utils import ModelOutput
 
 from jal_hf.models.channels import channels_last
 from jal_hf.training.criterion import logits_of
-from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
+from jal_hf.training.methods.batch import BATCH_EXTRAS, Batch
 
 
 def model_outputs(model: nn.Module, inputs: Batch, with_layout: bool | None) -> Any:
@@ -21,6 +21,12 @@ def model_outputs(model: nn.Module, inputs: Batch, with_layout: bool | None) -> 
         return model(**features)
     pixels = features.pop("pixel_values")
     return model(channels_last(pixels) if with_layout else pixels, **features)
+
+
+def main_input_name(inputs: Batch) -> str:
+    """The field of a batch that a network reads first of all: images, tokens, else the first that is given to it."""
+    named = ("pixel_values", "input_ids", *inputs)
+    return next(name for name in named if name in inputs and name not in BATCH_EXTRAS)
 
 
 def logits_first(outputs: Any) -> Any:

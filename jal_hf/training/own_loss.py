@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from jal_hf.training.methods.method import BATCH_EXTRAS, Batch
+from jal_hf.training.methods.batch import BATCH_EXTRAS, Batch
 
 _SHOWN = frozenset({"labels", "sample_weight"})
 

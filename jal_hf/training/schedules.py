@@ -41,19 +41,32 @@ def epoch_factor(name: str, epochs: float, options: Mapping[str, Any]) -> Callab
     return lambda epoch: gamma ** sum(epoch >= milestone for milestone in milestones)
 
 
-def epoch_lengths(args: TrainingArguments, rows: int | None, steps: int) -> tuple[int, float]:
+def check_stream_steps(args: TrainingArguments) -> None:
+    """Nothing, where a training on a stream knows how many steps it takes.
+
+    Raises:
+        ValueError: It has epochs alone.
+    """
+    if args.max_steps <= 0:
+        rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        raise ValueError(
+            f"A stream does not tell how many rows it has, so num_train_epochs={args.num_train_epochs:g} cannot be "
+            f"counted in steps. Give max_steps: that is num_train_epochs * rows / {rows} here."
+        )
+
+
+def epoch_lengths(args: TrainingArguments, batches: int | None, steps: int) -> tuple[int, float]:
     """Optimizer steps of an epoch, and the training's length in epochs.
 
     Args:
-        rows: Rows of the training set, or None for a stream.
+        batches: Micro-batches of an epoch on each process, as its loader counts them; None for a stream.
         steps: Optimizer steps of the whole training.
     """
-    if args.max_steps > 0 and rows is not None:
-        batch = args.train_batch_size * args.world_size
-        batches = rows // batch if args.dataloader_drop_last else -(-rows // batch)
-        steps_per_epoch = max(1, -(-batches // args.gradient_accumulation_steps))
-        return steps_per_epoch, steps / steps_per_epoch
-    return max(1, round(steps / float(args.num_train_epochs))), float(args.num_train_epochs)
+    epochs = float(args.num_train_epochs)
+    if batches is None:
+        return max(1, round(steps / epochs)), epochs
+    steps_per_epoch = max(1, -(-batches // args.gradient_accumulation_steps))
+    return steps_per_epoch, steps / steps_per_epoch if args.max_steps > 0 else epochs
 
 
 def epoch_scheduler(

@@ -17,7 +17,8 @@ from jal_hf.training.captured.step import CapturedStep
 from jal_hf.training.criterion import at_least_one, classes_second, gives_classes_last, label_count, logits_of
 from jal_hf.training.data_wait import fetch_on
 from jal_hf.training.methods import Method, StepView
-from jal_hf.training.methods.method import Batch, for_the_loss, with_long_numbers
+from jal_hf.training.methods.batch import Batch, with_long_numbers
+from jal_hf.training.methods.method import for_the_loss
 from jal_hf.training.nonfinite import NonFiniteGuard, finite_or_zero
 from jal_hf.training.outputs import logits_first, model_outputs
 from jal_hf.training.own_loss import OwnLossBatch, fields_of_these_rows

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import datasets
 from torch import Tensor, nn
 from transformers import EvalPrediction, ProgressCallback, TrainerCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import has_length
 
 from jal_hf.data.images.batch_datasets import DecodedImages
@@ -23,7 +21,8 @@ from jal_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from jal_hf.training.captured.step import CapturedStep
 from jal_hf.training.checkpoints import CheckpointCallback
 from jal_hf.training.decisions import DecidedByArguments
-from jal_hf.training.epochs import EpochCallback, LengthGroupsByEpoch, place_in_stream
+from jal_hf.training.epochs import EpochCallback
+from jal_hf.training.evaluation import check_streams
 from jal_hf.training.exact_evaluation import ExactEvaluation
 from jal_hf.training.failures import explained, resuming
 from jal_hf.training.head_watch import HeadWatch
@@ -31,17 +30,14 @@ from jal_hf.training.host_memory import keep_freed_memory
 from jal_hf.training.inputs import RawImages, check_classes, class_names_for
 from jal_hf.training.loaders import (
     collate_batch,
-    collating_ready_batches,
-    dropping_last,
     end_workers,
     is_stock_collator,
     is_tokenizer,
-    leaves_one_row,
     on_accelerator,
 )
 from jal_hf.training.methods import Method
+from jal_hf.training.methods.batch import Batch
 from jal_hf.training.methods.checkpointing import MethodCallback
-from jal_hf.training.methods.method import Batch
 from jal_hf.training.metrics import fitting_metrics
 from jal_hf.training.nonfinite import NonFiniteGuard
 from jal_hf.training.optimisation import PapersOptimisation
@@ -49,14 +45,22 @@ from jal_hf.training.process_end import end_well
 from jal_hf.training.progress import ProgressBarCallback
 from jal_hf.training.progress_record import progress_record
 from jal_hf.training.pushing import OneCommitPush
+from jal_hf.training.schedules import check_stream_steps
 from jal_hf.training.step import RobustStep
 from jal_hf.training.stop_signals import StopSignals
 from jal_hf.training.synchronised import with_synchronised_batchnorm
+from jal_hf.training.training_rows import TrainingRows
 from jal_hf.training.whole_checkpoints import WholeCheckpoints
 
 
 class RobustTrainer(
-    OneCommitPush, RobustStep, ExactEvaluation, PapersOptimisation, DecidedByArguments, WholeCheckpoints
+    OneCommitPush,
+    RobustStep,
+    ExactEvaluation,
+    TrainingRows,
+    PapersOptimisation,
+    DecidedByArguments,
+    WholeCheckpoints,
 ):
     """`transformers.Trainer` with a robust loss; `jal_hf.JALTrainer` adds the run's folder to it.
 
@@ -136,6 +140,10 @@ class RobustTrainer(
         self.given_train_dataset, self._label_column, self._noise = train_dataset, label_column, noise
         self.num_classes = num_classes
         """Of a model that doesn't tell them."""
+        if train_dataset is not None and not has_length(train_dataset):
+            check_stream_steps(args)
+        for scored in (eval_dataset, validation_dataset):
+            check_streams(args, scored)
         args = args.copied()
         self._ask(args, loss, method)
         self.has_own_loss = type(self).compute_loss is not RobustStep.compute_loss
@@ -243,40 +251,6 @@ class RobustTrainer(
             prediction, ignore_index=self.criterion.ignore_index, classes_last=self._classes_last
         )
 
-    def get_train_dataloader(self) -> Any:
-        """As the parent's; a captured step makes its batches itself, from the rows and draws of a batch.
-
-        A last batch of one row, on which batch norm cannot train, is left out.
-        """
-        given: Any = self.train_dataset  # type: ignore[has-type]
-        is_one = leaves_one_row(self.model, given, self.args.train_batch_size * self.args.world_size)
-        if self.captured is not None:
-            self.train_dataset = self.captured.images
-        try:
-            with (
-                dropping_last(self.args, self.args.dataloader_drop_last or is_one),
-                collating_ready_batches(self, given),
-            ):
-                self._train_loader = super().get_train_dataloader()
-                return self._train_loader
-        finally:
-            self.train_dataset = given
-
-    def _get_train_sampler(self, *arguments: Any) -> Any:
-        """As the parent's; groups of like length are drawn by epoch too, as no public method lets them be."""
-        args, sampler = self.args, super()._get_train_sampler(*arguments)
-        if not isinstance(sampler, LengthGroupedSampler):
-            return sampler
-        rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        return LengthGroupsByEpoch(
-            sampler.lengths, rows, args.seed if args.data_seed is None else args.data_seed
-        )
-
-    def unaugmented_train_dataset(self) -> Any:
-        """The training rows as they are evaluated, or None where they are no raw images, or a stream."""
-        given = self.given_train_dataset
-        return self.raw_images.ready(given, train=False) if isinstance(given, datasets.Dataset) else None
-
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As the parent's; SIGTERM and SIGINT end it after the current step with a checkpoint.
 
@@ -311,23 +285,6 @@ class RobustTrainer(
             for loader in (self._train_loader, *self.__dict__.pop("_eval_dataloaders", {}).values()):
                 end_workers(loader)
             self._train_loader = None
-
-    def _init_training_state(
-        self,
-        max_steps: int,
-        steps_per_epoch: int,
-        epochs: int,
-        resume_from_checkpoint: str | None,
-        trial: Any,
-    ) -> tuple[int, int]:
-        """As the parent's, which takes all steps over a stream for one pass; no public method decides that."""
-        done: tuple[int, int] = super()._init_training_state(
-            max_steps, steps_per_epoch, epochs, resume_from_checkpoint, trial
-        )
-        if resume_from_checkpoint is None or has_length(self.train_dataset):
-            return done
-        passes, batches = place_in_stream(Path(resume_from_checkpoint), self.args.gradient_accumulation_steps)
-        return passes, 0 if self.args.ignore_data_skip else batches
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """As the parent's; what `model_init` gives is taken as a model that is given."""

@@ -7,10 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer
+from transformers.trainer_utils import has_length
 
 from jal_hf.models import savable_weights
 from jal_hf.training.checkpoint_weights import check_loaded, converted_weights
 from jal_hf.training.checkpoints import begin_checkpoint, is_checkpoint_of
+from jal_hf.training.epochs import place_in_stream
 
 
 class WholeCheckpoints(Trainer):
@@ -18,6 +20,7 @@ class WholeCheckpoints(Trainer):
 
     args: Any
     model: Any
+    train_dataset: Any
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As the parent's; a checkpoint's folder says from its first moment on that it is ours."""
@@ -41,16 +44,25 @@ class WholeCheckpoints(Trainer):
         resume_from_checkpoint: str | None,
         trial: Any,
     ) -> tuple[int, int]:
-        """As the parent's, which knows the best checkpoint by its path and forgets it where the folder was moved."""
+        """As the parent's; no public method says where a resumed run goes on.
+
+        The parent knows the best checkpoint by its path alone and forgets it where the folder was moved, and it takes
+        all steps over a stream for one pass.
+        """
         done: tuple[int, int] = super()._init_training_state(
             max_steps, steps_per_epoch, epochs, resume_from_checkpoint, trial
         )
+        if resume_from_checkpoint is None:
+            return done
+        checkpoint = Path(resume_from_checkpoint)
         known, step = self.state.best_model_checkpoint, self.state.best_global_step
-        if resume_from_checkpoint is not None and step and not (known and Path(known).is_dir()):
-            beside = Path(resume_from_checkpoint).with_name(f"checkpoint-{step}")
-            if beside.is_dir():
-                self.state.best_model_checkpoint = str(beside)
-        return done
+        beside = checkpoint.with_name(f"checkpoint-{step}")
+        if step and not (known and Path(known).is_dir()) and beside.is_dir():
+            self.state.best_model_checkpoint = str(beside)
+        if has_length(self.train_dataset):
+            return done
+        passes, batches = place_in_stream(checkpoint, self.args.gradient_accumulation_steps)
+        return passes, 0 if self.args.ignore_data_skip else batches
 
     def _load_best_model(self) -> None:
         """As the parent's, of weights under other names too."""

@@ -171,3 +171,38 @@ def test_empty_weights_of_a_test_split_are_none() -> None:
     streams = {"train": full.to_iterable_dataset(), "test": empty.to_iterable_dataset()}
     stream = load_noisy_dataset(datasets.IterableDatasetDict(streams))
     assert [row["label"] for row in stream["test"]] == [0, 1, 0, 1]
+
+
+def split_by_rows(folder: Path, cells: list[str]) -> datasets.Dataset:
+    """16 images, every second of them unreadable and of the first split that is named, also as files in `folder`."""
+    rows = {
+        "image": [{"bytes": encoded(row) if row % 2 else b"no image", "path": None} for row in range(16)],
+        "label": [row % 3 for row in range(16)],
+        "split": [cells[row % 2] for row in range(16)],
+    }
+    names = datasets.ClassLabel(names=["a", "b", "c"])
+    kinds = {"image": datasets.Image(), "label": names, "split": datasets.Value("string")}
+    found = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+    found.to_parquet(str(folder / "table.parquet"))
+    found.save_to_disk(str(folder / "disk"))
+    return found
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "disk"])
+def test_stream_is_split_by_the_column_that_splits_its_table(tmp_path: Path, name: str) -> None:
+    rows = split_by_rows(tmp_path, ["Test", "train"])
+    stream = load_noisy_dataset(str(tmp_path / name), noise="symmetric:0.4,mode=iid", streaming=True)
+    labels = rows.select_columns("label")["label"][1::2]
+    # No image of the other rows is opened.
+    assert [(row["index"], row["clean_label"]) for row in stream["train"]] == list(enumerate(labels))
+    assert [row["index"] for row in stream["test"]] == list(range(8))
+    assert stream.warnings == ["The rows are split by their column 'split': 8 test, 8 train."]
+
+
+def test_stream_of_somebody_elses_says_that_it_is_not_split(tmp_path: Path) -> None:
+    rows = split_by_rows(tmp_path, ["test", "train"])
+    said = load_noisy_dataset(rows.to_iterable_dataset()).warnings
+    assert [warning.partition(",")[0] for warning in said] == ["The column 'split' names splits"]
+    other = split_by_rows(tmp_path, ["train", "held out"])
+    assert not load_noisy_dataset(other.to_iterable_dataset()).warnings
+    assert list(load_noisy_dataset(str(tmp_path / "table.parquet"), streaming=True)) == ["train"]

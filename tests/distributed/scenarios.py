@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 from transformers import TrainerCallback, set_seed
 
 from jal_hf import JALTrainer, JALTrainingArguments, create_loss, load_noisy_dataset
@@ -191,6 +192,31 @@ class _Counter(JALTrainer):
         if batches:
             self.counts.append(int(count))
         return batches, count
+
+
+class Flow(IterableDataset):  # type: ignore[type-arg]
+    """Points as a stream."""
+
+    def __init__(self, rows: int) -> None:
+        self.points = Points(rows, torch.float32)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return (self.points[row] for row in range(len(self.points)))
+
+
+def scored_stream(folder: Path, processes: int) -> list[Any]:
+    """Rows of a stream that are scored, and what is said where each process reads it by itself."""
+    found: list[Any] = [
+        len(make_trainer(folder, processes, 1, torch.float32).predict(Flow(EVAL_ROWS)).predictions)
+    ]
+    apart = {"accelerator_config": {"dispatch_batches": False}}
+    trainer = make_trainer(folder, processes, 1, torch.float32, **apart)
+    for again in (lambda: trainer.evaluate({"a": Flow(3)}), lambda: trainer.predict(Flow(3))):
+        try:
+            again()
+        except ValueError as error:
+            found.append(str(error))
+    return found
 
 
 # What leaves the last rows of an epoch out: the loader's setting, and batch norm of one row.
@@ -388,6 +414,7 @@ def run_all(folder: Path) -> None:
     results["signal"] = stopped_and_resumed(folder / "signal", int(os.environ["RANK"]))
     results["non-finite"] = non_finite(folder / "nan")
     results["without logits"] = losses_without_logits(folder / "without-logits", 2)
+    results["stream"] = scored_stream(folder / "stream", 2)
     results["counted"] = {name: counted_labels(folder / name, 2, name) for name in LEAVING_OUT}
     trainer = make_trainer(folder / "bn", 2, 1, torch.float32, WithBatchNorm())
     trainer.train()

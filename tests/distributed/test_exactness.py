@@ -62,6 +62,14 @@ def test_evaluation_agrees_with_one_process_and_counts_each_row_once(
     assert theirs["eval_loss"] == pytest.approx(figures["eval_loss"], rel=1e-6)
 
 
+def test_rows_of_a_stream_are_scored_once_or_not_at_all(both: tuple[Any, ...]) -> None:
+    rows, *said = both[0]["stream"]
+    assert rows == scenarios.EVAL_ROWS
+    assert [sentence.split(".")[0] for sentence in said] == 2 * [
+        "With dispatch_batches=False several processes cannot score each row of a stream once"
+    ]
+
+
 def test_evaluation_loss_is_the_mean_over_the_labels_where_no_logits_are_kept(
     both: tuple[Any, ...], tmp_path: Path
 ) -> None:

@@ -34,6 +34,9 @@ def test_stream_given_as_an_object_is_trained_on_as_one(tmp_path: Path) -> None:
     folder = datasets.load_dataset("imagefolder", data_dir=str(pictures))
     quick = {name: value for name, value in QUICK.items() if name != "num_train_epochs"}
     stream = {"train": folder["train"].to_iterable_dataset(), "test": folder["test"].to_iterable_dataset()}
+    with pytest.raises(ValueError, match="Give max_steps"):
+        jal_hf.train(data=stream, output_dir=tmp_path / "a", num_train_epochs=2, **quick)
+    assert not (tmp_path / "a").exists()
     made = jal_hf.train(data=stream, output_dir=tmp_path / "a", max_steps=2, **quick)
     assert made.record.dataset["rows"] is None
     trainer = jal_hf.JALTrainer.from_recipe(

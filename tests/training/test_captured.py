@@ -308,7 +308,7 @@ def test_what_is_recorded_neither_reads_values_nor_brings_any_from_the_host(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recording, "replay", watched)
         # It looks at class probabilities that lie on a CPU, and at no others.
-        patch.setattr("jal_hf.losses.base.check_class_probabilities", lambda *_: None)
+        patch.setattr("jal_hf.losses.reduction.check_class_probabilities", lambda *_: None)
         trainer.train()
     assert trainer.captured is not None
     # Each phase of the method has its own recordings, so that none of them goes unseen; a short one has none.

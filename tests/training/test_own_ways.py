@@ -63,6 +63,8 @@ OUTPUTS: dict[str, Outputs] = {
     "as many features as classes": lambda features, logits: {"features": features[:, :4], "logits": logits},
     "ModelOutput": lambda features, logits: Named(features, logits),
     "tuple": lambda features, logits: (logits, features),
+    "tuple with a loss": lambda features, logits: (logits.mean(), logits, features),
+    "tuple without its loss": lambda features, logits: (None, logits),
 }  # fmt: skip
 
 
@@ -136,6 +138,15 @@ def test_evaluation_scores_the_logits_wherever_they_stand(output: Outputs, tmp_p
     if isinstance(output(torch.ones(1, 8), torch.ones(1, 4)), dict):
         _, outputs = trainer.compute_loss(trainer.model, next(iter(trainer.get_eval_dataloader())), True)
         assert next(iter(outputs)) == "logits"
+
+
+def test_metrics_get_the_inputs_of_a_plain_module(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    changes = {"include_for_metrics": ["inputs", "loss"]}
+    trainer = trainer_of(tmp_path, changes=changes, compute_metrics=lambda found: seen.append(found) or {})
+    trainer.evaluate()
+    np.testing.assert_array_equal(seen[0].inputs, Vectors().x.numpy())
+    assert seen[0].losses.shape == (ROWS,)
 
 
 @pytest.mark.parametrize("kind", [OwnMean, OursUnderneath])

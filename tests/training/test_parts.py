@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from jal_hf import ImageClassificationMetric
+from jal_hf import ImageClassificationMetric, JALTrainingArguments
 from jal_hf.ground.record import RunRecord
 from jal_hf.ground.run_log import evaluation_figures, read_log, saved_figures
 from jal_hf.runs.folder import check_place, clear_the_way, find_start
@@ -26,7 +27,9 @@ from jal_hf.training.diagnostics import (
 )
 from jal_hf.training.hardware import Processor, detect_hardware, this_processor
 from jal_hf.training.metrics import classification_metrics
-from jal_hf.training.schedules import epoch_factor, epoch_lengths, epoch_scheduler
+from jal_hf.training.schedules import epoch_factor, epoch_scheduler
+from jal_hf.training.trainer import RobustTrainer
+from tests.training.helpers import CLASSES, SIZE, Examples
 
 
 def test_cosine_epoch_equals_torch_stepped_once_an_epoch() -> None:
@@ -44,15 +47,49 @@ def test_cosine_epoch_equals_torch_stepped_once_an_epoch() -> None:
         reference.step()
 
 
-@pytest.mark.parametrize(("is_dropped", "expected"), [(False, 3), (True, 2)])
+class RatesOfEpochs(TrainerCallback):
+    """The rates of the steps of each epoch, counted as they come."""
+
+    def __init__(self) -> None:
+        self.rates: list[list[float]] = []
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        self.rates.append([])
+
+    def on_step_begin(self, *_: Any, optimizer: Any = None, **__: Any) -> None:
+        self.rates[-1].append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "steps", "changes"),
+    [
+        (18, [3, 3, 3], {"gradient_accumulation_steps": 2}),
+        (17, [2, 2, 2], {"gradient_accumulation_steps": 2, "dataloader_drop_last": True}),
+        (17, [4, 4, 4], {"max_steps": 12, "dataloader_drop_last": True}),
+        (17, [4, 4, 4], {"max_steps": 12}),  # batch norm cannot train on the last row
+        (8, [2, 1], {"num_train_epochs": 1.1}),
+    ],
+)
 def test_epoch_of_a_schedule_is_as_long_as_that_of_the_loader(
-    is_dropped: bool, expected: int, tmp_path: Path
+    rows: int, steps: list[int], changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    args = TrainingArguments(
-        str(tmp_path), per_device_train_batch_size=4, gradient_accumulation_steps=2, max_steps=6, use_cpu=True,
-        dataloader_drop_last=is_dropped,
+    counted = RatesOfEpochs()
+    args = JALTrainingArguments(
+        str(tmp_path), **{"num_train_epochs": 3, **changes}, per_device_train_batch_size=4, learning_rate=1.0,
+        lr_scheduler_type="cosine_epoch", optim="sgd", use_cpu=True, save_strategy="no", disable_tqdm=True,
     )  # fmt: skip
-    assert epoch_lengths(args, rows=17, steps=6) == (expected, 6 / expected)
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.LazyLinear(CLASSES), torch.nn.BatchNorm1d(CLASSES)
+    )
+    model(torch.zeros(2, 3, SIZE, SIZE))
+    RobustTrainer(
+        model=model, args=args, train_dataset=Examples(rows), num_classes=CLASSES, callbacks=[counted]
+    ).train()
+    assert [len(epoch) for epoch in counted.rates] == steps
+    length = changes.get("num_train_epochs", 3)
+    expected = [(1 + math.cos(math.pi * epoch / length)) / 2 for epoch in range(len(steps))]
+    for rates, rate in zip(counted.rates, expected, strict=True):
+        assert rates == pytest.approx([rate] * len(rates))
 
 
 def test_step_and_exponential_epoch_follow_their_options() -> None:
@@ -125,8 +162,10 @@ def test_metric_is_an_evaluate_metric_that_needs_no_network() -> None:
 
 def test_logits_are_found_in_every_form_of_output() -> None:
     logits = torch.zeros(2, 3)
-    for outputs in (logits, {"logits": logits}, (logits,)):
+    for outputs in (logits, {"logits": logits}, (logits,), (torch.zeros(()), logits), [None, logits]):
         assert logits_of(outputs) is logits
+    with pytest.raises(ValueError, match=r"a tuple in which there are no logits"):
+        logits_of((torch.zeros(()), None))
     with pytest.raises(ValueError, match="no 'logits'"):
         logits_of({"scores": logits})
 

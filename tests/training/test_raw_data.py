@@ -95,6 +95,9 @@ def test_raw_streams_are_trained_on_and_evaluated(tmp_path: Path) -> None:
     trainer.train()
     assert trainer.state.global_step == 4
     assert "eval_accuracy" in trainer.evaluate(raw(8, seed=1).to_iterable_dataset())
+    epochs = {"max_steps": -1, "num_train_epochs": 3, "gradient_accumulation_steps": 2}
+    with pytest.raises(ValueError, match=r"num_train_epochs=3 .*max_steps: .* rows / 16 here"):
+        trainer_on(tmp_path, epochs, train_dataset=raw().to_iterable_dataset())
 
 
 def test_a_dataset_with_its_own_transform_is_left_alone(tmp_path: Path) -> None:

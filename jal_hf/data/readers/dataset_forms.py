@@ -59,7 +59,7 @@ def read_source(dataset: Any, options: ReadOptions) -> Source:
         FileNotFoundError: no such folder, file or Hub dataset.
         ValueError: it is there but cannot be read; the sentence says why.
     """
-    return split_by_column(_read(dataset, options), options)
+    return split_by_column(_read(dataset, options), options, can_count=can_count_labels(dataset))
 
 
 def _read(dataset: Any, options: ReadOptions) -> Source:
@@ -187,7 +187,7 @@ def _from_frame(frame: pd.DataFrame) -> datasets.Dataset:
 
 def _from_folder(name: str, path: Path, options: ReadOptions) -> Source:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return Source(name, _maybe_streamed(_saved_to_disk(name, path), options))
+        return _streamed(Source(name, _saved_to_disk(name, path)), options)
     if is_webvision(path):
         return _published(name, "webvision", str(path), options)
     if is_clothing1m(path):

@@ -13,7 +13,7 @@ from jal_hf.models.sources import is_checkpoint_name, locate_checkpoint
 from jal_hf.models.timm_networks import check_timm_name
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.fitting import pretrained_size
-from jal_hf.training.arguments import parse_json_object
+from jal_hf.training.json_parameters import parse_json_object
 
 RECIPE, DEFAULT_MODEL = "finetune", "resnet50.a1_in1k"
 SMALL, MEDIUM = 20_000, 200_000

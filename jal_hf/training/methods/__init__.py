@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jal_hf.training.methods.method import Method, Setting, StepView
+from jal_hf.training.methods.method import Method
 from jal_hf.training.methods.registry import (
     MethodInfo,
     combined,
@@ -14,6 +14,7 @@ from jal_hf.training.methods.registry import (
     parameters_for,
     register_method,
 )
+from jal_hf.training.methods.step_view import Setting, StepView
 
 __all__ = [
     "Method",

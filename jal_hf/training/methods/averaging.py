@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from jal_hf.losses.inputs import in_full_precision
 from jal_hf.training.methods.demands import require_within
-from jal_hf.training.methods.method import Method, Setting
+from jal_hf.training.methods.method import Method
+from jal_hf.training.methods.step_view import Setting
 
 
 class AveragedWeights:

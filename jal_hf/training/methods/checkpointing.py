@@ -15,7 +15,8 @@ from transformers.trainer_utils import get_last_checkpoint, has_length
 
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.raw_datasets import is_raw
-from jal_hf.training.methods.method import Method, Setting
+from jal_hf.training.methods.method import Method
+from jal_hf.training.methods.step_view import Setting
 
 STATE_FILE = "method.safetensors"
 

@@ -9,16 +9,9 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from jal_hf.losses import RobustLoss
-from jal_hf.training.methods.method import (
-    Batch,
-    Draws,
-    Method,
-    Parameters,
-    Phase,
-    RowKeys,
-    Setting,
-    StepView,
-)
+from jal_hf.training.methods.batch import Batch, RowKeys
+from jal_hf.training.methods.method import Draws, Method, Parameters, Phase
+from jal_hf.training.methods.step_view import Setting, StepView
 
 
 class Combination(Method):

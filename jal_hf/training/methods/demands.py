@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from jal_hf.losses import RobustLoss
-from jal_hf.training.methods.method import StepView
+from jal_hf.training.methods.step_view import StepView
 
 
 def require_within(method: str, name: str, value: object, low: float, high: float) -> float:

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from jal_hf.losses import RobustLoss
 from jal_hf.training.criterion import logits_of
 from jal_hf.training.methods.averaging import AveragedWeights
+from jal_hf.training.methods.batch import BATCH_EXTRAS, Batch
 from jal_hf.training.methods.demands import (
     optional_within,
     require_choice,
@@ -20,9 +21,10 @@ from jal_hf.training.methods.demands import (
     require_rows,
     require_within,
 )
-from jal_hf.training.methods.method import BATCH_EXTRAS, Batch, Method, Parameters, Setting, StepView
+from jal_hf.training.methods.method import Method, Parameters
 from jal_hf.training.methods.pull import place_of, pull
 from jal_hf.training.methods.row_table import RowTable
+from jal_hf.training.methods.step_view import Setting, StepView
 
 _LEAST = 1e-4
 _STRONGEST = 3.0

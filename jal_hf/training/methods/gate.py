@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from jal_hf.training.methods.demands import require_choice, require_one_label_a_row, require_within
 from jal_hf.training.methods.marginal import PRIORS, ClassMarginal
-from jal_hf.training.methods.method import Method, Phase, Setting, StepView
+from jal_hf.training.methods.method import Method, Phase
+from jal_hf.training.methods.step_view import Setting, StepView
 
 
 class Gate(Method):

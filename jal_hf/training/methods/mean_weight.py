@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from jal_hf.training.methods.method import Setting, StepView
+from jal_hf.training.methods.step_view import Setting, StepView
 
 NAMES = ("mean_weight", "mean_weight_steps")
 _LEAST = 0.1

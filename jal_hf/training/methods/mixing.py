@@ -10,8 +10,10 @@ from torch import Tensor
 
 from jal_hf.data.draws import keyed_uniforms
 from jal_hf.losses import RobustLoss
+from jal_hf.training.methods.batch import Batch, RowKeys
 from jal_hf.training.methods.demands import require_one_label_a_row, require_soft_targets, require_within
-from jal_hf.training.methods.method import Batch, Draws, Method, RowKeys, StepView
+from jal_hf.training.methods.method import Draws, Method
+from jal_hf.training.methods.step_view import StepView
 
 # Keeps these draws apart from those of the augmentation under the same seed.
 _MIXING = 0x6D6978

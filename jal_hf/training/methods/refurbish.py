@@ -15,8 +15,9 @@ from jal_hf.training.methods.demands import (
     require_within,
 )
 from jal_hf.training.methods.mean_weight import NAMES, MeanWeight
-from jal_hf.training.methods.method import Method, Phase, Setting, StepView
+from jal_hf.training.methods.method import Method, Phase
 from jal_hf.training.methods.row_table import RowTable
+from jal_hf.training.methods.step_view import Setting, StepView
 
 
 class Refurbish(Method):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from jal_hf.training.methods.method import Setting
+from jal_hf.training.methods.step_view import Setting
 
 # No place of a table: reading there raises.
 _NOWHERE = -1

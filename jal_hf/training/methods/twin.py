@@ -13,19 +13,12 @@ from jal_hf.data.draws import keyed_uniforms
 from jal_hf.data.transfer import to_device
 from jal_hf.losses import RobustLoss
 from jal_hf.losses.inputs import in_full_precision
+from jal_hf.training.methods.batch import Batch, RowKeys, row_keys
 from jal_hf.training.methods.demands import optional_within, require_choice, require_within
 from jal_hf.training.methods.marginal import PRIORS, ClassMarginal
-from jal_hf.training.methods.method import (
-    Batch,
-    Draws,
-    Method,
-    Parameters,
-    RowKeys,
-    Setting,
-    StepView,
-    row_keys,
-)
+from jal_hf.training.methods.method import Draws, Method, Parameters
 from jal_hf.training.methods.pull import strongest_pull
+from jal_hf.training.methods.step_view import Setting, StepView
 from jal_hf.training.methods.strong_view import UNIFORMS, Colours, strong_draws, strong_view
 
 # Keeps these draws apart from those of the augmentation under the same seed.

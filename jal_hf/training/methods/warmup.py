@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from jal_hf.losses.inputs import in_full_precision
 from jal_hf.training.methods.demands import require_within
-from jal_hf.training.methods.method import Method, Phase, StepView
+from jal_hf.training.methods.method import Method, Phase
+from jal_hf.training.methods.step_view import StepView
 
 
 class Warmup(Method):
