@@ -10,7 +10,14 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
-from jal_hf.analysis.style import FONT_SIZE, new_figure, save_figure, series_style, style_axes
+from jal_hf.analysis.style import (
+    legend_outside,
+    new_figure,
+    save_figure,
+    series_style,
+    shown,
+    style_axes,
+)
 from jal_hf.losses import RobustLoss
 
 
@@ -63,17 +70,17 @@ def gradient_figure(losses: Mapping[str, RobustLoss], num_classes: int = 10) -> 
             markevery=(3 * number % 25, 25),
             markersize=5,
             linewidth=1.6,
-            label=name,
+            label=shown(name),
         )
     style_axes(
         axes,
-        title=f"pull of each loss on the logit of the given label, K = {num_classes}",
         x_label="p of the given label",
         y_label="gradient magnitude (largest = 1)",
     )
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(0.0, 1.05)
-    figure.legend(fontsize=FONT_SIZE - 1, loc="outside right upper", frameon=False)
+    title = f"pull of each loss on the logit of the given label, K = {num_classes}"
+    legend_outside(axes, title)
     return figure
 
 
