@@ -53,6 +53,7 @@ def card_facts(record: RunRecord) -> JsonObject:
         "warnings": [plain(item, _SENTENCES) for item in record.warnings],
         "skipped_images": _count(dataset.get("skipped_images")),
         "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
+        "recipe": code(record.recipe),
         "deviations": [plain(item, _SENTENCES) for item in protocol.get("deviations") or []],
         "comparison": _comparison(record.comparison),
         "finetune": _finetune(record.finetune),

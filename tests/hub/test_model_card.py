@@ -132,6 +132,18 @@ def test_card_gives_sentences_whole() -> None:
     assert text.count(sentence) == 4
 
 
+@pytest.mark.parametrize(
+    ("paper", "heading"),
+    [
+        ("JAL", "What differs from the protocol:"),
+        (None, "What differs from the settings of the recipe `digits`:"),
+    ],
+)
+def test_card_names_what_settings_differ_from(paper: str | None, heading: str) -> None:
+    protocol = {"paper": paper, "deviations": ["num_train_epochs 3 instead of 40"]}
+    assert f"{heading}\n\n- num_train_epochs 3" in render_model_card(example_record(protocol=protocol))
+
+
 def test_card_names_a_hub_dataset_and_hides_a_local_path() -> None:
     on_hub = validate_card(render_model_card(example_record(dataset={"name": "ylecun/mnist"})))
     assert on_hub["datasets"] == ["ylecun/mnist"]

@@ -119,6 +119,8 @@ def test_three_models_are_compared_on_sentences(tuned: tuple[Path, Path]) -> Non
     assert "A text classifier for 2 classes" in card
     assert 'pipeline("text-classification"' in card
     assert str(tuned[0]) not in card
+    assert "resnet" not in card
+    assert not [text for text in record.protocol["deviations"] if "freeze" not in text]
 
 
 @pytest.mark.parametrize("name", ["suspects.csv", "tokenizer.json"])
