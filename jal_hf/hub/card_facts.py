@@ -147,6 +147,7 @@ def _noise(noise: Mapping[str, Any]) -> JsonObject:
         "spec": code(noise.get("spec", "none")),
         "is_noisy": noise.get("kind", "none") not in ("none", "unknown"),
         "is_unknown": noise.get("kind") == "unknown",
+        "is_given": noise.get("kind") == "given",
         "mode": plain(noise.get("mode", "exact")),
         "seed": _count(noise.get("seed")),
         **{name: percent(rate) if isinstance(rate, int | float) else None for name, rate in rates.items()},
@@ -189,8 +190,10 @@ def _results(record: RunRecord) -> list[tuple[str, str]]:
 def _pictures(record: RunRecord) -> list[tuple[str, str]]:
     """(description, path) of the plots that a run with these facts has."""
     noise, found = record.noise, []
-    if noise.get("transition_matrix") is not None or noise.get("realised_matrix") is not None:
-        found.append(("Transition matrix, asked and realised", "plots/transition_matrix.png"))
+    names = {"transition_matrix": "asked", "realised_matrix": "realised"}
+    drawn = [word for name, word in names.items() if noise.get(name) is not None]
+    if drawn:
+        found.append((f"Transition matrix, {' and '.join(drawn)}", "plots/transition_matrix.png"))
     if record.last:
         found.append(("Accuracy and loss over the epochs", "plots/curves.png"))
     histogram = record.train.get("confidence_histogram")

@@ -119,6 +119,25 @@ def test_card_of_a_noisy_stream_says_what_was_asked(asked: float | None, shown: 
     assert spec in text
 
 
+@pytest.mark.parametrize(
+    ("realised", "shown", "told"),
+    [
+        (0.42, "42.00 % were wrong", "42.00 % of 1,437 labels differ from"),
+        (0.0, "0.00 % were wrong", "0.00 % of 1,437 labels differ from"),
+        (None, "some were wrong", "some labels differ from"),
+    ],
+)
+def test_card_of_labels_that_came_noisy_says_so(realised: float | None, shown: str, told: str) -> None:
+    record = example_record()
+    counted = {"realised_rate": realised, "realised_matrix": None, "rows": 1437, "labels_sha256": None}
+    record["noise"] = {"spec": "given with the data", "kind": "given", **counted}
+    text = render_model_card(record)
+    assert f"of whose training labels {shown}" in text
+    assert told in text
+    assert "asked" not in text
+    assert "train_label_noise: given with the data" in text
+
+
 def test_card_gives_sentences_whole() -> None:
     sentence = f"It begins, {'goes on, ' * 40}and ends."
     row = {"name": "cross entropy", "loss": "ce"}
