@@ -32,6 +32,7 @@ GRID = "#d9d9d9"
 FONT_SIZE = 10.0
 _DPI = 150
 _LINES = "lines"
+_MORE_KINDS = (".pdf", ".eps", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -169,16 +170,22 @@ def legend_outside(axes: Axes, title: str = "", markerscale: float = 1.0) -> Non
 
 
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:
-    """Write the figure as PNG (150 dots an inch) and as SVG; return both files.
+    """Write the figure as PNG (150 dots an inch) and as SVG, and as what `path` ends in; return the files.
 
-    The two lie beside each other: an ending .png or .svg of `path` is replaced, any other is part of the name.
-    The same figure gives the same bytes: no date is stored and SVG ids are drawn from a fixed salt.
+    They lie beside each other: an ending such as .png or .pdf is replaced, any other is part of the name.
+    The same figure gives the same bytes, but for EPS: no date is stored and SVG ids are drawn from a fixed salt.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    stem = target.stem if target.suffix.lower() in (".png", ".svg") else target.name
+    kind = target.suffix.lower()
+    stem = target.stem if kind in (".png", ".svg", *_MORE_KINDS) else target.name
     files = [target.with_name(f"{stem}{ending}") for ending in (".png", ".svg")]
     render(figure, *files)
+    if kind in _MORE_KINDS:
+        files.append(target)
+        undated = {"CreationDate": None} if kind == ".pdf" else None
+        with _plain_text(figure), whole_file(target) as temporary:
+            figure.savefig(temporary, format=kind[1:], dpi=_DPI, metadata=undated)
     return files
 
 
