@@ -7,6 +7,7 @@ from typing import Any
 
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.record import RunRecord
+from jal_hf.ground.sentences import counted
 from jal_hf.hub.citations import dataset_citations, network_citations
 from jal_hf.hub.metadata import TASK_CLASSES, base_model, dataset_label, is_robust, model_task
 from jal_hf.hub.text import block, clean, code, percent, plain
@@ -51,7 +52,7 @@ def card_facts(record: RunRecord) -> JsonObject:
         "pictures": _pictures(record),
         "training": _training(record),
         "warnings": [plain(item, _SENTENCES) for item in record.warnings],
-        "skipped_images": _count(dataset.get("skipped_images")),
+        "skipped": _skipped(dataset.get("skipped_images"), task),
         "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
         "recipe": code(record.recipe),
         "deviations": [plain(item, _SENTENCES) for item in protocol.get("deviations") or []],
@@ -81,6 +82,18 @@ def card_facts(record: RunRecord) -> JsonObject:
 def _input(task: str | None) -> str:
     """What the model looks at, in a word."""
     return _INPUTS.get((task or "").partition("-")[0], "input")
+
+
+def _skipped(count: object, task: str | None) -> str | None:
+    """What was left out of training because it could not be read."""
+    if not isinstance(count, int) or count < 1:
+        return None
+    left = (
+        f"{counted(count, 'row')} without text"
+        if _input(task) == "text"
+        else counted(count, "unreadable image")
+    )
+    return f"{left} {'was' if count == 1 else 'were'} left out of training."
 
 
 def _is_fresh(model: Mapping[str, Any]) -> bool:
@@ -281,7 +294,7 @@ def _finetune(section: Mapping[str, Any]) -> dict[str, Any] | None:
             for row in rows
         ],
         "labels": plain((section.get("judgement") or {}).get("reason", ""), _SENTENCES),
-        "suspects": _count(section.get("suspects")),
+        "suspects": counted(section["suspects"], "label") if section.get("suspects") else None,
         "reason": plain(section.get("reason", ""), _SENTENCES),
     }
 

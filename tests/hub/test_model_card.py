@@ -138,6 +138,15 @@ def test_card_of_labels_that_came_noisy_says_so(realised: float | None, shown: s
     assert "train_label_noise: given with the data" in text
 
 
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(1, "- 1 unreadable image was left out"), (2000, "- 2,000 unreadable images were left out"), (0, None)],
+)
+def test_card_counts_what_was_left_out(count: int, told: str | None) -> None:
+    text = render_model_card(example_record(dataset={"skipped_images": count}))
+    assert told in text if told else "left out" not in text
+
+
 def test_card_gives_sentences_whole() -> None:
     sentence = f"It begins, {'goes on, ' * 40}and ends."
     row = {"name": "cross entropy", "loss": "ce"}
