@@ -227,6 +227,12 @@ def _notes(
         names = ", ".join(sorted({Path(str(line["dataset"])).name for line in results}))
         word = "seed" if len(seeds) == 1 else "seeds"
         notes.append(f"Data: {names}, {rows}; {epochs}; {precisions}; {word} {', '.join(map(str, seeds))}.")
+    chosen = sorted({str(line["weights_chosen_by"]) for line in results if line.get("weights_chosen_by")})
+    if chosen:
+        notes.append(
+            f"The weights in the runs' folders are those of the epoch with the best {', '.join(chosen)}, whose "
+            "accuracy their cards give; the accuracies here are those of the epochs that the tables name."
+        )
     sources = sorted({cell.paper.source for cell in cells.values() if cell.paper is not None})
     if sources:
         notes.append(f"Paper: {'; '.join(sources)}.")
