@@ -8,6 +8,7 @@ from typing import Any
 
 from jal_hf.analysis.advice import Advice, moves_a
 from jal_hf.ground.files import JsonObject
+from jal_hf.ground.sentences import counted
 
 SHOWN_BLOCKED = 5
 
@@ -45,7 +46,7 @@ def _theory(advice: Advice, class_names: Sequence[str] | None) -> str:
         for case in advice.blocked[:SHOWN_BLOCKED]
     ]
     if len(advice.blocked) > SHOWN_BLOCKED:
-        lines.append(f"  and {len(advice.blocked) - SHOWN_BLOCKED} classes more")
+        lines.append(f"  and {counted(len(advice.blocked) - SHOWN_BLOCKED, 'further class')}")
     return (
         "No loss can help here, and no a is safe: the true class is not the most frequent label of "
         f"{len(advice.blocked)} of {advice.num_classes} classes.\n"

@@ -9,7 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, shown, style_axes
+from jal_hf.analysis.style import (
+    FONT_SIZE,
+    INK,
+    legend_outside,
+    new_figure,
+    save_figure,
+    series_style,
+    shown_apart,
+    style_axes,
+)
 from jal_hf.ground.files import LogLine
 from jal_hf.ground.run_log import log_series
 
@@ -32,7 +41,7 @@ def _draw(axes: Axes, epochs: Sequence[float], values: Sequence[float], number: 
         markersize=5,
         # Markers of several lines are set off from each other so that lines lying together stay apart.
         markevery=(number % every, every),
-        label=shown(label),
+        label=label,
     )
 
 
@@ -65,12 +74,14 @@ def curves_figure(
     against: str = "epoch",
     *,
     warm_up: float = 0.0,
+    starts: Mapping[str, float] | None = None,
 ) -> Figure:
     """Test accuracy over epochs, a line for each run; one run alone also shows its training loss below.
 
     Where no run was scored on a test split, it is the accuracy on the noisy validation split, and called so.
     `floor` is the smallest value the loss can take; it is taken off, for a raw AMSE of 84.1 says little. In the epochs
-    of a `warm_up` another loss was trained, whose values lie elsewhere: they are left out.
+    of a `warm_up` another loss was trained, whose values lie elsewhere: they are left out. `starts` names the epochs
+    from which on the loss counts other rows or labels, so that its values are no longer those before: they are marked.
     Several runs get no loss panel: the values of different losses have different floors and scales and say
     nothing side by side. `against` may be `seconds` of training for several.
     """
@@ -81,7 +92,8 @@ def curves_figure(
     panels = figure.subplots(2 if single else 1, 1, squeeze=False, sharex=True)
     upper = panels[0, 0]
     measure = measured(logs.values())
-    for number, (name, log) in enumerate(logs.items()):
+    names = shown_apart(list(logs), 60)
+    for number, (name, log) in enumerate(zip(names, logs.values(), strict=True)):
         epochs, accuracy = log_series(log, measure, against)
         percent = [100.0 * value for value in accuracy]
         _draw(upper, epochs, percent, number, name)
@@ -92,18 +104,16 @@ def curves_figure(
     )
     if single:
         _draw_training_loss(panels[1, 0], next(iter(logs.values())), floor, warm_up)
+        _mark_starts(panels[1, 0], starts or {})
     panels[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=against == "epoch"))
-    if upper.lines:
-        # Outside the axes, a legend hides no point however the curves run.
+    # Outside the axes, a legend hides no point however the curves run.
+    if upper.lines and single:
         handles, labels = upper.get_legend_handles_labels()
         figure.legend(
-            handles,
-            labels,
-            fontsize=FONT_SIZE - 1,
-            loc="outside lower center" if single else "outside right upper",
-            ncols=3 if single else 1,
-            frameon=False,
+            handles, labels, loc="outside lower center", ncols=3, fontsize=FONT_SIZE - 1, frameon=False
         )
+    elif upper.lines:
+        legend_outside(upper, title)
     return figure
 
 
@@ -121,6 +131,24 @@ def _draw_training_loss(axes: Axes, log: Sequence[LogLine], floor: float, warm_u
     if first:
         label = "loss above floor after warm-up" if floor else "training loss after warm-up"
     style_axes(axes, x_label="epoch", y_label=label)
+
+
+def _mark_starts(axes: Axes, starts: Mapping[str, float]) -> None:
+    middle = sum(axes.get_xlim()) / 2
+    for number, (name, epoch) in enumerate(starts.items()):
+        axes.axvline(epoch, color=INK, linestyle=":", linewidth=1.2)
+        is_early = epoch <= middle
+        axes.annotate(
+            f"{name} begins",
+            (epoch, 0.97 - 0.1 * number),
+            xycoords=("data", "axes fraction"),
+            xytext=(4 if is_early else -4, 0),
+            textcoords="offset points",
+            ha="left" if is_early else "right",
+            va="top",
+            fontsize=FONT_SIZE - 1,
+            color=INK,
+        )
 
 
 def plot_curves(

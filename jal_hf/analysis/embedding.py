@@ -12,7 +12,14 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
-from jal_hf.analysis.style import FONT_SIZE, new_figure, series_style, shown, style_axes
+from jal_hf.analysis.style import (
+    FONT_SIZE,
+    legend_outside,
+    new_figure,
+    series_style,
+    shown,
+    style_axes,
+)
 
 LARGEST_LEGEND = 20
 
@@ -105,5 +112,5 @@ def embedding_figure(
     axes.set_xticks([])
     axes.set_yticks([])
     if np.unique(labels).size <= LARGEST_LEGEND:
-        figure.legend(fontsize=FONT_SIZE - 1, loc="outside right upper", frameon=False, markerscale=1.6)
+        legend_outside(axes, title, markerscale=1.6)
     return figure

@@ -11,7 +11,16 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from jal_hf.analysis.curves import measured, plot_curves
-from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, shown, style_axes
+from jal_hf.analysis.style import (
+    INK,
+    legend_outside,
+    new_figure,
+    save_figure,
+    series_style,
+    shown,
+    style_axes,
+    wrapped,
+)
 from jal_hf.analysis.tables import GridTable, display_name, display_noise, mean_and_spread
 from jal_hf.ground.files import LogLine
 from jal_hf.ground.run_log import read_log
@@ -64,7 +73,9 @@ def bars_figure(table: GridTable) -> Figure:
     A paper's figure, where it reports the cell, is a line across the bar.
     """
     count = len(table.losses)
-    figure = new_figure(max(5.0, 1.6 + 0.32 * (count + 1) * len(table.noises)), 4.2)
+    names = [shown(display_noise(noise)) for noise in table.noises]
+    inches = max(0.32 * (count + 1), min(1.5, 0.1 * max(map(len, names))))
+    figure = new_figure(max(5.0, 1.6 + inches * len(names)), 4.2)
     axes = figure.subplots()
     width = 0.8 / count
     lowest = 100.0
@@ -98,10 +109,11 @@ def bars_figure(table: GridTable) -> Figure:
             label=shown(display_name(loss)),
         )
     style_axes(axes, y_label="test accuracy, last epoch (%)")
-    axes.set_xticks(range(len(table.noises)), [shown(display_noise(noise)) for noise in table.noises])
+    letters = int(10 * inches)
+    axes.set_xticks(range(len(names)), ["\n".join(wrapped(name, letters)) for name in names])
     # Bars start at 0 unless that would hide all differences; then the axis says where it starts.
     axes.set_ylim(10.0 * math.floor(lowest / 10.0 - 0.5) if lowest > 50.0 else 0.0, 100.0)
     if any(table.has_paper(noise) for noise in table.noises):
         axes.plot([], [], color=INK, linewidth=2.0, label="paper")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=FONT_SIZE - 1)
+    legend_outside(axes)
     return figure

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, set_lines, shown, shown_apart
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, set_lines, set_title, shown, shown_apart
 from jal_hf.analysis.thumbnails import as_picture
 from jal_hf.ground.image_files import as_mode
 
@@ -37,7 +37,7 @@ def picture_grid_figure(
         panel.imshow(np.asarray(as_mode(as_picture(image), "RGB")), interpolation="nearest")
         heading = panel.set_title("", fontsize=FONT_SIZE - 2, color=INK)
         set_lines(heading, [shown(part, LONGEST) for part in caption.split("\n")])
-    figure.suptitle(shown(title, 90), fontsize=FONT_SIZE + 1, color=INK)
+    set_title(figure.suptitle(""), title)
     return figure
 
 

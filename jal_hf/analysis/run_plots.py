@@ -29,7 +29,11 @@ def run_figures(folder: str | Path) -> dict[str, Figure]:
     measure = measured([log])
     if log_series(log, measure)[0] or log_series(log, "loss")[0]:
         figures["curves"] = curves_figure(
-            {MEASURES[measure]: log}, title, loss_floor(record), warm_up=warm_up_epochs(record)
+            {MEASURES[measure]: log},
+            title,
+            loss_floor(record),
+            warm_up=warm_up_epochs(record),
+            starts=method_starts(record),
         )
     asked, realised = record.noise.get("transition_matrix"), record.noise.get("realised_matrix")
     if asked is not None or realised is not None:
@@ -85,9 +89,19 @@ def loss_floor(record: RunRecord) -> float:
 
 def warm_up_epochs(record: RunRecord) -> float:
     """Epochs at the beginning in which cross entropy was trained, in whole or in part; 0 without a warm-up."""
-    names, params = str(record.method.get("name")).split("+"), record.method.get("params") or {}
-    own = params if len(names) == 1 else params.get("warmup") or {}
-    if "warmup" not in names:
-        return 0.0
-    share = float(own.get("share") or 0.0) + float(own.get("fade") or 0.0)
+    share = _setting(record, "warmup", "share") + _setting(record, "warmup", "fade")
     return share * float(record.training.get("epochs") or 0.0)
+
+
+def method_starts(record: RunRecord) -> dict[str, float]:
+    """The epoch at which each training method of the run that begins later changes which rows or labels count."""
+    shares = {name: _setting(record, name, key) for name, key in (("gate", "warmup"), ("refurbish", "start"))}
+    epochs = float(record.training.get("epochs") or 0.0)
+    return {name: share * epochs for name, share in shares.items() if 0.0 < share < 1.0 and epochs}
+
+
+def _setting(record: RunRecord, name: str, key: str) -> float:
+    """A share that a method of the run was given; 0 where the run was trained without that method."""
+    names, params = str(record.method.get("name")).split("+"), record.method.get("params") or {}
+    own = params if len(names) == 1 else params.get(name) or {}
+    return float(own.get(key) or 0.0) if name in names else 0.0

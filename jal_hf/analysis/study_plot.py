@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jal_hf.analysis.search_space import Interval
-from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, shown, style_axes
+from jal_hf.analysis.style import FONT_SIZE, INK, new_figure, save_figure, series_style, set_title, style_axes
 
 
 def study_figure(study: Any, space: Mapping[str, Interval], title: str = "") -> Figure:
@@ -31,7 +31,7 @@ def study_figure(study: Any, space: Mapping[str, Interval], title: str = "") -> 
     _history(axes[0], finished, stopped)
     for panel, (name, interval) in zip(axes[1:], space.items(), strict=False):
         _against(panel, name, interval, finished, study.best_trial)
-    figure.suptitle(shown(title), fontsize=FONT_SIZE + 1, color=INK)
+    set_title(figure.suptitle(""), title)
     handles, labels = axes[0].get_legend_handles_labels()
     more, names = axes[1].get_legend_handles_labels()
     figure.legend(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import re
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ GRID = "#d9d9d9"
 FONT_SIZE = 10.0
 _DPI = 150
 _LINES = "lines"
+_MORE_KINDS = (".pdf", ".eps", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -116,11 +119,33 @@ def set_lines(text: Text, lines: Sequence[str]) -> None:
     text.set(text="\n".join(shown(line, 200) for line in lines), label=_LINES)
 
 
+def wrapped(text: str, letters: int) -> list[str]:
+    """A text as lines of at most `letters`, broken after a space, a comma or a semicolon where that can be."""
+    wrapper = textwrap.TextWrapper(letters)
+    wrapper.wordsep_re = re.compile(r"(\s+|[^\s,;]*[,;])")
+    return wrapper.wrap(text) or [""]
+
+
+def set_title(text: Text, title: str, share: float = 0.97) -> None:
+    """Give a heading its look, and as many lines as it needs to be no wider than this share of its figure."""
+    text.set(fontsize=FONT_SIZE + 1, color=INK, parse_math=False, usetex=False)
+    line, figure = shown(title, 160), text.figure
+    set_lines(text, [line])
+    letters, room = len(line), share * figure.bbox.width
+    while (width := text.get_window_extent().width) > room and letters > 1:
+        letters = min(letters - 1, max(1, int(letters * room / width)))
+        set_lines(text, wrapped(line, letters))
+
+
 def style_axes(
     axes: Axes, *, title: str = "", x_label: str = "", y_label: str = "", grid: bool = True
 ) -> None:
-    """Titles, labels, a pale grid behind the data, and no box on the right and the top."""
-    axes.set_title(shown(title, 90), fontsize=FONT_SIZE + 1, color=INK)
+    """Titles, labels, a pale grid behind the data, and no box on the right and the top.
+
+    A title may be nearly as wide as the part of the figure that the axes stand in.
+    """
+    place = axes.get_subplotspec()
+    set_title(axes.title, title, 0.85 / (place.get_gridspec().ncols if place else 1))
     axes.set_xlabel(x_label, fontsize=FONT_SIZE, color=INK)
     axes.set_ylabel(y_label, fontsize=FONT_SIZE, color=INK)
     axes.tick_params(labelsize=FONT_SIZE - 1, colors=INK)
@@ -130,17 +155,37 @@ def style_axes(
         axes.spines[["top", "right"]].set_visible(False)
 
 
-def save_figure(figure: Figure, path: str | Path) -> list[Path]:
-    """Write the figure as PNG (150 dots an inch) and as SVG; return both files.
+def legend_outside(axes: Axes, title: str = "", markerscale: float = 1.0) -> None:
+    """A legend on the right of the axes, where it hides no point, and a title that ends before it.
 
-    The two lie beside each other: an ending .png or .svg of `path` is replaced, any other is part of the name.
-    The same figure gives the same bytes: no date is stored and SVG ids are drawn from a fixed salt.
+    Long names stand on several lines.
+    """
+    figure = axes.figure
+    legend = figure.legend(
+        loc="outside right upper", frameon=False, fontsize=FONT_SIZE - 1, markerscale=markerscale
+    )
+    for text in legend.get_texts():
+        set_lines(text, wrapped(shown(text.get_text()), 26))
+    set_title(axes.title, title, 0.85 - legend.get_window_extent().width / figure.bbox.width)
+
+
+def save_figure(figure: Figure, path: str | Path) -> list[Path]:
+    """Write the figure as PNG (150 dots an inch) and as SVG, and as what `path` ends in; return the files.
+
+    They lie beside each other: an ending such as .png or .pdf is replaced, any other is part of the name.
+    The same figure gives the same bytes, but for EPS: no date is stored and SVG ids are drawn from a fixed salt.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    stem = target.stem if target.suffix.lower() in (".png", ".svg") else target.name
+    kind = target.suffix.lower()
+    stem = target.stem if kind in (".png", ".svg", *_MORE_KINDS) else target.name
     files = [target.with_name(f"{stem}{ending}") for ending in (".png", ".svg")]
     render(figure, *files)
+    if kind in _MORE_KINDS:
+        files.append(target)
+        undated = {"CreationDate": None} if kind == ".pdf" else None
+        with _plain_text(figure), whole_file(target) as temporary:
+            figure.savefig(temporary, format=kind[1:], dpi=_DPI, metadata=undated)
     return files
 
 

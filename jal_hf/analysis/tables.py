@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from jal_hf.analysis.paper_figures import PaperFigure, paper_figure
 from jal_hf.ground.files import write_text
 from jal_hf.ground.record import row_name
-from jal_hf.ground.sentences import printable
+from jal_hf.ground.sentences import counted, printable
 
 BOLD_PER_COLUMN = 2
 
@@ -127,10 +127,6 @@ def write_tables(table: GridTable, folder: str | Path) -> tuple[Path, Path]:
     return markdown, latex
 
 
-def _place(line: Mapping[str, Any]) -> tuple[str, str]:
-    return row_name(line["loss"], line.get("method")), line["noise"]
-
-
 def display_name(loss: str) -> str:
     """A loss as the papers write it, a training method after it as it is called."""
     name, _, method = loss.partition(" ")
@@ -225,14 +221,17 @@ def _notes(
     notes = []
     if results:
         seeds = sorted({line["seed"] for line in results})
-        rows = _span(line["rows"] for line in results)
-        epochs = _span(line["epochs"] for line in results)
+        rows = _span((line["rows"] for line in results), "training image")
+        epochs = _span((line["epochs"] for line in results), "epoch")
         precisions = ", ".join(sorted({str(line["precision"]) for line in results}))
         names = ", ".join(sorted({Path(str(line["dataset"])).name for line in results}))
         word = "seed" if len(seeds) == 1 else "seeds"
+        notes.append(f"Data: {names}, {rows}; {epochs}; {precisions}; {word} {', '.join(map(str, seeds))}.")
+    chosen = sorted({str(line["weights_chosen_by"]) for line in results if line.get("weights_chosen_by")})
+    if chosen:
         notes.append(
-            f"Data: {names}, {rows} training images; {epochs} epochs; {precisions}; "
-            f"{word} {', '.join(map(str, seeds))}."
+            f"The weights in the runs' folders are those of the epoch with the best {', '.join(chosen)}, whose "
+            "accuracy their cards give; the accuracies here are those of the epochs that the tables name."
         )
     sources = sorted({cell.paper.source for cell in cells.values() if cell.paper is not None})
     if sources:
@@ -243,11 +242,13 @@ def _notes(
     return tuple(notes)
 
 
-def _span(values: Any) -> str:
+def _span(values: Iterable[float | None], noun: str) -> str:
     distinct = sorted({value for value in values if value is not None})
     if not distinct:
-        return "an unknown number of"
-    return f"{distinct[0]:g}" if len(distinct) == 1 else f"{distinct[0]:g} to {distinct[-1]:g}"
+        return f"an unknown number of {noun}s"
+    return (
+        counted(distinct[0], noun) if len(distinct) == 1 else f"{distinct[0]:,g} to {distinct[-1]:,g} {noun}s"
+    )
 
 
 def _seed(line: Mapping[str, Any]) -> int:

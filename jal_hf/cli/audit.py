@@ -154,6 +154,7 @@ def _check_export(arguments: argparse.Namespace, record: Any) -> None:
 
 def _left_out(record: Any) -> str:
     """The rows of a run's source that are in no export of it."""
+    from jal_hf.ground.sentences import counted
     from jal_hf.runs.texts import TASK
 
     data, is_text = record.config.get("data") or {}, record.model.get("task") == TASK
@@ -164,10 +165,11 @@ def _left_out(record: Any) -> str:
         f"test rows beyond the {data['max_eval_samples']:,} of --max_eval_samples"
         if data.get("max_eval_samples")
         else "",
-        f"{record.dataset['skipped_images']:,} {'rows without text' if is_text else 'unreadable rows'}"
+        f"{counted(record.dataset['skipped_images'], 'row' if is_text else 'unreadable row')}"
+        f"{' without text' if is_text else ''}"
         if record.dataset.get("skipped_images")
         else "",
-        f"{record.dataset['unlabelled_rows']:,} rows without label"
+        f"{counted(record.dataset['unlabelled_rows'], 'row')} without label"
         if record.dataset.get("unlabelled_rows")
         else "",
     ]
@@ -188,6 +190,8 @@ def _exported(arguments: argparse.Namespace, audit: Any, how: str | None) -> Jso
 
 
 def _text(summary: JsonObject, folder: Path) -> str:
+    from jal_hf.ground.sentences import counted
+
     judgement = summary["judgement"]
     rows = [("given and suggested label differ", f"{summary['differing']:,}")]
     if judgement["noise_rate"] is not None:
@@ -209,7 +213,9 @@ def _text(summary: JsonObject, folder: Path) -> str:
         for judge, scores in summary["scores"].items()
         if scores is not None
     ]
-    heading = f"{summary['run']}: {summary['rows']:,} training labels, judged by {summary['judged_by']}"
+    heading = (
+        f"{summary['run']}: {counted(summary['rows'], 'training label')}, judged by {summary['judged_by']}"
+    )
     warnings = [filled(f"warning: {warning}", "  ") for warning in summary["warnings"]]
     files = [f"  {folder / name}" for name in ("report.html", "label_issues.parquet", "summary.json")]
     return "\n".join(

@@ -94,7 +94,7 @@ def _facts(name: str) -> JsonObject:
 def _describe(facts: Mapping[str, Any]) -> str:
     from jal_hf.losses import loss_info
 
-    heading = filled(f"{facts['name']}: {facts['summary']}")
+    heading = filled(f"{facts['name']}: {facts['summary'] or 'a loss of your own'}")
     if facts["reported_only"]:
         rows = [("formula", facts["formula"])]
         return "\n\n".join(
@@ -102,7 +102,7 @@ def _describe(facts: Mapping[str, Any]) -> str:
         )
     scales = [f"{scale:.2g} at {classes} classes" for classes, scale in facts["gradient_scale"].items()]
     rows = [
-        ("formula", facts["formula"]),
+        ("formula", facts["formula"] or "-"),
         ("kind", facts["kind"]),
         ("robustness", _robustness(facts)),
         ("defaults", _values(facts["defaults"])),
@@ -128,7 +128,8 @@ def _describe(facts: Mapping[str, Any]) -> str:
         )
         first = f"  {dataset:<15} {_values(preset['params'])}; {decay}"
         lines += [filled(first, hanging=" " * 18), filled(preset["source"], " " * 18)]
-    return "\n".join([*lines, "", "citation", wrapped(facts["citation"])])
+    lines += ["", "citation", wrapped(facts["citation"])] if facts["citation"] else []
+    return "\n".join(lines)
 
 
 def _robustness(facts: Mapping[str, Any]) -> str:

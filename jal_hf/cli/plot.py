@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="picture of several runs or of losses (default: accuracy.png, gradients.png)",
+        help="picture of several runs or of losses, as PNG and SVG, and as what its ending says, such as .pdf "
+        "(default: accuracy.png, gradients.png)",
     )
     parser.add_argument(
         "--tsne",
@@ -62,9 +63,8 @@ def _drawn(arguments: argparse.Namespace) -> list[Path]:
     written: list[Path] = []
     if arguments.gradients:
         from jal_hf.analysis.gradients import plot_gradient_magnitude
-        from jal_hf.losses import create_loss
 
-        losses = {name: create_loss(name) for name in arguments.gradients.split(",")}
+        losses = arguments.gradients.split(",")
         classes = 10 if arguments.num_classes is None else arguments.num_classes
         written += plot_gradient_magnitude(losses, arguments.output or "gradients.png", classes)
     elif not folders:

@@ -7,7 +7,7 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,38 +93,9 @@ def _image_files(names: Sequence[str], run: str) -> list[str]:
 
 
 def _image_answers(run: str, files: Sequence[str], batch_size: int) -> list[Prediction | None]:
-    """None for an image that cannot be read, which is named in a warning; where none can, the first one's error."""
-    from jal_hf.data.images.decoding import open_image
-    from jal_hf.data.progress import progress_line
-    from jal_hf.ground.image_files import UnreadableImageError
-    from jal_hf.ground.sentences import printable
-    from jal_hf.runs.prediction import load_classifier
+    from jal_hf.runs.prediction import predict_images
 
-    classify = load_classifier(run, batch_size=batch_size)
-    if absent := next((file for file in files if not os.path.exists(file)), None):
-        raise FileNotFoundError(f"There is no image file {absent!r}.")
-    damaged: dict[int, UnreadableImageError] = {}
-
-    def pictures() -> Iterator[Any]:
-        for number, file in enumerate(files):
-            try:
-                image = open_image({"bytes": None, "path": file}, 3, file)
-            except UnreadableImageError as error:
-                damaged[number] = error
-                continue
-            yield image
-
-    with progress_line(len(files), "classifying", "image") as line:
-        found = []
-        for answers in classify(pictures()):
-            found.append(answers[0])
-            line.update()
-    if len(damaged) == len(files):
-        raise damaged[0]
-    for error in damaged.values():
-        logger.warning("%s It has no answer.", printable(error))
-    rest = iter(found)
-    return [None if number in damaged else next(rest) for number in range(len(files))]
+    return [*predict_images(run, files, batch_size=batch_size)]
 
 
 def _texts(words: Sequence[str], run: str) -> list[str]:

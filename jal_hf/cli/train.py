@@ -127,4 +127,6 @@ def _noise(noise: Section) -> str:
     if noise.get("kind") == "unknown":
         return "unknown: the labels are as the data gives them, and nothing was added"
     asked, realised = noise.get("asked_rate"), noise.get("realised_rate")
+    if noise.get("kind") == "given":
+        return f"given with the data, {percent(realised)} of the labels differ from clean_label"
     return f"{noise['spec']}, asked {percent(asked)}, realised {percent(realised)}"

@@ -10,6 +10,7 @@ from typing import Any
 from jal_hf.cli.output import Output, add_output_flags
 from jal_hf.cli.parsers import CommandParser
 from jal_hf.cli.text import facts_text
+from jal_hf.ground.sentences import counted
 
 NAME = "tune"
 HELP = "search loss parameters and learning rate on a noisy validation split"
@@ -52,7 +53,9 @@ def main(argv: Sequence[str]) -> int:
     folder = arguments.output_dir or f"runs/tune-{config.name}-{config.loss}"
     with output.working():
         result = tune(config, folder, arguments.trials)
-    heading = f"best of {result.trials} trials: noisy validation accuracy {100 * result.score:.2f} %"
+    heading = (
+        f"best of {counted(result.trials, 'trial')}: noisy validation accuracy {100 * result.score:.2f} %"
+    )
     if result.preset_score is not None:
         heading += f" (preset: {100 * result.preset_score:.2f} %)"
     best = facts_text([(name, f"{value:.4g}") for name, value in result.best.items()])

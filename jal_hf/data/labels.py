@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jal_hf.data.column_values import is_text, rows_text, whole_column, with_column
-from jal_hf.ground.sentences import listed
+from jal_hf.ground.sentences import counted, listed
 
 IGNORE_INDEX = -100
 TRUTHS = ("False", "True")
@@ -233,14 +233,15 @@ def label_warnings(labels: Labels, names: Sequence[str], split_name: str) -> lis
     used = np.unique(labels[labels != IGNORE_INDEX])
     if len(names) < 2 or len(used) < 2:
         raise ValueError(
-            f"Split {split_name!r} has rows of {len(used)} class(es); training a classifier needs at least "
+            f"Split {split_name!r} has rows of {counted(len(used), 'class')}; training a classifier needs at least "
             f"two."
         )
     warnings = []
     missing = [names[number] for number in np.setdiff1d(np.arange(len(names)), used)]
     if missing:
         warnings.append(
-            f"{len(missing)} of {len(names)} classes never occur in split {split_name!r}: "
+            f"{len(missing)} of {len(names)} classes never {'occurs' if len(missing) == 1 else 'occur'} in split "
+            f"{split_name!r}: "
             f"{listed(missing[:_SHOWN])}{' and more' if len(missing) > _SHOWN else ''}."
         )
     ignored = int((labels == IGNORE_INDEX).sum())

@@ -16,7 +16,7 @@ from jal_hf.data.column_values import integer_column, row_numbers, without_colum
 from jal_hf.data.columns import choose_splits, find_label_column, find_validation_split
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict
 from jal_hf.data.labels import label_warnings, read_labels
-from jal_hf.data.noisy_labels import put_noise
+from jal_hf.data.noisy_labels import is_noise_known, put_noise
 from jal_hf.data.readers.dataset_forms import read_source
 from jal_hf.data.readers.loaded import load_files
 from jal_hf.data.readers.source import ReadOptions
@@ -154,6 +154,7 @@ def load_text_dataset(
         fingerprint=digest.hexdigest()[:32],
         skipped_images=empty,
         warnings=tuple(warnings),
+        noise_known=is_noise_known(source.name, None, report.kind, "clean_label" in train.column_names),
         unlabelled_rows=unlabelled_count,
         shared_rows=shared,
         contradicting_rows=contradicting,

@@ -24,6 +24,12 @@ def shortened(text: object, most: int = 80) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
+def counted(number: float, noun: str) -> str:
+    """A number and its noun: `1 row`, `2,000 rows`, `1 lost class`, `3 lost classes`."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:{',' if isinstance(number, int) else ',g'}} {noun}{ending}"
+
+
 def printable(text: object) -> str:
     """Text from anywhere as it may go to a terminal: what would command it is shown as its escape, line ends too."""
     return "".join(

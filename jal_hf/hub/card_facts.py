@@ -7,6 +7,7 @@ from typing import Any
 
 from jal_hf.ground.files import JsonObject
 from jal_hf.ground.record import RunRecord
+from jal_hf.ground.sentences import counted
 from jal_hf.hub.citations import dataset_citations, network_citations
 from jal_hf.hub.metadata import TASK_CLASSES, base_model, dataset_label, is_robust, model_task
 from jal_hf.hub.text import block, clean, code, percent, plain
@@ -51,8 +52,9 @@ def card_facts(record: RunRecord) -> JsonObject:
         "pictures": _pictures(record),
         "training": _training(record),
         "warnings": [plain(item, _SENTENCES) for item in record.warnings],
-        "skipped_images": _count(dataset.get("skipped_images")),
+        "skipped": _skipped(dataset.get("skipped_images"), task),
         "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
+        "recipe": code(record.recipe),
         "deviations": [plain(item, _SENTENCES) for item in protocol.get("deviations") or []],
         "comparison": _comparison(record.comparison),
         "finetune": _finetune(record.finetune),
@@ -80,6 +82,18 @@ def card_facts(record: RunRecord) -> JsonObject:
 def _input(task: str | None) -> str:
     """What the model looks at, in a word."""
     return _INPUTS.get((task or "").partition("-")[0], "input")
+
+
+def _skipped(count: object, task: str | None) -> str | None:
+    """What was left out of training because it could not be read."""
+    if not isinstance(count, int) or count < 1:
+        return None
+    left = (
+        f"{counted(count, 'row')} without text"
+        if _input(task) == "text"
+        else counted(count, "unreadable image")
+    )
+    return f"{left} {'was' if count == 1 else 'were'} left out of training."
 
 
 def _is_fresh(model: Mapping[str, Any]) -> bool:
@@ -146,6 +160,7 @@ def _noise(noise: Mapping[str, Any]) -> JsonObject:
         "spec": code(noise.get("spec", "none")),
         "is_noisy": noise.get("kind", "none") not in ("none", "unknown"),
         "is_unknown": noise.get("kind") == "unknown",
+        "is_given": noise.get("kind") == "given",
         "mode": plain(noise.get("mode", "exact")),
         "seed": _count(noise.get("seed")),
         **{name: percent(rate) if isinstance(rate, int | float) else None for name, rate in rates.items()},
@@ -188,8 +203,10 @@ def _results(record: RunRecord) -> list[tuple[str, str]]:
 def _pictures(record: RunRecord) -> list[tuple[str, str]]:
     """(description, path) of the plots that a run with these facts has."""
     noise, found = record.noise, []
-    if noise.get("transition_matrix") is not None or noise.get("realised_matrix") is not None:
-        found.append(("Transition matrix, asked and realised", "plots/transition_matrix.png"))
+    names = {"transition_matrix": "asked", "realised_matrix": "realised"}
+    drawn = [word for name, word in names.items() if noise.get(name) is not None]
+    if drawn:
+        found.append((f"Transition matrix, {' and '.join(drawn)}", "plots/transition_matrix.png"))
     if record.last:
         found.append(("Accuracy and loss over the epochs", "plots/curves.png"))
     histogram = record.train.get("confidence_histogram")
@@ -277,7 +294,7 @@ def _finetune(section: Mapping[str, Any]) -> dict[str, Any] | None:
             for row in rows
         ],
         "labels": plain((section.get("judgement") or {}).get("reason", ""), _SENTENCES),
-        "suspects": _count(section.get("suspects")),
+        "suspects": counted(section["suspects"], "label") if section.get("suspects") else None,
         "reason": plain(section.get("reason", ""), _SENTENCES),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from jal_hf.ground.sentences import did_you_mean
@@ -25,9 +25,9 @@ class LossInfo:
 
     name: str
     cls: type[RobustLoss] | None
-    summary: str
-    formula: str
-    citation: str
+    summary: str = ""
+    formula: str = ""
+    citation: str = ""
     active: bool = False
     passive: bool = False
     symmetric: bool = False
@@ -90,9 +90,32 @@ def register(info: LossInfo) -> None:
 
 
 def register_loss(name: str, **facts: Any) -> Callable[[LossClass], LossClass]:
-    """Class decorator: registers a loss class under a name, with the facts of its `LossInfo`."""
+    """Class decorator: registers a loss class under a name, with the facts of its `LossInfo`.
+
+    All facts may be left out; the summary is then the first line of the class's docstring.
+
+    Raises:
+        TypeError: the name is no string, or what is decorated no subclass of `RobustLoss`.
+        ValueError: a fact that there is not, the nearest one named; a name that is taken or cannot be asked for.
+
+    Example:
+        @register_loss("mine", formula="-log p_y", asymmetric=True)
+        class MyLoss(RobustLoss): ...
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"register_loss is given a name, as in @register_loss('mine'), and not {name!r}.")
+    told_by_class = ("name", "cls", "closed_form", "soft_targets", "random")
+    known = [item.name for item in fields(LossInfo) if item.name not in told_by_class]
+    for fact in facts:
+        if fact not in known:
+            raise ValueError(
+                f"a loss is registered with no {fact!r}.{did_you_mean(fact, known)} It takes: {', '.join(known)}."
+            )
 
     def decorate(cls: LossClass) -> LossClass:
+        if not (isinstance(cls, type) and issubclass(cls, RobustLoss)):
+            raise TypeError(f"the loss {name!r} must be a subclass of RobustLoss, and {cls!r} is none.")
+        own = {"summary": (cls.__doc__ or "").strip().partition("\n")[0].rstrip("."), **facts}
         cls.name, cls.symmetric = name, facts.get("symmetric", False)
         register(
             LossInfo(
@@ -101,7 +124,7 @@ def register_loss(name: str, **facts: Any) -> Callable[[LossClass], LossClass]:
                 closed_form=cls.slope is not None or cls._rule is not RobustLoss._rule,
                 soft_targets=cls.soft_targets,
                 random=cls.random,
-                **facts,
+                **own,
             )
         )
         return cls

@@ -26,7 +26,7 @@ def markdown_table() -> str:
     """The documentation's table of losses in Markdown; ends without a newline."""
     lines = ["| name | formula | kind | robustness | defaults |", "|---|---|---|---|---|"]
     for info in all_infos():
-        formula = "reported only: " + info.reason if info.reported_only else f"`{info.formula}`"
+        formula = "reported only: " + info.reason if info.reported_only else f"`{info.formula or '-'}`"
         formula = formula.replace("|", "\\|")
         lines.append(
             f"| `{info.name}` | {formula} | {info.kind} | {info.symmetry} | {describe_defaults(info)} |"

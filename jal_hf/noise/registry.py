@@ -17,7 +17,14 @@ _REGISTRY: dict[str, NoiseInfo] = {info.kind: info for info in KINDS}
 
 
 def register_noise(info: NoiseInfo) -> None:
-    """Add a kind. Raises ValueError when its name is taken, or is none that a spec can begin with."""
+    """Add a kind.
+
+    Raises:
+        TypeError: What is given is no `NoiseInfo`.
+        ValueError: Its name is taken, or is none that a spec can begin with.
+    """
+    if not isinstance(info, NoiseInfo):
+        raise TypeError(f"register_noise takes a NoiseInfo, not {info!r}.")
     if not _KIND.fullmatch(info.kind):
         raise ValueError(
             f"A noise is asked for by small letters, digits and the signs . _ + -, so its kind cannot be {info.kind!r}."

@@ -66,7 +66,8 @@ class NoiseReport:
         if abs(self.expected_rate - self.asked_rate) > 5e-5:
             text += f" ({self.expected_rate:.2%} of all rows)"
         wrong = round(self.realised_rate * self.rows)
-        return f"{text}, realised {self.realised_rate:.3%} ({wrong:,} of {self.rows:,} labels are wrong)"
+        verb = "is" if wrong == 1 else "are"
+        return f"{text}, realised {self.realised_rate:.3%} ({wrong:,} of {self.rows:,} labels {verb} wrong)"
 
 
 def labels_sha256(labels: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,10 +17,12 @@ from transformers import pipeline
 from jal_hf.data.images.decoding import open_image
 from jal_hf.data.progress import progress_line
 from jal_hf.ground.files import JsonObject
-from jal_hf.ground.image_files import as_mode
-from jal_hf.ground.sentences import shortened
+from jal_hf.ground.image_files import DECODE_ERRORS, UnreadableImageError, as_mode
+from jal_hf.ground.sentences import printable, shortened
 from jal_hf.hub.metadata import TASK_CLASSES
 from jal_hf.models.sources import check_saved_model
+
+logger = logging.getLogger(__name__)
 
 Prediction = dict[str, Any]
 
@@ -29,6 +32,8 @@ def predict_images(
 ) -> list[Prediction]:
     """The class of each image, `label`, and how sure the model is of it, `score` in [0, 1], in order.
 
+    An image that cannot be decoded has None for both, and is named in a warning; where none can, that is an error.
+
     Args:
         run: Folder of a finished run.
         images: PIL images, paths of files, or arrays (H, W) or (H, W, 3) of uint8.
@@ -36,15 +41,36 @@ def predict_images(
 
     Raises:
         FileNotFoundError: The folder holds no model, or there is no such image file.
-        ValueError: The model cannot be loaded, or an image cannot be decoded; it is named.
+        ValueError: The model cannot be loaded, or no image can be decoded.
     """
     classify = load_classifier(run, batch_size=batch_size)
-    found: list[Prediction] = []
+    for item in images:
+        if not isinstance(item, Image.Image | np.ndarray) and not Path(item).exists():
+            raise FileNotFoundError(f"There is no image file {str(item)!r}.")
+    damaged: dict[int, UnreadableImageError] = {}
+
+    def readable() -> Iterator[Image.Image]:
+        for number, item in enumerate(images):
+            try:
+                picture = _picture(item, f"image {number}")
+            except UnreadableImageError as error:
+                damaged[number] = error
+                continue
+            yield picture
+
     with progress_line(len(images), "classifying", "image") as line:
-        for answers in classify(images):
+        found = []
+        for answers in classify(readable()):
             found.append(answers[0])
             line.update()
-    return found
+    if damaged and len(damaged) == len(images):
+        raise damaged[0]
+    for error in damaged.values():
+        logger.warning("%s It has no answer.", printable(error))
+    rest = iter(found)
+    return [
+        {"label": None, "score": None} if number in damaged else next(rest) for number in range(len(images))
+    ]
 
 
 def load_classifier(
@@ -67,7 +93,9 @@ def load_classifier(
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     classes = len(classify.model.config.id2label)
-    return lambda images: iter(classify((_picture(item) for item in images), top_k=min(most, classes)))
+    return lambda images: iter(
+        classify((_picture(item, "image") for item in images), top_k=min(most, classes))
+    )
 
 
 def _refuse_other_tasks(folder: Path, config: JsonObject) -> None:
@@ -86,12 +114,21 @@ def _refuse_other_tasks(folder: Path, config: JsonObject) -> None:
             )
 
 
-def _picture(item: Any) -> Image.Image:
-    if isinstance(item, Image.Image):
-        return as_mode(item, "RGB")
+def _picture(item: Any, name: str) -> Image.Image:
+    """The image in RGB; `name` stands in the error of one that is no file.
+
+    Raises:
+        UnreadableImageError: It is damaged.
+        FileNotFoundError: There is no such file.
+    """
     if isinstance(item, np.ndarray):
         return as_mode(Image.fromarray(item), "RGB")
+    if isinstance(item, Image.Image):
+        try:
+            return as_mode(item, "RGB")
+        except DECODE_ERRORS as error:  # a file that was opened, and is read only now
+            raise UnreadableImageError(f"The pixels of {name} cannot be read: {error}.") from error
     path = Path(item)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"There is no image file {str(path)!r}.")
     return open_image({"bytes": None, "path": str(path)}, 3, str(path))

@@ -23,6 +23,8 @@ PROTOCOL_FIELDS = frozenset(
 )
 
 
+_OWN = frozenset({"dataset", "model", "pretrained"})
+
 # What decides a run's result, and so is all that a run made after a record takes from it.
 REPEATED_FIELDS = frozenset(
     """
@@ -97,15 +99,15 @@ def deviations(recipe: Recipe, values: Values, asked: Values, fast: bool) -> tup
 def changed_values(names: Iterable[str], values: Values, before: Values, paper: object) -> list[str]:
     """A sentence on each of the fields that is another than before, as far as a protocol fixes it.
 
-    A dataset counts where there is a paper, and one of the same last name is the same: `/data/cifar10` is a copy of
-    `uoft-cs/cifar10`.
+    Data and network count where there is a paper: without one they are the user's to name. A dataset of the same last
+    name is the same: `/data/cifar10` is a copy of `uoft-cs/cifar10`.
     """
     sentences = []
     for name in sorted(PROTOCOL_FIELDS & set(names)):
         new, old = values.get(name), before.get(name)
-        is_same = new == old
+        is_same = new == old or (not paper and name in _OWN)
         if name == "dataset":
-            is_same = not paper or Path(str(new)).name == Path(str(old)).name
+            is_same = is_same or Path(str(new)).name == Path(str(old)).name
         if not is_same:
             sentences.append(deviation(name, new, old))
     return sentences

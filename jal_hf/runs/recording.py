@@ -13,7 +13,7 @@ from jal_hf.ground.places import is_hub_id, place_name, published_spec, without_
 from jal_hf.ground.record import RunRecord, Section
 from jal_hf.ground.run_log import evaluation_figures, read_log, saved_figures
 from jal_hf.noise import labels_sha256
-from jal_hf.noise.columns import label_vector
+from jal_hf.noise.columns import CLEAN_COLUMN, label_vector
 from jal_hf.noise.image_hashes import hashes_sha256, image_hashes
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.publishing import PLACES, place_here
@@ -71,14 +71,20 @@ def facts_of_config(config: RunConfig, data: Any, precision: str, paths: dict[st
 
 
 def noise_section(data: Any) -> Section:
-    """The noise of loaded data, with files by name; of data whose noise nobody knows only that."""
+    """The noise of loaded data, with files by name; of data whose noise nobody knows only that.
+
+    Labels that came so with the data, beside `clean_label` and without a record of the draw, have what was counted.
+    """
     report = getattr(data, "noise_report", None)
     if report is None:
         return {}
     section: JsonObject = report.to_dict()
+    told = {name: section[name] for name in ("rows", "labels_sha256")}
     if not getattr(data, "noise_known", True):
-        told = {name: section[name] for name in ("rows", "labels_sha256")}
         return {"spec": "unknown", "kind": "unknown", "realised_rate": None, **told}
+    if report.kind == "none" and CLEAN_COLUMN in data["train"].column_names:
+        counted = {name: section[name] for name in ("realised_rate", "realised_matrix")}
+        return {"spec": "given with the data", "kind": "given", **counted, **told}
     return {**section, "spec": published_spec(str(section.get("spec", "none")))}
 
 

@@ -77,6 +77,8 @@ class RunResult:
     def predict(self, examples: Sequence[Any]) -> list[Prediction]:
         """The class of each example, `label`, and how sure the model is of it, `score` in [0, 1].
 
+        An image that cannot be decoded has None for both, as in `predict_images`.
+
         Args:
             examples: PIL images, paths, or arrays (H, W) or (H, W, 3) of uint8; texts, of a run on text.
         """

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from jal_hf.ground.files import JsonObject
+from jal_hf.ground.sentences import counted
 from jal_hf.training.metrics import classification_metrics
 
 HISTOGRAM_BINS = 20
@@ -147,8 +148,8 @@ def _lost_class_warnings(lost: Sequence[dict[str, int]], class_names: Sequence[s
         return []
     return [
         *(
-            f"Class {class_names[entry['class']]} is lost: given to {entry['given']:,} training rows, predicted on "
-            f"{entry['predicted']:,} of all, mostly taken for class {class_names[entry['mostly']]}."
+            f"Class {class_names[entry['class']]} is lost: given to {counted(entry['given'], 'training row')}, "
+            f"predicted on {entry['predicted']:,} of all, mostly taken for class {class_names[entry['mostly']]}."
             for entry in lost[:MOST_LOST_SHOWN]
         ),
         *(

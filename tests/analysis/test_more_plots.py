@@ -11,7 +11,13 @@ import torch
 from torch import nn
 
 from jal_hf.analysis.embedding import embedding_figure, extract_features, tsne
-from jal_hf.analysis.gradients import gradient_figure, gradient_magnitude
+from jal_hf.analysis.gradients import (
+    gradient_figure,
+    gradient_magnitude,
+    named_losses,
+    plot_gradient_magnitude,
+)
+from jal_hf.analysis.loss_curves import loss_curves_figure, loss_values
 from jal_hf.analysis.style import new_figure, save_figure
 from jal_hf.cli.main import main
 from jal_hf.losses import create_loss
@@ -42,6 +48,28 @@ def test_gradient_magnitude_refuses_the_ends_of_the_interval() -> None:
 def test_gradient_figure_scales_each_loss_to_one() -> None:
     figure = gradient_figure({name: create_loss(name) for name in ("ce", "jal-ce", "mae")})
     assert [float(np.max(line.get_ydata())) for line in figure.axes[0].lines] == [1.0, 1.0, 1.0]
+
+
+def test_losses_are_drawn_by_name_as_objects_and_mixed(tmp_path: Path) -> None:
+    mixed = ["ce", create_loss("gce", q=0.5), create_loss("gce"), "mae"]
+    names = ["ce", "gce", "gce (2)", "mae"]
+    for figure in (gradient_figure(mixed), loss_curves_figure(iter(mixed))):
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+    chosen = gradient_figure({"q 0.5": create_loss("gce", q=0.5), "mine": "ce"})
+    assert [text.get_text() for text in chosen.legends[0].get_texts()] == ["q 0.5", "mine"]
+    assert list(named_losses("ce")) == ["ce"]
+    np.testing.assert_array_equal(
+        gradient_magnitude("mae", P, 5), gradient_magnitude(create_loss("mae"), P, 5)
+    )
+    np.testing.assert_array_equal(loss_values("mae", P, 5), loss_values(create_loss("mae"), P, 5))
+    assert [path.name for path in plot_gradient_magnitude(["ce"], tmp_path / "a")] == ["a.png", "a.svg"]
+    for nothing, error, sentence in (
+        ([], ValueError, "at least one"),
+        (["nonsense"], ValueError, "no loss named"),
+        ([3], TypeError, "must be a loss"),
+    ):
+        with pytest.raises(error, match=sentence):
+            gradient_figure(nothing)  # type: ignore[arg-type]
 
 
 class Rows:
@@ -111,6 +139,18 @@ def test_plot_command_draws_runs_together_losses_and_reports_to_tensorboard(
     assert (tmp_path / "pull.svg").is_file()
     assert main(["plot"]) == 2
     assert "Name at least one run's folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [".pdf", ".JPG", ".webp"])
+def test_picture_of_another_kind_is_written_as_its_ending_says(kind: str, tmp_path: Path) -> None:
+    asked = tmp_path / f"curve{kind}"
+    written = save_figure(new_figure(1, 1), asked)
+    assert [path.name for path in written] == ["curve.png", "curve.svg", asked.name]
+    begin = {".pdf": b"%PDF", ".JPG": b"\xff\xd8\xff", ".webp": b"RIFF"}[kind]
+    content = asked.read_bytes()
+    assert content.startswith(begin)
+    save_figure(new_figure(1, 1), asked)
+    assert asked.read_bytes() == content
 
 
 def test_picture_keeps_a_dot_in_its_name(tmp_path: Path) -> None:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
 from jal_hf.analysis import plot_curves, plot_run, plot_transition_matrix
 from jal_hf.analysis.curves import curves_figure
-from jal_hf.analysis.grid_plots import mean_log
+from jal_hf.analysis.embedding import embedding_figure
+from jal_hf.analysis.gradients import gradient_figure
+from jal_hf.analysis.grid_plots import bars_figure, mean_log
 from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
+from jal_hf.analysis.picture_grid import picture_grid_figure
 from jal_hf.analysis.run_plots import run_figures
 from jal_hf.analysis.style import shown_apart
+from jal_hf.analysis.tables import GridTable, TableCell
 from jal_hf.ground.run_log import read_log
+from jal_hf.losses import create_loss
 from jal_hf.training.diagnostics import confidence_histogram
 
 pytestmark = pytest.mark.usefixtures("drawn")
@@ -145,14 +152,69 @@ def test_transition_matrix_labels_do_not_overlap_when_names_are_long() -> None:
 @pytest.mark.parametrize("length", [1, 12])
 def test_transition_matrix_cuts_no_text_off(classes: int, panels: int, length: int) -> None:
     names = [chr(ord("a") + number) * length for number in range(classes)]
-    figure = transition_matrix_figure(np.eye(classes), np.eye(classes) if panels == 2 else None, names)
+    cuts_no_text_off(
+        transition_matrix_figure(np.eye(classes), np.eye(classes) if panels == 2 else None, names)
+    )
+
+
+def cuts_no_text_off(figure: Figure) -> None:
     figure.canvas.draw()
     edge = figure.bbox.padded(1)
     for text in figure.findobj(Text):
-        if text.get_text() and text.get_visible():
+        # Figures at ticks out of view are hidden, though they call themselves visible.
+        if text.get_visible() and re.search("[a-z]", text.get_text()):
             box = text.get_window_extent()
             assert edge.x0 <= box.x0 <= box.x1 <= edge.x1, text
             assert edge.y0 <= box.y0 <= box.y1 <= edge.y1, text
+
+
+LONG = "jal-ce ema+warmup+gate+twin on digits, noise asymmetric:0.3,classes=0>1;2>3;4>5;6>7;8>9,mode=iid"
+
+
+@pytest.mark.parametrize("title", [LONG, "w" * 200, "a $ of a price"])
+def test_pictures_cut_no_title_off(title: str, tmp_path: Path) -> None:
+    log = read_log(make_run(tmp_path))
+    cuts_no_text_off(curves_figure({"run": log}, title))
+    cuts_no_text_off(curves_figure({f"{title} 1": log, f"{title} 2": log}, title))
+    cuts_no_text_off(confidence_histogram_figure({"edges": [0.0, 1.0], "given": [1]}, title))
+    cuts_no_text_off(embedding_figure(np.eye(2, dtype=np.float32), np.arange(2), [title, "b"], title))
+    cuts_no_text_off(picture_grid_figure([np.zeros((4, 4), dtype=np.uint8)], ["a"], title))
+    cuts_no_text_off(gradient_figure({title: create_loss("ce")}))
+
+
+@pytest.mark.parametrize("noises", [1, 4])
+def test_bars_of_long_noises_stand_apart(noises: int) -> None:
+    specs = tuple(f"asymmetric:0.{number},classes=0>1;2>3;4>5,mode=iid" for number in range(noises))
+    cells = {("ce", spec): TableCell(last=(50.0,)) for spec in specs}
+    figure = bars_figure(GridTable(("ce",), specs, cells))
+    cuts_no_text_off(figure)
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "marked"),
+    [
+        ("gate", {"warmup": 0.5}, {"gate begins": 5.0}),
+        ("ema+gate", {"ema": {}, "gate": {"warmup": 0.0}}, {}),
+        (
+            "gate+refurbish",
+            {"gate": {"warmup": 0.9}, "refurbish": {"start": 0.3}},
+            {"gate begins": 9.0, "refurbish begins": 3.0},
+        ),
+        ("ema", {"decay": 0.5}, {}),
+    ],
+)
+def test_training_loss_marks_where_a_method_changes_what_it_counts(
+    name: str, params: dict[str, Any], marked: dict[str, float], tmp_path: Path
+) -> None:
+    run = make_run(tmp_path, epochs=10)
+    record = json.loads((run / "run.json").read_text())
+    record |= {"method": {"name": name, "params": params}, "training": {"epochs": 10.0}}
+    (run / "run.json").write_text(json.dumps(record))
+    figure = run_figures(run)["curves"]
+    assert {text.get_text(): text.xy[0] for text in figure.axes[1].texts} == marked
+    cuts_no_text_off(figure)
 
 
 def test_transition_matrix_tells_classes_apart_whose_long_names_begin_alike() -> None:

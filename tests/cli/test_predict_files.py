@@ -7,8 +7,10 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -17,6 +19,7 @@ from transformers import (
 )
 
 from jal_hf.cli.main import main
+from jal_hf.runs.prediction import predict_images
 from tests.runs.helpers import class_folders, save_colour
 
 FLAGS = ["--image_size", "8", "--augment", "none", "--num_train_epochs", "1", "--precision", "fp32"]
@@ -92,6 +95,28 @@ def test_a_damaged_image_among_others_has_an_empty_answer(
         (tmp_path / "in" / f"{row}.png").unlink()
     assert main([*words, "--out", str(tmp_path / "none.csv")]) == 2
     assert not (tmp_path / "none.csv").exists()
+
+
+def test_python_has_an_empty_answer_for_a_damaged_image_too(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for row in range(2):
+        save_colour(tmp_path / f"{row}.png", "red", row)
+    whole = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "1.png").write_bytes(whole[: len(whole) // 2])
+    with Image.open(tmp_path / "1.png") as opened:
+        answers = predict_images(
+            run, [tmp_path / "0.png", tmp_path / "1.png", opened, np.zeros((8, 8), np.uint8)]
+        )
+    assert [answer["label"] is None for answer in answers] == [False, True, True, False]
+    assert [answer["score"] is None for answer in answers] == [False, True, True, False]
+    assert "1.png" in caplog.text
+    assert "image 2" in caplog.text
+    with pytest.raises(ValueError, match=r"1\.png"):
+        predict_images(run, [str(tmp_path / "1.png")])
+    with pytest.raises(FileNotFoundError, match="absent"):
+        predict_images(run, [tmp_path / "0.png", tmp_path / "absent.png"])
+    assert predict_images(run, []) == []
 
 
 def test_names_are_whole_in_the_table_and_escaped_on_the_screen(

@@ -13,6 +13,7 @@ import pytest
 from jal_hf.analysis.grid_plots import mean_log, plot_grid
 from jal_hf.analysis.paper_figures import paper_column, paper_figure
 from jal_hf.analysis.tables import GridTable, grid_table, latex_table, markdown_table, write_tables
+from jal_hf.ground.sentences import counted
 from jal_hf.runs.grid.cells import Cell
 from jal_hf.runs.grid.ledger import result_line
 from tests.compare.helpers import record
@@ -32,7 +33,7 @@ Test accuracy of the last epoch, %, mean ± standard deviation over seeds; a col
 | JAL-CE | **89.00 ± 1.00** | 87.53 ± 0.10         | -                                          |
 | NCE    | failed           | 69.37 ± 0.22         | -                                          |
 
-- Data: cifar10, 50000 training images; 120 epochs; fp32; seeds 0, 1, 2.
+- Data: cifar10, 50,000 training images; 120 epochs; fp32; seeds 0, 1, 2.
 - Paper: JAL (ICCV 2025), synthetic noise.
 
 Test accuracy of the best epoch, %, chosen on the test set: not comparable with the table above.
@@ -180,3 +181,25 @@ def test_tables_and_plots_are_written(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.glob("*.*") if path.is_file()} == {"table.md", "table.tex"}
     names = {path.name for path in (tmp_path / "plots").glob("*.png")}
     assert names == {"bars.png", "curves-symmetric-0.4.png"}
+
+
+def test_numbers_and_their_nouns_agree() -> None:
+    assert [counted(number, "row") for number in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert [counted(number, "class") for number in (1, 1.5)] == ["1 class", "1.5 classes"]
+    notes = grid_table([{**results()[0], "rows": 1, "epochs": 1.0}], [], ["ce"], ["symmetric:0.4"]).notes
+    assert ", 1 training image; 1 epoch; " in notes[0]
+    several = [{**results()[0], "rows": rows, "epochs": rows} for rows in (1, 3)]
+    assert ", 1 to 3 training images; 1 to 3 epochs; " in grid_table(several, [], ["ce"], NOISES).notes[0]
+    assert (
+        "an unknown number of epochs" in grid_table([{**results()[0], "epochs": None}], [], [], []).notes[0]
+    )
+
+
+def test_weights_of_another_epoch_than_the_tables_are_said() -> None:
+    plain = record(0.9)
+    kept = plain.replace(
+        metrics={**plain.metrics, "saved": {"accuracy": 0.91, "epoch": 60.0, "chosen_by": "loss"}}
+    )
+    lines = [result_line(Cell("ce", NOISES[0], 0), one) for one in (plain, kept)]
+    assert "the epoch with the best loss, whose accuracy" in markdown_table(grid_table(lines, [], ["ce"], NOISES))
+    assert "The weights in" not in markdown_table(grid_table(lines[:1], [], ["ce"], NOISES))

@@ -415,7 +415,7 @@ def test_many_classes_are_checked_in_one_pass() -> None:
     names = [f"n{number}" for number in range(count)]
     start = time.process_time()
     assert label_warnings(np.arange(1, count), names, "train") == [
-        "1 of 20000 classes never occur in split 'train': 'n0'."
+        "1 of 20000 classes never occurs in split 'train': 'n0'."
     ]
     assert resolve_class_names(count, names) == names
     split = datasets.Dataset.from_dict(

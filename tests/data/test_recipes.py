@@ -12,6 +12,7 @@ import yaml
 
 from jal_hf.cli.flags import config_of_words
 from jal_hf.data import AUGMENTS
+from jal_hf.runs.config import RunConfig
 from jal_hf.runs.recipes import load_recipe
 from jal_hf.runs.run import run_training
 from tests.data.conftest import encoded
@@ -90,6 +91,17 @@ def test_fast_recipe_has_only_flags_and_is_recorded_as_a_deviation(name: str) ->
     settings = config_of_words([name, "--fast", "--use_cpu", "--precision", "fp32"])
     changed = set(load_recipe(name).fast) - {"why"}
     assert len(settings.deviations) >= len(changed)
+
+
+@pytest.mark.parametrize(("name", "told"), [("digits", False), ("imagefolder", False), ("cifar10", True)])
+def test_network_of_ones_own_differs_from_a_paper_and_from_nothing_else(name: str, told: bool) -> None:
+    config = RunConfig.from_recipe(
+        name, model="resnet34", pretrained=True, dataset="mine", num_train_epochs=7
+    )
+    changed = {text.partition(" ")[0] for text in config.deviations}
+    assert changed >= {"num_train_epochs"}
+    assert (changed >= {"model", "pretrained", "dataset"}) is told
+    assert told or changed == {"num_train_epochs"}
 
 
 def test_recipes_hold_the_protocols_of_the_papers() -> None:

@@ -119,6 +119,34 @@ def test_card_of_a_noisy_stream_says_what_was_asked(asked: float | None, shown: 
     assert spec in text
 
 
+@pytest.mark.parametrize(
+    ("realised", "shown", "told"),
+    [
+        (0.42, "42.00 % were wrong", "42.00 % of 1,437 labels differ from"),
+        (0.0, "0.00 % were wrong", "0.00 % of 1,437 labels differ from"),
+        (None, "some were wrong", "some labels differ from"),
+    ],
+)
+def test_card_of_labels_that_came_noisy_says_so(realised: float | None, shown: str, told: str) -> None:
+    record = example_record()
+    counted = {"realised_rate": realised, "realised_matrix": None, "rows": 1437, "labels_sha256": None}
+    record["noise"] = {"spec": "given with the data", "kind": "given", **counted}
+    text = render_model_card(record)
+    assert f"of whose training labels {shown}" in text
+    assert told in text
+    assert "asked" not in text
+    assert "train_label_noise: given with the data" in text
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(1, "- 1 unreadable image was left out"), (2000, "- 2,000 unreadable images were left out"), (0, None)],
+)
+def test_card_counts_what_was_left_out(count: int, told: str | None) -> None:
+    text = render_model_card(example_record(dataset={"skipped_images": count}))
+    assert told in text if told else "left out" not in text
+
+
 def test_card_gives_sentences_whole() -> None:
     sentence = f"It begins, {'goes on, ' * 40}and ends."
     row = {"name": "cross entropy", "loss": "ce"}
@@ -130,6 +158,18 @@ def test_card_gives_sentences_whole() -> None:
         )
     )
     assert text.count(sentence) == 4
+
+
+@pytest.mark.parametrize(
+    ("paper", "heading"),
+    [
+        ("JAL", "What differs from the protocol:"),
+        (None, "What differs from the settings of the recipe `digits`:"),
+    ],
+)
+def test_card_names_what_settings_differ_from(paper: str | None, heading: str) -> None:
+    protocol = {"paper": paper, "deviations": ["num_train_epochs 3 instead of 40"]}
+    assert f"{heading}\n\n- num_train_epochs 3" in render_model_card(example_record(protocol=protocol))
 
 
 def test_card_names_a_hub_dataset_and_hides_a_local_path() -> None:

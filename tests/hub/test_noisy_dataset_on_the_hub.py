@@ -65,4 +65,8 @@ def check_round_trip(hub: LocalHub, client: Client, tmp_path: Path, *, source: s
     for run in ("fixed", "flow"):
         record = json.loads((tmp_path / run / "run.json").read_text())
         assert record["dataset"]["name"] == name
+        assert record["noise"]["kind"] == "given"
+        assert "asked_rate" not in record["noise"]
+        assert record["noise"]["realised_rate"] == (manifest["realised_rate"] if run == "fixed" else None)
+        assert "The labels came so with the data" in (tmp_path / run / "README.md").read_text()
     assert f"datasets:\n- {name}" in (tmp_path / "fixed" / "README.md").read_text()

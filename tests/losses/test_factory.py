@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from jal_hf.cli.main import main
+from jal_hf.hub.model_card import render_model_card
 from jal_hf.losses import (
+    CrossEntropyLoss,
     JointLoss,
     Normalized,
     RobustLoss,
     create_loss,
     list_losses,
+    loss_info,
     register_loss,
+    registry,
     resolve_loss,
 )
+from jal_hf.losses.table import markdown_table
+from jal_hf.noise import register_noise
+from jal_hf.training.methods import MethodInfo, register_method
 
 EVERY = [*list_losses(), "joint", "normalized", "normalized(gce)"]
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -123,3 +131,43 @@ def test_name_by_which_no_loss_can_be_asked_for_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="small letters"):
         register_loss(name, summary="-", formula="-", citation="-")(Own)
     assert name not in list_losses()
+
+
+def test_loss_of_ones_own_needs_no_facts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+
+    @register_loss("plainly-mine")
+    class Own(CrossEntropyLoss):
+        """What I make of it.
+
+        And more.
+        """
+
+    info = loss_info("plainly-mine")
+    assert (info.cls, info.summary, info.formula, info.citation) == (Own, "What I make of it", "", "")
+    assert "| `plainly-mine` | `-` | - | - | - |" in markdown_table()
+    assert main(["losses", "plainly-mine"]) == 0
+    assert "citation" not in capsys.readouterr().out
+    record = {"loss": {"name": "plainly-mine", "params": {}}, "model": {"name": "net"}}
+    card = render_model_card(record)
+    assert "`plainly-mine`: What I make of it" in card
+    assert "```text" not in card
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: register_loss("mine", summery="-"), ValueError, "Did you mean 'summary'"),
+        (lambda: register_loss("mine", cls=RobustLoss), ValueError, "registered with no 'cls'"),
+        (lambda: register_loss(cast(Any, CrossEntropyLoss)), TypeError, r"as in @register_loss\('mine'\)"),
+        (lambda: register_loss("mine")(cast(Any, dict)), TypeError, "must be a subclass of RobustLoss"),
+        (lambda: register_noise(cast(Any, "mine")), TypeError, "takes a NoiseInfo, not 'mine'"),
+        (lambda: register_method(cast(Any, "mine")), TypeError, "takes a MethodInfo, not 'mine'"),
+        (lambda: register_method(MethodInfo("mine", cast(Any, dict))), TypeError, "a subclass of Method"),
+    ],
+)
+def test_what_cannot_be_registered_gets_a_sentence(call: Any, error: Any, sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        call()

@@ -119,6 +119,8 @@ def test_three_models_are_compared_on_sentences(tuned: tuple[Path, Path]) -> Non
     assert "A text classifier for 2 classes" in card
     assert 'pipeline("text-classification"' in card
     assert str(tuned[0]) not in card
+    assert "resnet" not in card
+    assert not [text for text in record.protocol["deviations"] if "freeze" not in text]
 
 
 @pytest.mark.parametrize("name", ["suspects.csv", "tokenizer.json"])
@@ -270,7 +272,7 @@ def test_labels_of_texts_are_looked_at_before_anything_is_trained() -> None:
     assert load([0, 1, -100] * 2).warnings == [
         "2 row(s) of split 'train' carry -100 and are left out of the loss."
     ]
-    assert load([1, 2, 1] * 2).warnings == ["1 of 3 classes never occur in split 'train': '0'."]
+    assert load([1, 2, 1] * 2).warnings == ["1 of 3 classes never occurs in split 'train': '0'."]
     known = load(["x", "y"] * 3, clean_label=["x", "x"] * 3)
     assert known["train"]["clean_label"][:] == [0] * 6
     assert known.noise_report.realised_rate == 0.5

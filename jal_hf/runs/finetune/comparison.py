@@ -12,6 +12,7 @@ from jal_hf.data import NoisyDatasetDict
 from jal_hf.data.column_values import integer_column
 from jal_hf.data.labels import IGNORE_INDEX
 from jal_hf.ground.files import JsonObject
+from jal_hf.ground.sentences import counted
 from jal_hf.runs.finetune.candidates import Candidate
 
 
@@ -34,12 +35,13 @@ def loaded_line(data: NoisyDatasetDict) -> str:
     """The rows that were found, held back and left out, and what is odd about them."""
     facts, counts = data.facts, _class_counts(data)
     parts = [
-        f"{len(data['train']):,} training rows of {data.num_classes} classes ({min(counts):,} to {max(counts):,} each)",
+        f"{counted(len(data['train']), 'training row')} of {data.num_classes} classes "
+        f"({min(counts):,} to {max(counts):,} each)",
         f"{len(data['validation']):,} held back" if "validation" in data else "none held back",
         f"{facts.skipped_images:,} {'without text' if facts.image_column == 'text' else 'unreadable'}",
         f"{facts.unlabelled_rows:,} without label",
-        f"{facts.shared_rows:,} test rows that are training rows too",
-        f"{facts.contradicting_rows:,} equal rows under several labels",
+        f"{counted(facts.shared_rows, 'test row')} also in the training rows",
+        f"{counted(facts.contradicting_rows, 'row')} whose equal has another label",
     ]
     return "; ".join(part for number, part in enumerate(parts) if number < 2 or not part.startswith("0 "))
 

@@ -110,6 +110,7 @@ def finetune(
         loaded = text_data(config, given, text_column)
         refuse_ignored_labels(loaded)
         config = warmed_up(config.fitted(learning_rate=LEARNING_RATE, augment="none"), loaded.num_classes)
+        config = replace(config, deviations=())  # the recipe's values are those for images
         tokenizer, files = check_encoder(config, loaded.num_classes, pooling)
         check_place(folder, files)
     else:

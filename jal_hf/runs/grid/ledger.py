@@ -195,6 +195,7 @@ def result_line(cell: Cell, record: RunRecord) -> LogLine:
         "accuracy": last.get("accuracy"),
         "best_accuracy": best.get("accuracy"),
         "best_epoch": best.get("epoch"),
+        **({"weights_chosen_by": record.saved.get("chosen_by")} if record.saved else {}),
         "top5_accuracy": last.get("top5_accuracy"),
         "clean_accuracy": train.get("clean_accuracy"),
         "memorized_rate": train.get("memorized_rate"),

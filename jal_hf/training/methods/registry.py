@@ -34,7 +34,7 @@ class MethodInfo:
 
     name: str
     create: type[Method]
-    formula: str
+    formula: str = "-"
     cost: str = "1.0"
     state: str = "none"
     source: str = "-"
@@ -50,8 +50,15 @@ def register_method(info: MethodInfo) -> None:
     """Add a method; methods are combined in the order in which they were added.
 
     Raises:
+        TypeError: What is given is no `MethodInfo`, or what it creates no `Method`.
         ValueError: The name is taken, or is none that can be asked for.
     """
+    if not isinstance(info, MethodInfo):
+        raise TypeError(f"register_method takes a MethodInfo, not {info!r}.")
+    if not (isinstance(info.create, type) and issubclass(info.create, Method)):
+        raise TypeError(
+            f"The training method {info.name!r} must be a subclass of Method, and {info.create!r} is none."
+        )
     if info.name in _METHODS:
         raise ValueError(f"A training method {info.name!r} is registered already.")
     if not _NAME.fullmatch(info.name):
