@@ -38,6 +38,8 @@ off.
                         tokens, as sentence encoders are trained to be read, or
                         the first one (default: what the encoder's files say,
                         else what a probe tells more from)
+  --max_length N        tokens of a text that are read (default: 128, or the
+                        encoder's places where those are fewer)
   --weights FILE        start from a .safetensors or .pth file instead
   --output_dir DIR      default: runs/finetune-DATA
   --image_size N        default: the model's, or what the images show where

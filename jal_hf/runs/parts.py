@@ -90,6 +90,8 @@ def load_data(config: RunConfig, given: Any = None) -> Any:
     Data without a test split is scored on rows held back from training, unless the config says how it is scored.
     """
     data = config.data
+    if data.max_length is not None:
+        raise ValueError("max_length is for text: add --task text to jal-hf finetune, or leave it out.")
     found = load_noisy_dataset(
         data.dataset if given is None else given,
         dataset_config=data.dataset_config,

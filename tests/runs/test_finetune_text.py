@@ -45,8 +45,8 @@ from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
 from jal_hf.runs.finetune.comparison import refuse_ignored_labels
 from jal_hf.runs.finetune.finetune import finetune
 from jal_hf.runs.finetune.settings import finetune_config
-from jal_hf.runs.finetune.text import _weights
-from jal_hf.runs.texts import Texts, fitting_tokenizer, text_data, text_logits
+from jal_hf.runs.finetune.text import _weights, check_encoder, length_line
+from jal_hf.runs.texts import Texts, fitting_tokenizer, predict_texts, text_data, text_logits
 from jal_hf.training import RobustTrainer
 
 GOOD, BAD = ["fine", "great", "lovely", "superb"], ["awful", "dull", "poor", "stale"]
@@ -67,7 +67,16 @@ def write_table(path: Path, rows: int, seed: int, wrong: int = 0) -> None:
 
 def finetune_words(root: Path, run: Path) -> list[str]:
     words = ["finetune", str(root / "reviews"), "--task", "text", "--model", str(root / "encoder")]
-    words += ["--precision", "fp32", "--num_train_epochs", "2", "--learning_rate", "1e-3"]
+    words += [
+        "--max_length",
+        "24",
+        "--precision",
+        "fp32",
+        "--num_train_epochs",
+        "2",
+        "--learning_rate",
+        "1e-3",
+    ]
     return [*words, "--dataloader_num_workers", "0", "--disable_tqdm", "true", "--output_dir", str(run)]
 
 
@@ -330,6 +339,36 @@ def test_texts_longer_than_the_encoder_are_cut(tmp_path: Path) -> None:
         tokenizer = fitting_tokenizer(tmp_path, model.eval())
         assert [len(ids) for ids in Texts(rows, tokenizer).tokens["input_ids"]] == [places, 1]
         assert text_logits(model, tokenizer, rows["text"][:]).shape == (2, 2)
+
+
+def test_texts_are_read_to_the_length_asked_for(
+    tuned: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """128 tokens were once read whatever anybody asked."""
+    record = RunRecord.read(tuned[1])
+    assert record.config["data"]["max_length"] == 24
+    assert "--max_length 24" in str(record.command)
+    # [CLS], 22 words, [SEP]: what stands behind them is seen by nobody.
+    start = "the film was very " + "and " * 17
+    seen, end, behind = (word["score"] for word in predict_texts(tuned[1], [
+        start + "awful", start + "fine", start + "fine awful dull"]))  # fmt: skip
+    assert seen != end == behind
+    assert main([*finetune_words(*tuned), "--max_length", "30"]) == 2
+    assert "max_length 30 instead of 24" in capsys.readouterr().err
+    config = finetune_config("reviews", str(tuned[0] / "encoder"), None)
+    for asked, line in (
+        (None, "32"),
+        (16, "16"),
+        (64, "32 tokens are read, all that the encoder has places for"),
+    ):
+        asking = config.replace(max_length=asked)
+        told = length_line(asking, check_encoder(asking, 2, "first")[0])
+        assert told.removesuffix(" tokens are read") == f"of each text the first {line}"
+
+
+def test_a_length_of_texts_is_refused_for_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--max_length", "64", "--output_dir", str(tmp_path / "run")]) == 2
+    assert "max_length is for text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["mixup", "ema+cutmix"])

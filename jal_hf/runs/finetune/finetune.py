@@ -73,7 +73,8 @@ def finetune(
         output_dir: Default `runs/finetune-NAME`.
         overwrite: Begin anew in a folder that holds another fine-tuning.
         say: Told of each stage, in a line.
-        changes: By flag name of `jal-hf train`; what is set here is never overruled by the size of the data.
+        changes: By flag name of `jal-hf train`, `max_length` of texts among them; what is set here is never overruled
+            by the size of the data.
 
     Raises:
         ValueError: Data or settings that cannot be trained on.

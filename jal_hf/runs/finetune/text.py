@@ -92,6 +92,7 @@ def text_stages(
         stages: folder of what is kept between the stages, and of `suspects.csv`.
         config_of: the config of a candidate, by its name.
     """
+    say(length_line(config, tokenizer))
     quiet = bool(config.training.get("disable_tqdm"))
     order = [name for name in ("train", "validation", "test") if name in data]
     stored = {MEAN: stages / "features.npy", FIRST: stages / "features_first.npy"}
@@ -167,6 +168,15 @@ def text_stages(
     return TextStages({PROBE: judge, **models}, best, reason, judgement, suspects, pooling)
 
 
+def length_line(config: RunConfig, tokenizer: Any) -> str:
+    """How much of each text is read, and what holds it below what was asked for."""
+    read = int(tokenizer.model_max_length)
+    cut = read < (config.data.max_length or 0)
+    return f"of each text the first {read:,} tokens are read" + (
+        ", all that the encoder has places for" if cut else ""
+    )
+
+
 def _write_suspects(path: Path, data: Any, probabilities: Any, marked: Any) -> None:
     """The suspect rows, the surest first: row, text, given and suggested label, p of either."""
     given, names = integer_column(data["train"], "label"), data.class_names
@@ -197,7 +207,7 @@ def check_encoder(config: RunConfig, num_classes: int, pooling: str) -> tuple[An
         models = [
             _model(config, num_classes, None, kind) for kind in ((MEAN, FIRST) if read is None else (read,))
         ]
-        tokenizer = fitting_tokenizer(name, models[0])
+        tokenizer = fitting_tokenizer(name, models[0], config.data.max_length)
     except (OSError, ValueError) as error:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}") from error
