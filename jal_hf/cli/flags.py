@@ -80,6 +80,8 @@ def explicit_flags(words: Sequence[str]) -> JsonObject:
     for action in quiet._actions:
         action.default = argparse.SUPPRESS
     namespace, unknown = quiet.parse_known_args(list(words))
+    if any(word.partition("=")[0] == "--task" for word in unknown):
+        raise ValueError("Texts are trained on by jal-hf finetune TABLE --task text --model ENCODER alone.")
     refuse_unknown(quiet, unknown, "--help-all")
     found = dict(vars(namespace))
     if found.get("resume_from_checkpoint") in ("True", "true"):

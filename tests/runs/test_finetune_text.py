@@ -33,6 +33,7 @@ from transformers import (
 from jal_hf.analysis.report_page import read_report
 from jal_hf.cli.audit import _left_out
 from jal_hf.cli.main import main
+from jal_hf.data.columns import find_image_column
 from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.files import run_files
@@ -369,6 +370,21 @@ def test_texts_are_read_to_the_length_asked_for(
 def test_a_length_of_texts_is_refused_for_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", "--max_length", "64", "--output_dir", str(tmp_path / "run")]) == 2
     assert "max_length is for text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["finetune"], ["train", "--dataset"]])
+def test_table_of_texts_is_pointed_to_the_flag_for_texts(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The refusal once spoke of a column of images alone."""
+    write_table(tmp_path / "reviews.csv", 20, 0)
+    assert main([*words, str(tmp_path / "reviews.csv"), "--output_dir", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "Where 'review' holds texts to be classified: jal-hf finetune DATA --task text" in error
+    assert main(["train", "--dataset", str(tmp_path / "reviews.csv"), "--task", "text"]) == 2
+    assert "jal-hf finetune TABLE --task text --model ENCODER" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"no column holds images. Columns: 'x', 'y'. Name it with"):
+        find_image_column(datasets.Features(x=datasets.Value("float32"), y=datasets.Value("string")))
 
 
 @pytest.mark.parametrize("method", ["mixup", "ema+cutmix"])
