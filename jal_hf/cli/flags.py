@@ -25,8 +25,9 @@ def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
         prog=prog,
         usage=f"{prog} [RECIPE] [--flags]",
         description="Train one robust classifier. RECIPE is a built-in name or a YAML file; flags override it. "
-        "Without RECIPE, --dataset means your own data, to which no noise is added; without either, the built-in "
-        "digits are trained. Example: jal-hf train mnist --dataset ylecun/mnist --noise symmetric:0.4 --loss agce",
+        "Without RECIPE, --dataset means your own data, to which no noise is added unless --noise asks for it; without "
+        "either, the built-in digits are trained. Example: jal-hf train mnist --dataset ylecun/mnist "
+        "--noise symmetric:0.4 --loss agce",
         epilog="Exit codes: 0 done, 1 the run failed, 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM with a "
         "checkpoint saved (go on with --resume auto).",
         formatter_class=DefaultsFormatter,

@@ -45,7 +45,7 @@ def short_train_help() -> str:
         "",
         *_paragraph(
             f"RECIPE is {', '.join(list_recipes())}, or a YAML file; flags override it. "
-            "Without RECIPE, --dataset means your own data: nothing is added to its labels."
+            "Without RECIPE, --dataset means your own data: nothing is added to its labels unless --noise asks for it."
         ),
         "",
         "  jal-hf train                              the built-in digits, in seconds",

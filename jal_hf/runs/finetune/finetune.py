@@ -51,7 +51,10 @@ def finetune(
     say: Callable[[str], None] = logger.info,
     **changes: Any,
 ) -> RunResult:
-    """Fine-tune a pretrained network on images or text of unknown label noise; nothing is added to the labels.
+    """Fine-tune a pretrained network on images or text of unknown label noise.
+
+    Labels are taken as they are; `noise="symmetric:0.4"` puts wrong ones on images first, for an experiment whose truth
+    is known.
 
     In stages, each taken up where a former call with the same settings was cut off: load and check; hold noisy
     validation rows back, equal images together; features of the frozen backbone; an out-of-fold linear probe with a
@@ -119,6 +122,8 @@ def finetune(
         refuse_ignored_labels(loaded)
         config = fitted_to_data(config, loaded)
     say(loaded_line(loaded))
+    if config.noise != "none" and loaded.noise_report.kind != "none":  # else a warning tells why
+        say(f"put on the training labels, as asked: {loaded.noise_report}")
     for text in loaded.warnings:
         say(f"warning: {text}")
     if not is_text:
