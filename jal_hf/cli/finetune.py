@@ -15,7 +15,8 @@ usage: jal-hf finetune DATA [--model NAME] [--weights FILE] [--output_dir DIR]
                        [--flags]
 
 Fine-tune a pretrained network on images or text some of whose labels are
-wrong. Nothing is added to the labels.
+wrong. Labels are taken as they are, unless --noise adds wrong ones, as in an
+experiment whose truth is known.
 
   jal-hf finetune MY_FOLDER --model resnet50.a1_in1k
   jal-hf finetune reviews.csv --task text --model MODEL_FOLDER
@@ -38,6 +39,8 @@ off.
                         tokens, as sentence encoders are trained to be read, or
                         the first one (default: what the encoder's files say,
                         else what a probe tells more from)
+  --max_length N        tokens of a text that are read (default: 128, or the
+                        encoder's places where those are fewer)
   --weights FILE        start from a .safetensors or .pth file instead
   --output_dir DIR      default: runs/finetune-DATA
   --image_size N        default: the model's, or what the images show where
@@ -46,6 +49,8 @@ off.
   --num_train_epochs N  default: 10
   --freeze, --loss, --learning_rate, --seed, ...
                         any flag of `jal-hf train` (--help-all there lists them)
+  --noise SPEC          put wrong labels on the training rows first, those held
+                        back among them (default: none)
   --overwrite           begin anew in a folder that holds another fine-tuning
   --json, --quiet       print the record as JSON; or only the folder
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from transformers import HfArgumentParser
 
 from jal_hf.cli.parsers import CommandParser, DefaultsFormatter, refuse_unknown, shorten_choices
-from jal_hf.cli.train_help import short_train_help
+from jal_hf.cli.train_help import short_train_help, show_package_defaults
 from jal_hf.ground.files import JsonObject
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.values import GROUPS
@@ -25,8 +25,9 @@ def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
         prog=prog,
         usage=f"{prog} [RECIPE] [--flags]",
         description="Train one robust classifier. RECIPE is a built-in name or a YAML file; flags override it. "
-        "Without RECIPE, --dataset means your own data, to which no noise is added; without either, the built-in "
-        "digits are trained. Example: jal-hf train mnist --dataset ylecun/mnist --noise symmetric:0.4 --loss agce",
+        "Without RECIPE, --dataset means your own data, to which no noise is added unless --noise asks for it; without "
+        "either, the built-in digits are trained. Example: jal-hf train mnist --dataset ylecun/mnist "
+        "--noise symmetric:0.4 --loss agce",
         epilog="Exit codes: 0 done, 1 the run failed, 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM with a "
         "checkpoint saved (go on with --resume auto).",
         formatter_class=DefaultsFormatter,
@@ -73,6 +74,7 @@ def explicit_flags(words: Sequence[str]) -> JsonObject:
     """
     quiet = train_parser()
     if "--help-all" in words:
+        show_package_defaults(quiet)
         quiet.parse_args(["--help"])
     if any(word in ("-h", "--help") for word in words):
         print(short_train_help())
@@ -80,6 +82,8 @@ def explicit_flags(words: Sequence[str]) -> JsonObject:
     for action in quiet._actions:
         action.default = argparse.SUPPRESS
     namespace, unknown = quiet.parse_known_args(list(words))
+    if any(word.partition("=")[0] == "--task" for word in unknown):
+        raise ValueError("Texts are trained on by jal-hf finetune TABLE --task text --model ENCODER alone.")
     refuse_unknown(quiet, unknown, "--help-all")
     found = dict(vars(namespace))
     if found.get("resume_from_checkpoint") in ("True", "true"):

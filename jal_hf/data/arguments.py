@@ -125,6 +125,13 @@ class DataArguments:
             "choices": ["error", "skip"],
         },
     )
+    max_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Tokens of a text that are read, special ones counted; the rest is cut off, and so is what the "
+            "encoder has no places for. Of jal-hf finetune --task text. Default: 128."
+        },
+    )
     unlabelled: str = field(
         default="error",
         metadata={

@@ -11,6 +11,9 @@ from jal_hf.ground.sentences import did_you_mean, listed
 
 IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture", "photo")
 LABEL_NAMES = ("label", "labels", "fine_label", "cls", "class", "target", "category", "y")
+TEXT_NAMES = (
+    "text", "sentence", "content", "review", "tweet", "message", "comment", "document", "body", "question",
+)  # fmt: skip
 EVAL_NAMES = ("test", "validation", "val", "valid", "dev", "eval")
 SPLIT_NAMES = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
@@ -44,9 +47,29 @@ def find_image_column(features: datasets.Features, asked: str | None = None) -> 
     if len(typed) == 1 or named:
         return str(named[0] if named else typed[0])
     reason = f"several columns hold images ({listed(typed)})" if typed else "no column holds images"
-    raise ValueError(
-        f"The image column is unclear: {reason}. Columns: {listed(features)}. Name it with image_column."
-    )
+    texts = [] if typed else text_columns(features, next((n for n in LABEL_NAMES if n in features), None))
+    hint = "Name it with image_column."
+    if texts:
+        hint = (
+            f"Where {texts[0]!r} holds texts to be classified: jal-hf finetune DATA --task text --model ENCODER, or "
+            "jal_hf.finetune(DATA, task='text', model=ENCODER)."
+        )
+    raise ValueError(f"The image column is unclear: {reason}. Columns: {listed(features)}. {hint}")
+
+
+def text_columns(features: datasets.Features, label_column: str | None = None) -> list[str]:
+    """The columns of texts beside the labels, those of a usual name first."""
+    found = [
+        name
+        for name, feature in features.items()
+        if name != label_column
+        and isinstance(feature, datasets.Value)
+        and feature.dtype in ("string", "large_string")
+    ]
+    return [
+        *(name for name in TEXT_NAMES if name in found),
+        *(name for name in found if name not in TEXT_NAMES),
+    ]
 
 
 def is_encoded_image(feature: Any) -> bool:

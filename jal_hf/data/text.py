@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from jal_hf.data.checked_splits import check_unlabelled, labelled_rows, with_clean_labels, with_index_from
 from jal_hf.data.column_values import integer_column, row_numbers, without_columns
-from jal_hf.data.columns import choose_splits, find_label_column, find_validation_split
+from jal_hf.data.columns import (
+    TEXT_NAMES,
+    choose_splits,
+    find_label_column,
+    find_validation_split,
+    text_columns,
+)
 from jal_hf.data.dataset_facts import DatasetFacts, NoisyDatasetDict
 from jal_hf.data.labels import label_warnings, read_labels
 from jal_hf.data.noisy_labels import is_noise_known, put_noise
@@ -23,19 +29,6 @@ from jal_hf.data.readers.source import ReadOptions
 from jal_hf.data.row_weights import read_weights
 from jal_hf.data.subsets import cut_validation, take_subset
 from jal_hf.ground.sentences import listed
-
-TEXT_NAMES = (
-    "text",
-    "sentence",
-    "content",
-    "review",
-    "tweet",
-    "message",
-    "comment",
-    "document",
-    "body",
-    "question",
-)
 
 
 def load_text_dataset(
@@ -206,18 +199,11 @@ def _other_columns(splits: Sequence[datasets.Features], text: str, label: str) -
 
 
 def _text_column(features: datasets.Features, asked: str | None, label_column: str | None) -> str:
-    found = [
-        name
-        for name, feature in features.items()
-        if name != label_column
-        and isinstance(feature, datasets.Value)
-        and feature.dtype in ("string", "large_string")
-    ]
+    found = text_columns(features, label_column)
     if asked is not None and asked in found:
         return asked
-    named = [name for name in TEXT_NAMES if name in found]
-    if asked is None and (len(found) == 1 or named):
-        return (named or found)[0]
+    if asked is None and found and (len(found) == 1 or found[0] in TEXT_NAMES):
+        return found[0]
     reason = f"it may be one of {listed(found)}" if found else "no column holds texts"
     if asked is not None:
         reason = f"there is no column of text {asked!r}"

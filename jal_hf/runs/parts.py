@@ -15,6 +15,7 @@ from jal_hf.data.subsets import cut_validation
 from jal_hf.ground.sentences import shortened
 from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, start_head, weights_source
+from jal_hf.models.create import check_start
 from jal_hf.models.preprocessing import Preprocessing
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.recipes import list_recipes
@@ -74,6 +75,15 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
     return args
 
 
+def check_network(config: RunConfig) -> None:
+    """Find a network, folder or file of weights that isn't there before any data is loaded.
+
+    Raises:
+        ValueError, FileNotFoundError: As `check_start`.
+    """
+    check_start(config.model.model, pretrained=config.model.pretrained, weights=config.model.weights)
+
+
 def _check_finite(criterion: RobustLoss) -> None:
     """Nothing, where a loss has a finite value and gradient for a network that knows nothing yet.
 
@@ -94,6 +104,8 @@ def load_data(config: RunConfig, given: Any = None) -> Any:
     Data without a test split is scored on rows held back from training, unless the config says how it is scored.
     """
     data = config.data
+    if data.max_length is not None:
+        raise ValueError("max_length is for text: add --task text to jal-hf finetune, or leave it out.")
     found = load_noisy_dataset(
         data.dataset if given is None else given,
         dataset_config=data.dataset_config,

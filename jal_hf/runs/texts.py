@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from jal_hf.analysis.predictions import softmax
 from jal_hf.data.arguments import DataArguments
@@ -26,10 +26,11 @@ from jal_hf.ground.sentences import listed, shortened
 from jal_hf.models.sources import check_saved_model
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.prediction import Prediction
+from jal_hf.runs.values import checked_value
 
 TASK = "text-classification"
 LONGEST, BATCH = 128, 64
-"""Tokens of a text that are read at most; texts at a time."""
+"""Tokens of a text that are read at most where nothing else was asked; texts at a time."""
 
 
 _NOT_OF_TEXTS = (
@@ -43,7 +44,7 @@ class Texts(Dataset[dict[str, Any]]):
     """Rows as token ids, to be padded batch by batch; `columns` holds the numbers of all rows, for methods."""
 
     def __init__(self, rows: Any, tokenizer: Any, weights: Sequence[float] | None = None) -> None:
-        self.tokens = tokenizer(list(rows["text"]), truncation=True, max_length=_longest(tokenizer))
+        self.tokens = tokenizer(list(rows["text"]), truncation=True)
         self.labels, self.index = integer_column(rows, "label"), integer_column(rows, "index")
         self.columns = {"index": torch.tensor(self.index)}
         self.weights = weights
@@ -122,17 +123,43 @@ def load_text_classifier(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
         ValueError: It cannot be loaded.
     """
     check_saved_model(Path(folder), str(folder))
+    length = _read_length(Path(folder))
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False)
-        tokenizer = fitting_tokenizer(folder, model)
+        tokenizer = fitting_tokenizer(folder, model, length)
     except (ValueError, TypeError, RuntimeError, LookupError, OSError, SafetensorError) as error:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     return model.eval(), tokenizer
 
 
-def fitting_tokenizer(name: str | os.PathLike[str], model: nn.Module) -> Any:
-    """A tokenizer whose `model_max_length` is no more tokens than its model has places for.
+def check_encoder_config(name: str) -> None:
+    """Find an encoder that isn't there before any data is loaded.
+
+    Raises:
+        ValueError: The name is none of a folder or repository with a config of transformers.
+    """
+    try:
+        AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise no_encoder(name, error) from error
+
+
+def no_encoder(name: str, error: Exception) -> ValueError:
+    """The refusal of an encoder that cannot be loaded."""
+    reason = shortened(str(error).strip().partition("\n")[0], 200)
+    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+        reason = "there is no such folder"
+    return ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}")
+
+
+def fitting_tokenizer(name: str | os.PathLike[str], model: nn.Module, length: int | None = None) -> Any:
+    """A tokenizer that cuts texts to its `model_max_length`: no more tokens than its model has places for.
+
+    Args:
+        name: Of the tokenizer: a folder or Hub id.
+        model: Whose places count.
+        length: Tokens that are read at most; default 128.
 
     Raises:
         OSError, ValueError: There is none.
@@ -144,13 +171,19 @@ def fitting_tokenizer(name: str | os.PathLike[str], model: nn.Module) -> Any:
         if path.endswith("position_embeddings") and isinstance(layer, nn.Embedding):
             # Those of RoBERTa's kind begin to count behind the place of padding.
             places.append(layer.num_embeddings - (0 if layer.padding_idx is None else layer.padding_idx + 1))
-    tokenizer.model_max_length = min([tokenizer.model_max_length, *(count for count in places if count > 0)])
+    tokenizer.model_max_length = min(
+        [length or LONGEST, tokenizer.model_max_length, *(count for count in places if count > 0)]
+    )
     return tokenizer
 
 
-def _longest(tokenizer: Any) -> int:
-    """How many tokens of a text are read."""
-    return min(LONGEST, int(tokenizer.model_max_length))
+def _read_length(folder: Path) -> int | None:
+    """How many tokens of a text a run was asked to read; None where its record says nothing."""
+    if not (folder / RECORD).is_file():
+        return None
+    data = (RunRecord.read(folder).config or {}).get("data") or {}
+    length: int | None = checked_value("max_length", data.get("max_length"), f"The record in {folder}")
+    return length
 
 
 def to_accelerator(model: Any) -> Any:
@@ -174,7 +207,6 @@ def text_logits(
             batch = tokenizer(
                 list(texts[start : start + size]),
                 truncation=True,
-                max_length=_longest(tokenizer),
                 padding=True,
                 return_tensors="pt",
             )
@@ -189,7 +221,7 @@ def predict_texts(
 
     Args:
         run: Folder of a finished run on text.
-        texts: Of which the first 128 tokens are read.
+        texts: Of which as many tokens are read as in training, 128 unless the run was asked for others.
         batch_size: Texts at a time.
 
     Raises:

@@ -67,8 +67,9 @@ GROUPS = (DataArguments, ModelArguments, JALTrainingArguments)
 _AT_LEAST: dict[str, float] = {
     "num_train_epochs": 0.0, "learning_rate": 0.0, "max_grad_norm": 0.0, "weight_decay": 0.0, "l1_weight_decay": 0.0,
     "gradient_accumulation_steps": 1, "per_device_train_batch_size": 1, "per_device_eval_batch_size": 1,
-    "max_train_samples": 1, "max_eval_samples": 1, "image_size": 1, "num_classes": 1, "seed": 0, "noise_seed": 0,
-    "data_seed": 0, "dataloader_num_workers": 0, "warmup_steps": 0, "save_total_limit": 0, "save_seconds": 0.0,
+    "max_train_samples": 1, "max_eval_samples": 1, "image_size": 1, "num_classes": 1, "max_length": 3,
+    "seed": 0, "noise_seed": 0, "data_seed": 0, "dataloader_num_workers": 0, "warmup_steps": 0,
+    "save_total_limit": 0, "save_seconds": 0.0,
     "logging_steps": 0.0, "eval_steps": 0.0, "save_steps": 0.0,
 }  # fmt: skip
 # numpy and torch take no larger seed; anything else is counted in 64 bits.

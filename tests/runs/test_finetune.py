@@ -81,6 +81,29 @@ def test_finetune_leaves_a_run_with_three_models_compared(tuned: tuple[Path, Pat
     assert record.command.startswith("jal-hf finetune pictures --model resnet10t")
 
 
+@pytest.mark.parametrize("noise", ["none", "symmetric:0.25"])
+def test_noise_that_is_asked_for_is_said(
+    noise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was once put on the labels without a word, and the help said that there was none."""
+
+    def stop(*_: Any) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr("jal_hf.runs.finetune.finetune.build_model", stop)
+    folder, said = class_folders(tmp_path / "pictures", rows=20, wrong=0, test=2), []
+    with pytest.raises(InterruptedError):
+        jal_hf.finetune(folder, model="resnet10t", pretrained=False, noise=noise, say=said.append,
+                        output_dir=tmp_path / "run")  # fmt: skip
+    told = [
+        line for line in said if line.startswith("put on the training labels, as asked: noise symmetric:0.25")
+    ]
+    assert len(told) == (noise != "none")
+    with pytest.raises(SystemExit):
+        main(["finetune", "--help"])
+    assert "unless --noise adds wrong ones" in capsys.readouterr().out
+
+
 def test_the_folder_predicts_and_is_audited_by_the_probe(
     tuned: tuple[Path, Path, list[str]], tmp_path: Path
 ) -> None:

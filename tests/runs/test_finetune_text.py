@@ -33,6 +33,7 @@ from transformers import (
 from jal_hf.analysis.report_page import read_report
 from jal_hf.cli.audit import _left_out
 from jal_hf.cli.main import main
+from jal_hf.data.columns import find_image_column
 from jal_hf.data.text import equal_texts, load_text_dataset
 from jal_hf.ground.record import RunRecord
 from jal_hf.hub.files import run_files
@@ -45,8 +46,8 @@ from jal_hf.runs.finetune.candidates import PLAIN, PROBE, ROBUST
 from jal_hf.runs.finetune.comparison import refuse_ignored_labels
 from jal_hf.runs.finetune.finetune import finetune
 from jal_hf.runs.finetune.settings import finetune_config
-from jal_hf.runs.finetune.text import _weights
-from jal_hf.runs.texts import Texts, fitting_tokenizer, text_data, text_logits
+from jal_hf.runs.finetune.text import _weights, check_encoder, length_line
+from jal_hf.runs.texts import Texts, fitting_tokenizer, predict_texts, text_data, text_logits
 from jal_hf.training import RobustTrainer
 
 GOOD, BAD = ["fine", "great", "lovely", "superb"], ["awful", "dull", "poor", "stale"]
@@ -67,7 +68,16 @@ def write_table(path: Path, rows: int, seed: int, wrong: int = 0) -> None:
 
 def finetune_words(root: Path, run: Path) -> list[str]:
     words = ["finetune", str(root / "reviews"), "--task", "text", "--model", str(root / "encoder")]
-    words += ["--precision", "fp32", "--num_train_epochs", "2", "--learning_rate", "1e-3"]
+    words += [
+        "--max_length",
+        "24",
+        "--precision",
+        "fp32",
+        "--num_train_epochs",
+        "2",
+        "--learning_rate",
+        "1e-3",
+    ]
     return [*words, "--dataloader_num_workers", "0", "--disable_tqdm", "true", "--output_dir", str(run)]
 
 
@@ -287,7 +297,8 @@ def test_warnings_of_the_data_are_said_before_the_training(
     rows = [f"row {row},{'xy'[row % 2]},{'test' if row > 15 else 'train'}" for row in range(20)]
     (tmp_path / "rows.csv").write_text("\n".join(["text,label,split", *rows, " ,x,train"]))
     place = "jal_hf.runs.finetune.finetune"
-    monkeypatch.setattr(f"{place}.check_encoder", lambda *_: (None, []))
+    for name in ("check_encoder", "check_encoder_config"):
+        monkeypatch.setattr(f"{place}.{name}", lambda *_: (None, []))
     said: list[str] = []
 
     def stop(*_: Any) -> None:
@@ -332,6 +343,51 @@ def test_texts_longer_than_the_encoder_are_cut(tmp_path: Path) -> None:
         tokenizer = fitting_tokenizer(tmp_path, model.eval())
         assert [len(ids) for ids in Texts(rows, tokenizer).tokens["input_ids"]] == [places, 1]
         assert text_logits(model, tokenizer, rows["text"][:]).shape == (2, 2)
+
+
+def test_texts_are_read_to_the_length_asked_for(
+    tuned: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """128 tokens were once read whatever anybody asked."""
+    record = RunRecord.read(tuned[1])
+    assert record.config["data"]["max_length"] == 24
+    assert "--max_length 24" in str(record.command)
+    # [CLS], 22 words, [SEP]: what stands behind them is seen by nobody.
+    start = "the film was very " + "and " * 17
+    seen, end, behind = (word["score"] for word in predict_texts(tuned[1], [
+        start + "awful", start + "fine", start + "fine awful dull"]))  # fmt: skip
+    assert seen != end == behind
+    assert main([*finetune_words(*tuned), "--max_length", "30"]) == 2
+    assert "max_length 30 instead of 24" in capsys.readouterr().err
+    config = finetune_config("reviews", str(tuned[0] / "encoder"), None)
+    for asked, line in (
+        (None, "32"),
+        (16, "16"),
+        (64, "32 tokens are read, all that the encoder has places for"),
+    ):
+        asking = config.replace(max_length=asked)
+        told = length_line(asking, check_encoder(asking, 2, "first")[0])
+        assert told.removesuffix(" tokens are read") == f"of each text the first {line}"
+
+
+def test_a_length_of_texts_is_refused_for_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--max_length", "64", "--output_dir", str(tmp_path / "run")]) == 2
+    assert "max_length is for text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["finetune"], ["train", "--dataset"]])
+def test_table_of_texts_is_pointed_to_the_flag_for_texts(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The refusal once spoke of a column of images alone."""
+    write_table(tmp_path / "reviews.csv", 20, 0)
+    assert main([*words, str(tmp_path / "reviews.csv"), "--output_dir", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "Where 'review' holds texts to be classified: jal-hf finetune DATA --task text" in error
+    assert main(["train", "--dataset", str(tmp_path / "reviews.csv"), "--task", "text"]) == 2
+    assert "jal-hf finetune TABLE --task text --model ENCODER" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"no column holds images. Columns: 'x', 'y'. Name it with"):
+        find_image_column(datasets.Features(x=datasets.Value("float32"), y=datasets.Value("string")))
 
 
 @pytest.mark.parametrize("method", ["mixup", "ema+cutmix"])
@@ -479,7 +535,8 @@ def test_empty_and_equal_sentences_are_counted_and_kept_on_one_side(tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [(["--task", "sound"], "choose one of image, text"), (["--task", "text"], "Name a transformers encoder"),
-     (["--task", "text", "--model", "x", "--text_column", "stars"], "no column of text 'stars'")],
+     (["--task", "text", "--model", "./x"], "there is no such folder"),
+     (["--task", "text", "--model", "ENCODER", "--text_column", "stars"], "no column of text 'stars'")],
 )  # fmt: skip
 def test_what_text_needs_is_said(
     tuned: tuple[Path, Path],
@@ -488,6 +545,7 @@ def test_what_text_needs_is_said(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
+    words = [str(tuned[0] / "encoder") if word == "ENCODER" else word for word in words]
     where = ["--output_dir", str(tmp_path / "run")]
     assert main(["finetune", str(tuned[0] / "reviews" / "train.csv"), *words, *where]) == 2
     assert sentence in capsys.readouterr().err

@@ -21,7 +21,6 @@ from jal_hf.data.column_values import integer_column
 from jal_hf.data.text import equal_texts
 from jal_hf.ground.files import read_object, whole_file, write_json, write_text
 from jal_hf.ground.record import RunRecord
-from jal_hf.ground.sentences import shortened
 from jal_hf.models import freeze, start_head
 from jal_hf.models.mean_pooled import MeanPooledForSequenceClassification
 from jal_hf.runs.audit.run_data import PROBE_FILE
@@ -49,7 +48,7 @@ from jal_hf.runs.folder import find_start
 from jal_hf.runs.marker import mark_folder
 from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.recording import facts_of_config
-from jal_hf.runs.texts import Texts, fitting_tokenizer, text_logits
+from jal_hf.runs.texts import Texts, fitting_tokenizer, no_encoder, text_logits
 from jal_hf.runs.trainer import JALTrainer
 
 LEARNING_RATE = 5e-5
@@ -92,6 +91,7 @@ def text_stages(
         stages: folder of what is kept between the stages, and of `suspects.csv`.
         config_of: the config of a candidate, by its name.
     """
+    say(length_line(config, tokenizer))
     quiet = bool(config.training.get("disable_tqdm"))
     order = [name for name in ("train", "validation", "test") if name in data]
     stored = {MEAN: stages / "features.npy", FIRST: stages / "features_first.npy"}
@@ -167,6 +167,15 @@ def text_stages(
     return TextStages({PROBE: judge, **models}, best, reason, judgement, suspects, pooling)
 
 
+def length_line(config: RunConfig, tokenizer: Any) -> str:
+    """How much of each text is read, and what holds it below what was asked for."""
+    read = int(tokenizer.model_max_length)
+    cut = read < (config.data.max_length or 0)
+    return f"of each text the first {read:,} tokens are read" + (
+        ", all that the encoder has places for" if cut else ""
+    )
+
+
 def _write_suspects(path: Path, data: Any, probabilities: Any, marked: Any) -> None:
     """The suspect rows, the surest first: row, text, given and suggested label, p of either."""
     given, names = integer_column(data["train"], "label"), data.class_names
@@ -197,10 +206,9 @@ def check_encoder(config: RunConfig, num_classes: int, pooling: str) -> tuple[An
         models = [
             _model(config, num_classes, None, kind) for kind in ((MEAN, FIRST) if read is None else (read,))
         ]
-        tokenizer = fitting_tokenizer(name, models[0])
+        tokenizer = fitting_tokenizer(name, models[0], config.data.max_length)
     except (OSError, ValueError) as error:
-        reason = shortened(str(error).strip().partition("\n")[0], 200)
-        raise ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}") from error
+        raise no_encoder(name, error) from error
     with tempfile.TemporaryDirectory() as place:
         tokenizer.save_pretrained(place)
         return tokenizer, [SUSPECTS, *sorted(path.name for path in Path(place).iterdir())]
