@@ -201,5 +201,7 @@ def test_weights_of_another_epoch_than_the_tables_are_said() -> None:
         metrics={**plain.metrics, "saved": {"accuracy": 0.91, "epoch": 60.0, "chosen_by": "loss"}}
     )
     lines = [result_line(Cell("ce", NOISES[0], 0), one) for one in (plain, kept)]
-    assert "the epoch with the best loss, whose accuracy" in markdown_table(grid_table(lines, [], ["ce"], NOISES))
+    assert "the epoch with the best loss, whose accuracy" in markdown_table(
+        grid_table(lines, [], ["ce"], NOISES)
+    )
     assert "The weights in" not in markdown_table(grid_table(lines[:1], [], ["ce"], NOISES))
