@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -33,6 +34,17 @@ FONT_SIZE = 10.0
 _DPI = 150
 _LINES = "lines"
 _MORE_KINDS = (".pdf", ".eps", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+
+
+_OTHER_SCRIPTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK KR", "Noto Sans JP", "Noto Sans SC",
+    "Noto Sans TC", "Noto Sans KR", "Source Han Sans", "Source Han Sans CN", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
+    "Droid Sans Fallback", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans", "Hiragino Sans GB", "Yu Gothic",
+    "MS Gothic", "Malgun Gothic", "Apple SD Gothic Neo", "NanumGothic", "Noto Sans Arabic", "Noto Sans Hebrew",
+    "Noto Sans Thai", "Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Arial Unicode MS", "Arial",
+    "Unifont",
+)  # fmt: skip
+"""Fonts that have what matplotlib's own lacks: Chinese, Japanese, Korean and others, as systems bring them."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,16 @@ def shown_apart(names: Sequence[str], most: int) -> list[str]:
     return short
 
 
+def _other_scripts() -> list[str]:
+    """The fonts of other scripts that are installed; after a text's own, they stand in for glyphs that it lacks."""
+    known = set(font_manager.fontManager.get_font_names())
+    return [name for name in _OTHER_SCRIPTS if name in known]
+
+
+def _families(wanted: Sequence[str], more: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*wanted, *more]))
+
+
 def set_lines(text: Text, lines: Sequence[str]) -> None:
     """Give a text several lines; all other texts of a figure are drawn on one."""
     text.set(text="\n".join(shown(line, 200) for line in lines), label=_LINES)
@@ -129,6 +151,7 @@ def wrapped(text: str, letters: int) -> list[str]:
 def set_title(text: Text, title: str, share: float = 0.97) -> None:
     """Give a heading its look, and as many lines as it needs to be no wider than this share of its figure."""
     text.set(fontsize=FONT_SIZE + 1, color=INK, parse_math=False, usetex=False)
+    text.set_fontfamily(_families(text.get_fontfamily(), _other_scripts()))
     line, figure = shown(title, 160), text.figure
     set_lines(text, [line])
     letters, room = len(line), share * figure.bbox.width
@@ -208,11 +231,15 @@ def figure_picture(figure: Figure) -> Image.Image:
 @contextlib.contextmanager
 def _plain_text(figure: Figure) -> Iterator[None]:
     """Texts of the figure are drawn as they stand: names may hold dollar signs, and scripts that the font lacks."""
+    more = _other_scripts()
     for text in figure.findobj(Text):
         drawn = text.get_text() if text.get_label() == _LINES else shown(text.get_text(), 200)
-        text.set(text=drawn, parse_math=False, usetex=False)
+        text.set(
+            text=drawn, parse_math=False, usetex=False, fontfamily=_families(text.get_fontfamily(), more)
+        )
     # Tick labels are only made now.
     settings: Any = {"svg.hashsalt": "jal_hf", "text.parse_math": False, "text.usetex": False}
+    settings["font.family"] = _families(matplotlib.rcParams["font.family"], more)
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         yield

@@ -30,6 +30,9 @@ from jal_hf.data.row_weights import read_weights
 from jal_hf.data.subsets import cut_validation, take_subset
 from jal_hf.ground.sentences import listed
 
+OWN_INDEX = "index of the data"
+"""The column `index` that a table of texts brings along, which need not number its rows."""
+
 
 def load_text_dataset(
     dataset: str | Path | Any,
@@ -65,7 +68,8 @@ def load_text_dataset(
 
     Returns:
         `train`, `validation` and `test` as far as there are such, with `text`, `label`, `index`, `sample_weight` where
-        the source has it, and the plain columns that all of its splits have.
+        the source has it, and the plain columns that all of its splits have; of these `index` as `OWN_INDEX`, since
+        `index` numbers the rows.
 
     Raises:
         ValueError: columns that are unclear, or labels that cannot be trained on.
@@ -82,11 +86,13 @@ def load_text_dataset(
     warnings = list(source.warnings)
     label = find_label_column(source.splits[train_name].features, label_column)
     text = _text_column(source.splits[train_name].features, text_column, label)
-    others = _other_columns(
-        [source.splits[name].features for name in (train_name, eval_name, held_name) if name is not None],
-        text,
-        label,
-    )
+    used = [name for name in (train_name, eval_name, held_name) if name is not None]
+    given = {
+        name: rows.rename_column("index", OWN_INDEX) if "index" in rows.column_names else rows
+        for name, rows in source.splits.items()
+        if name in used
+    }
+    others = _other_columns([given[name].features for name in used], text, label)
     splits: dict[str, datasets.Dataset] = {}
     names: list[str] | None = None
     empty = unlabelled_count = 0
@@ -97,7 +103,7 @@ def load_text_dataset(
     ):
         if kept is None:
             continue
-        rows = source.splits[kept]
+        rows = given[kept]
         rows = rows.select_columns(
             [name for name in rows.column_names if name in (text, label, "sample_weight", *others)]
         )
@@ -188,7 +194,7 @@ def equal_texts(split: datasets.Dataset) -> tuple[npt.NDArray[np.int64], int]:
 
 def _other_columns(splits: Sequence[datasets.Features], text: str, label: str) -> list[str]:
     """Columns of plain values beside those of a text and its label, equal in all splits."""
-    taken = {text, label, "text", "label", "index", "sample_weight"}
+    taken = {text, label, "text", "label", "sample_weight"}
     return [
         name
         for name, feature in splits[0].items()

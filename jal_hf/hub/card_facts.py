@@ -16,6 +16,7 @@ from jal_hf.hub.validation import DEFAULT_LICENSE
 _COMMON_PARAMETERS = ("reduction", "ignore_index", "weight")
 _MOST_CLASSES = 100
 _SENTENCES = 1000  # characters of a text that is made of whole sentences
+_NO_METHOD = "method plain"  # of records in which the loss alone was called a deviation
 _INPUTS = {"image": "image", "text": "text", "token": "text", "audio": "recording", "video": "video"}
 
 
@@ -55,7 +56,9 @@ def card_facts(record: RunRecord) -> JsonObject:
         "skipped": _skipped(dataset.get("skipped_images"), task),
         "paper": plain(protocol["paper"]) if protocol.get("paper") else None,
         "recipe": code(record.recipe),
-        "deviations": [plain(item, _SENTENCES) for item in protocol.get("deviations") or []],
+        "deviations": [
+            plain(item, _SENTENCES) for item in protocol.get("deviations") or [] if item != _NO_METHOD
+        ],
         "comparison": _comparison(record.comparison),
         "finetune": _finetune(record.finetune),
         # older records lack the fact, and all our networks' names start alike
@@ -161,6 +164,7 @@ def _noise(noise: Mapping[str, Any]) -> JsonObject:
         "is_noisy": noise.get("kind", "none") not in ("none", "unknown"),
         "is_unknown": noise.get("kind") == "unknown",
         "is_given": noise.get("kind") == "given",
+        "is_file": noise.get("kind") in ("human", "labels"),
         "mode": plain(noise.get("mode", "exact")),
         "seed": _count(noise.get("seed")),
         **{name: percent(rate) if isinstance(rate, int | float) else None for name, rate in rates.items()},

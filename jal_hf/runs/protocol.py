@@ -24,6 +24,8 @@ PROTOCOL_FIELDS = frozenset(
 
 
 _OWN = frozenset({"dataset", "model", "pretrained"})
+_NOTHING = {"method": "plain", "loss_scale": "none", "freeze": "none", "preset": "none"}
+"""Words for what a recipe that is silent on a field does."""
 
 # What decides a run's result, and so is all that a run made after a record takes from it.
 REPEATED_FIELDS = frozenset(
@@ -105,7 +107,7 @@ def changed_values(names: Iterable[str], values: Values, before: Values, paper: 
     sentences = []
     for name in sorted(PROTOCOL_FIELDS & set(names)):
         new, old = values.get(name), before.get(name)
-        is_same = new == old or (not paper and name in _OWN)
+        is_same = new == old or (not paper and name in _OWN) or (old is None and new == _NOTHING.get(name))
         if name == "dataset":
             is_same = is_same or Path(str(new)).name == Path(str(old)).name
         if not is_same:

@@ -11,6 +11,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -24,7 +26,7 @@ from jal_hf.analysis.histograms import confidence_histogram_figure
 from jal_hf.analysis.matrices import transition_matrix_figure
 from jal_hf.analysis.picture_grid import picture_grid_figure
 from jal_hf.analysis.run_plots import run_figures
-from jal_hf.analysis.style import shown_apart
+from jal_hf.analysis.style import figure_picture, shown_apart
 from jal_hf.analysis.tables import GridTable, TableCell
 from jal_hf.ground.run_log import read_log
 from jal_hf.losses import create_loss
@@ -322,3 +324,29 @@ def test_loss_is_drawn_after_the_warm_up_and_above_the_floor_of_its_scale(
     assert panel.get_ylabel() == "loss above floor after warm-up"
     assert list(panel.lines[0].get_xdata()) == [5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
     assert list(panel.lines[0].get_ydata()) == pytest.approx([5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
+
+
+def test_names_in_other_scripts_are_drawn_by_fonts_that_have_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A font in which the Chinese cat looks as A does stands in for one of the system."""
+
+    def drawn(name: str) -> bytes:
+        return figure_picture(transition_matrix_figure(np.eye(2), None, [name, "b"])).tobytes()
+
+    boxes, wanted = drawn("猫"), drawn("A")
+    font = TTFont(font_manager.findfont("DejaVu Sans"))
+    for table in font["cmap"].tables:
+        table.cmap = {ord("猫"): "A"} if table.isUnicode() else {}
+    for record in font["name"].names:
+        if record.nameID in (1, 4, 6, 16):
+            record.string = "Noto Sans CJK SC"
+    font.save(tmp_path / "cjk.ttf")
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
+    font_manager.fontManager.addfont(tmp_path / "cjk.ttf")
+    try:
+        assert drawn("猫") == wanted != boxes
+    finally:
+        monkeypatch.undo()
+        font_manager.fontManager._findfont_cached.cache_clear()
+    assert capfd.readouterr().err == ""

@@ -84,6 +84,21 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
+@pytest.mark.parametrize(("width", "classes"), [(400, 10), (400, 40), (900, 10)])
+def test_page_is_no_wider_than_a_narrow_screen(
+    width: int, classes: int, browser: Any, tmp_path: Path
+) -> None:
+    names = [HOSTILE, *(f"a_class_of_a_name_without_an_end_{k}" for k in range(1, classes))]
+    issues = make_issues(60, classes)
+    files = [f"folder/{'x' * 60}/{k}.png" for k in range(60)]
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    text = render_report(issues, names, title=HOSTILE, facts={"a" * 30: HOSTILE}, note=HOSTILE, files=files)
+    page.goto(write_report(tmp_path / "report.html", text).as_uri())
+    assert page.locator("#body tr").count() == 50
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
 def first_column(page: Any, number: int) -> list[str]:
     return [cell.strip() for cell in page.locator(f"#body tr td:nth-child({number})").all_inner_texts()]
 

@@ -48,9 +48,10 @@ def put_runs(folder: Path, kind: str) -> str:
         (folder / "runs/mine").mkdir(parents=True)
         (folder / "runs/mine" / LOCK).write_text("")
         return "runs"
-    if kind == "export":
+    if kind in ("export", "export of texts"):
+        example = "file" if kind == "export" else "text"
         save_picture(folder / "clean/train/cat/0.png", 4)
-        Cleaning(None, None, ()).write_changes(folder / "clean/changes.csv")  # type: ignore[arg-type]
+        Cleaning(None, None, ()).write_changes(folder / "clean/changes.csv", example)  # type: ignore[arg-type]
         return "clean"
     if kind == "inside a class":
         one_run(folder / "cat/runs/mine")
@@ -59,7 +60,17 @@ def put_runs(folder: Path, kind: str) -> str:
     return "runs"
 
 
-KINDS = ["run", "older run", "first run", "grid", "finetuning", "search", "export", "inside a class"]
+KINDS = [
+    "run",
+    "older run",
+    "first run",
+    "grid",
+    "finetuning",
+    "search",
+    "export",
+    "export of texts",
+    "inside a class",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -104,6 +104,13 @@ def test_network_of_ones_own_differs_from_a_paper_and_from_nothing_else(name: st
     assert told or changed == {"num_train_epochs"}
 
 
+def test_words_for_nothing_are_no_deviation() -> None:
+    nothing = {"method": "plain", "loss_scale": "none", "freeze": "none"}
+    before, after = (RunConfig.from_recipe("cifar10", **changes) for changes in ({}, nothing))
+    assert after.deviations == before.deviations
+    assert RunConfig.from_recipe("cifar10", method="ema").deviations != before.deviations
+
+
 def test_recipes_hold_the_protocols_of_the_papers() -> None:
     """Rows of the papers' table: epochs, batch, rate, clip and schedule of each set."""
     expected = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,13 @@ def test_names_of_a_suspect_are_one_short_line() -> None:
     )
     assert "\n" not in suspect.caption
     assert len(suspect.caption) < 40
+
+
+def test_names_that_begin_alike_are_told_apart_below_a_picture() -> None:
+    picture = picture_of_uri(thumbnail_uri(np.zeros((8, 8), np.uint8)))
+    suspect = Suspect(picture, 1, 2, None, "warehouse number 10", "warehouse number 20", None, 0.5)
+    assert suspect.caption == "...10 → ...20"
+    assert replace(suspect, given="pickup truck").caption == "pickup truck → warehouse n..."
 
 
 def test_run_folder_refuses_what_is_no_run(tmp_path: Path) -> None:

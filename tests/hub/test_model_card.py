@@ -147,6 +147,23 @@ def test_card_counts_what_was_left_out(count: int, told: str | None) -> None:
     assert told in text if told else "left out" not in text
 
 
+def test_card_of_labels_from_a_file_speaks_of_no_seed() -> None:
+    noise = {"spec": "human:cifar10n.parquet#worse_label", "kind": "human", "mode": "fixed"}
+    text = render_model_card(example_record(noise=noise))
+    assert "labels from a file, the same for any seed: 40.01 % of 1,437 labels are wrong." in text
+    assert "seed 0" not in text
+
+
+def test_card_names_the_training_method_first_and_calls_none_of_it_no_deviation() -> None:
+    method = {"name": "ema", "params": {"decay": 0.9}, "formulas": {"ema": "mean"}}
+    assert "the robust loss `jal-ce` and the training method `ema` on" in render_model_card(
+        example_record(method=method)
+    )
+    text = render_model_card(example_record(protocol={"deviations": ["method plain"]}))
+    assert "method" not in text.replace("this method", "")
+    assert "The run follows it." in text
+
+
 def test_card_gives_sentences_whole() -> None:
     sentence = f"It begins, {'goes on, ' * 40}and ends."
     row = {"name": "cross entropy", "loss": "ce"}

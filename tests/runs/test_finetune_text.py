@@ -208,7 +208,10 @@ def test_cleaned_texts_are_a_table_that_trains(tuned: tuple[Path, Path], how: st
     else:
         assert 60 <= len(kept) <= 80
         assert len(wrong) <= 4
-    assert (tmp_path / "clean" / "changes.csv").is_file()
+    with (tmp_path / "clean" / "changes.csv").open(newline="") as file:
+        changed = list(csv.DictReader(file))
+    assert "file" not in changed[0]
+    assert {row["text"] for row in changed} <= {*before["train"]["text"]}
 
 
 def test_one_long_text_takes_no_more_memory_than_it_has_letters() -> None:
@@ -237,6 +240,27 @@ def test_cleaned_texts_keep_line_breaks_and_the_other_columns(tmp_path: Path) ->
     assert after["train"]["text"] == texts
     assert after["train"]["id"] == list(range(6))
     assert after.class_names == ["1", "2"]
+
+
+@pytest.mark.parametrize("unlabelled", ["error", "drop"])
+def test_cleaned_texts_keep_an_index_of_the_tables_own(unlabelled: str, tmp_path: Path) -> None:
+    numbers = [900, 900, 7, 5, 3, 1]
+    rows = {
+        "index": numbers,
+        "text": [f"a {row}" for row in range(6)],
+        "label": ["x", "y", "x", "y", "x", "y"],
+    }
+    if unlabelled == "drop":
+        rows["label"] = ["", *cast("list[str]", rows["label"][1:])]
+    given = datasets.Dataset.from_dict(rows)
+    data = load_text_dataset(datasets.DatasetDict(train=given, test=given), unlabelled=unlabelled)
+    first = 1 if unlabelled == "drop" else 0
+    assert data["train"]["index"][:] == list(range(first, 6))
+    cleaning = Cleaning(np.array(data["train"]["label"]), None, ())
+    export_cleaned(data, data["train"], cleaning, tmp_path / "out")
+    found = {name: pq.read_table(tmp_path / "out" / f"{name}.parquet") for name in ("train", "test")}
+    assert found["train"]["index"].to_pylist() == found["test"]["index"].to_pylist() == numbers[first:]
+    assert {*found["train"].column_names} == {"index", "text", "label"}
 
 
 def test_own_validation_split_of_texts_stays_one_in_an_export(tmp_path: Path) -> None:

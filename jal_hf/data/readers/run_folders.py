@@ -15,7 +15,7 @@ CHANGES = "changes.csv"
 _OF_RUN = (".jal_hf.json", ".jal_hf.lock", ".jal_hf_trial", RECORD)
 _OF_GRID = ("grid.json", "study.db")
 _WRITTEN = frozenset(("plots", "audit", "finetune", "logs"))
-_LISTED = "index,file,given,new,"
+_LISTED = ("index,file,given,new,", "index,text,given,new,")
 
 
 def holds_runs(folder: str | os.PathLike[str]) -> bool:

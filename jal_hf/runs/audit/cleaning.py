@@ -29,6 +29,7 @@ _MOST_NAMED = 10
 class Change:
     """What became of one row: `new` is its class, or None where it was dropped; `weight` where rows are weighted.
 
+    `file` is the name of an image's file, or a text.
     `confidence` is the judge's p of the new label; of a row that was dropped or weighted, p of the given one.
     """
 
@@ -49,12 +50,12 @@ class Cleaning:
     weights: FloatArray | None
     changes: tuple[Change, ...]
 
-    def write_changes(self, path: Path) -> Path:
-        """The list of changes as CSV."""
+    def write_changes(self, path: Path, example: str = "file") -> Path:
+        """The list of changes as CSV, under `example` the name of an image's file, or a text."""
         text = io.StringIO()
         names = [item.name for item in fields(Change)]
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(names)
+        writer.writerow([example if name == "file" else name for name in names])
         for change in self.changes:
             values = [getattr(change, name) for name in names]
             writer.writerow(["" if v is None else f"{v:.6g}" if isinstance(v, float) else v for v in values])

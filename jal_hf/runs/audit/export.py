@@ -17,6 +17,7 @@ from jal_hf.data.column_values import integer_column, with_column, without_colum
 from jal_hf.data.images.encoded import encoded_column
 from jal_hf.data.readers.image_folder import is_leftover
 from jal_hf.data.readers.run_folders import CHANGES
+from jal_hf.data.text import OWN_INDEX
 from jal_hf.ground.files import whole_file
 from jal_hf.runs.audit.cleaning import DROPPED, Cleaning
 
@@ -81,7 +82,7 @@ def export_cleaned(data: Any, train: datasets.Dataset, cleaning: Cleaning, folde
                 (folder / name / label).mkdir(parents=True, exist_ok=True)
             labels = [data.class_names[label] for label in integer_column(rows, data.label_column)]
             _copy(_files(rows, data), [(name, label) for label in labels], data, folder)
-    cleaning.write_changes(folder / CHANGES)
+    cleaning.write_changes(folder / CHANGES, "text" if is_text else "file")
     return form
 
 
@@ -96,7 +97,8 @@ def _labelled(
     if parts:
         product = np.prod(parts, axis=0).astype(np.float32)
         found = with_column(found, "sample_weight", product, datasets.Value("float32"))
-    return without_columns(found, [name for name in ("index",) if name in found.column_names])
+    found = without_columns(found, [name for name in ("index",) if name in found.column_names])
+    return found.rename_column(OWN_INDEX, "index") if OWN_INDEX in found.column_names else found
 
 
 def _with_places(rows: datasets.Dataset, data: Any, folder: Path) -> datasets.Dataset:

@@ -98,7 +98,7 @@ def _suspects_tab(gr: Any, answers: Answers) -> None:
             gallery = gr.Gallery(
                 answers.gallery(answers.given_classes()[0]),
                 show_label=False,
-                columns=4,
+                columns=3,
                 height=520,
                 object_fit="contain",
                 allow_preview=False,

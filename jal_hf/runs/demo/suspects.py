@@ -10,10 +10,11 @@ from typing import Any
 from PIL import Image
 
 from jal_hf.analysis.report_page import read_report
-from jal_hf.analysis.style import shown
+from jal_hf.analysis.style import shown, shown_apart
 from jal_hf.analysis.thumbnails import picture_of_uri
 
-LONGEST_NAME = 10
+LONGEST_NAME = 14
+"""What the page's three columns have room for, twice."""
 SMALLEST_SHOWN = 128
 
 
@@ -39,8 +40,9 @@ class Suspect:
 
     @property
     def caption(self) -> str:
-        """`3 → 8`: the given and the suggested class, on one line."""
-        return f"{shown(self.given, LONGEST_NAME)} → {shown(self.suggested, LONGEST_NAME)}"
+        """`3 → 8`: the given and the suggested class, on one line; long names without what they share."""
+        given, suggested = shown_apart([self.given, self.suggested], LONGEST_NAME)
+        return f"{given} → {suggested}"
 
     @property
     def facts(self) -> list[tuple[str, str]]:
