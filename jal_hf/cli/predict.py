@@ -80,10 +80,14 @@ def _csv_text(rows: Sequence[Sequence[str]], delimiter: str) -> str:
 def _image_files(names: Sequence[str], run: str) -> list[str]:
     """Image files, and those in folders that a training would read."""
     from jal_hf.data.readers.image_folder import image_files
+    from jal_hf.runs.prediction import check_classifier
 
+    check_classifier(run)
     files: list[str] = []
     for name in names:
         found = [name]
+        if not os.path.exists(name):
+            raise FileNotFoundError(f"There is no image file {name!r}.")
         if os.path.isdir(name):
             found = [str(path) for path in sorted(map(Path, image_files(Path(name))))]
         if not found:
@@ -101,8 +105,6 @@ def _image_answers(run: str, files: Sequence[str], batch_size: int) -> list[Pred
     from jal_hf.runs.prediction import load_classifier
 
     classify = load_classifier(run, batch_size=batch_size)
-    if absent := next((file for file in files if not os.path.exists(file)), None):
-        raise FileNotFoundError(f"There is no image file {absent!r}.")
     damaged: dict[int, UnreadableImageError] = {}
 
     def pictures() -> Iterator[Any]:

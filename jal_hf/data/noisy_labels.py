@@ -11,7 +11,7 @@ from typing import Any
 import datasets
 
 from jal_hf.data.column_values import integer_column, without_columns
-from jal_hf.ground.places import published_spec
+from jal_hf.ground.places import OF_FILES, published_spec
 from jal_hf.ground.sentences import listed
 from jal_hf.noise import (
     LabelNoise,
@@ -21,6 +21,7 @@ from jal_hf.noise import (
     noise_report,
     parse_noise_spec,
 )
+from jal_hf.noise.array_files import existing_file
 
 MANIFEST = "noise_manifest.json"
 CLEAN_BENCHMARKS = frozenset({"digits", "mnist", "fashionmnist", "cifar10", "cifar100"})
@@ -72,10 +73,16 @@ def check_noise(noise: object) -> None:
 
     Raises:
         ValueError: a spec that nothing fits.
+        FileNotFoundError: a spec whose file isn't there.
         TypeError: something else.
     """
     if isinstance(noise, str):
-        parse_noise_spec(noise)
+        spec = parse_noise_spec(noise)
+        if spec.kind in OF_FILES and spec.argument:
+            file = spec.argument if spec.kind == "matrix" else spec.argument.rpartition("#")[0]
+            existing_file(
+                Path(file or spec.argument), "matrix file" if spec.kind == "matrix" else "label file"
+            )
     elif noise is not None and not isinstance(noise, LabelNoise):
         raise TypeError(
             f"The noise is a spec such as 'symmetric:0.4', or what create_noise gives, not {type(noise).__name__}."

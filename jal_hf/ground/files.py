@@ -101,6 +101,8 @@ def read_object(path: str | os.PathLike[str]) -> JsonObject:
     place = Path(path)
     try:
         content = json.loads(place.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"There is no file {str(place)!r}.") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{place} is not valid JSON: {error}") from error
     if not isinstance(content, dict):

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 _PREFIXED = re.compile(r"^(webvision|clothing1m|local-dir|transformers):(.+)$")
 _IN_TEXT = re.compile(r"(?:file:/|(?<![\w.:/~%\\-]))(?:~?/|[A-Za-z]:\\)[^\s'\"`,;:()\[\]{}<>|]+")
-_OF_FILES = ("human", "labels", "matrix")
+OF_FILES = ("human", "labels", "matrix")
+"""Kinds of noise that a file of this machine holds."""
 _ON_DISK = re.compile(r"^(/|~|\.\.|[A-Za-z]:[\\/]|\\\\)")
 
 
@@ -36,7 +37,7 @@ def published_spec(spec: str) -> str:
     kind, colon, rest = spec.partition(":")
     path, mark, column = rest.partition("#")
     name = place_name(path)
-    if kind.strip().lower() in _OF_FILES:
+    if kind.strip().lower() in OF_FILES:
         name = PurePosixPath(name.replace("\\", "/")).name
     return f"{kind}{colon}{name}{mark}{column}"
 
@@ -54,7 +55,7 @@ def absolute_place(given: str) -> str | None:
 def absolute_spec(spec: str) -> str | None:
     """The same of the file of a noise spec, options and column kept."""
     kind, colon, rest = spec.partition(":")
-    if kind.strip().lower() not in _OF_FILES:
+    if kind.strip().lower() not in OF_FILES:
         return None
     path, mark, column = rest.partition("#")
     file, comma, options = path.partition(",")

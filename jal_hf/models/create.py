@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from jal_hf.ground.files import JsonObject
 from jal_hf.models.labels import resolve_class_names
 from jal_hf.models.preprocessing import Statistic, resolve_preprocessing
-from jal_hf.models.pretrained import WeightsSource, load_weights
+from jal_hf.models.pretrained import WeightsSource, load_weights, weights_file
 from jal_hf.models.probe import check_image_size
-from jal_hf.models.sources import Checkpoint, is_checkpoint_name, locate_checkpoint
+from jal_hf.models.sources import Checkpoint, is_checkpoint_name, is_on_hub, locate_checkpoint
 from jal_hf.models.timm_networks import (
     build_timm_network,
     check_timm_name,
@@ -72,9 +72,7 @@ def create_model(
     given: JsonObject = {
         "image_size": image_size, "mean": mean, "std": std, "interpolation": interpolation, "crop_pct": crop_pct
     }  # fmt: skip
-    if weights is not None and (pretrained or is_checkpoint_name(name)):
-        other = "pretrained" if pretrained else repr(name)
-        raise ValueError(f"weights and {other} both say what to start from; leave one of the two out.")
+    check_start(name, pretrained=pretrained, weights=weights)
     if is_checkpoint_name(name):
         checkpoint = locate_checkpoint(name)
         if not checkpoint.is_timm:
@@ -83,7 +81,6 @@ def create_model(
             return load_transformers_model(checkpoint, num_labels, class_names, given, in_chans, **kwargs)
     else:
         checkpoint = None
-        check_timm_name(name, pretrained)
     names = resolve_class_names(num_labels, class_names or _names_of(checkpoint, num_labels))
     defaults = checkpoint.pretrained_cfg if checkpoint else default_preprocessing(name)
     saved_args = checkpoint.model_args if checkpoint else {}
@@ -108,6 +105,25 @@ def create_model(
         source = WeightsSource("timm" if pretrained else "fresh", name, not (pretrained and own_classes))
     model.weights_source = source
     return model
+
+
+def check_start(
+    name: str, *, pretrained: bool = False, weights: str | os.PathLike[str] | None = None
+) -> None:
+    """Look whether there is what `create_model` starts from by these arguments, without building or fetching anything.
+
+    Raises:
+        ValueError, FileNotFoundError: as `create_model`, but for repositories of the Hub.
+    """
+    if weights is not None and (pretrained or is_checkpoint_name(name)):
+        other = "pretrained" if pretrained else repr(name)
+        raise ValueError(f"weights and {other} both say what to start from; leave one of the two out.")
+    if weights is not None:
+        weights_file(weights)
+    if not is_checkpoint_name(name):
+        check_timm_name(name, pretrained)
+    elif not is_on_hub(name):
+        locate_checkpoint(name)
 
 
 def default_in_chans(name: str, image_channels: int | None) -> int | None:

@@ -111,12 +111,7 @@ def read_weights(file: str | os.PathLike[str]) -> dict[str, Tensor]:
         FileNotFoundError: when there is no such file.
         ValueError: when it holds no tensors, or something that is no tensor and could be code.
     """
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no weights file {str(file)!r}. Give a .safetensors, .pth, .pt or .bin file."
-        )
-    _check_kind(path)
+    path = weights_file(file)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -141,16 +136,29 @@ def read_weights(file: str | os.PathLike[str]) -> dict[str, Tensor]:
     return {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
 
 
-def _check_kind(path: Path) -> None:
-    """Refuse what no program wrote as weights: torch writes zip archives and pickles, safetensors a length and JSON."""
-    with path.open("rb") as file:
-        start = file.read(48)
+def weights_file(file: str | os.PathLike[str]) -> Path:
+    """The path of a file that begins as weights do.
+
+    torch writes zip archives and pickles, safetensors a length and JSON.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when no program wrote it as weights.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no weights file {str(file)!r}. Give a .safetensors, .pth, .pt or .bin file."
+        )
+    with path.open("rb") as content:
+        start = content.read(48)
     is_kind = start[8:9] == b"{" if path.suffix == ".safetensors" else start.startswith((b"PK", b"\x80"))
     if not is_kind:
         raise ValueError(
             f"{path.name!r} cannot be read as weights: it is no {path.suffix} file, as it begins with {start!r}. A web "
             "page or a pointer of git-lfs may have been saved in its place; download it again."
         )
+    return path
 
 
 def _weights_in(content: Any, depth: int = 8) -> Mapping[Any, Any] | None:

@@ -74,6 +74,12 @@ def is_checkpoint_name(name: str) -> bool:
     return name.startswith(_PREFIXES) or (Path(name) / "config.json").is_file()
 
 
+def is_on_hub(name: str) -> bool:
+    """Whether `name` points at a repository of the Hub, which is fetched; a folder is there or not."""
+    prefix, _, rest = name.partition(":") if name.startswith(_PREFIXES) else ("local-dir", "", name)
+    return prefix in ("hf-hub", "hf_hub") or (prefix == "transformers" and not Path(rest).is_dir())
+
+
 def locate_checkpoint(name: str) -> Checkpoint:
     """Find the folder behind `name`, fetching it from the Hub where it names a repository.
 
@@ -86,7 +92,7 @@ def locate_checkpoint(name: str) -> Checkpoint:
         raise ValueError(
             f"{name!r} names nothing after the colon; write {prefix}:OWNER/REPO or {prefix}:FOLDER."
         )
-    on_hub = prefix in ("hf-hub", "hf_hub") or (prefix == "transformers" and not Path(rest).is_dir())
+    on_hub = is_on_hub(name)
     folder = _fetch(rest) if on_hub else Path(rest).expanduser()
     content = check_saved_model(folder, rest)
     checkpoint = Checkpoint(

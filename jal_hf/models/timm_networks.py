@@ -47,6 +47,10 @@ def _check_name(name: str) -> None:
         raise ValueError(
             f"{name!r} is a path without a config.json, so no checkpoint. Give the folder of a saved model."
         )
+    if "/" in name:  # no name of timm has one
+        raise ValueError(
+            f"There is no folder {name!r} with a saved model. A repository of the Hub is named hf-hub:OWNER/REPO."
+        )
     known = [*timm.list_models(), *timm.list_models(pretrained=True)]
     hint = did_you_mean(name, known, most=3)
     raise ValueError(

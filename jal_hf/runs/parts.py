@@ -15,6 +15,7 @@ from jal_hf.data.subsets import cut_validation
 from jal_hf.ground.sentences import shortened
 from jal_hf.losses import RobustLoss, create_loss
 from jal_hf.models import as_run_model, create_model, default_in_chans, freeze, start_head, weights_source
+from jal_hf.models.create import check_start
 from jal_hf.models.preprocessing import Preprocessing
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.recipes import list_recipes
@@ -68,6 +69,15 @@ def check_config(config: RunConfig) -> JALTrainingArguments:
     method = create_method(args.method, parse_json_object("method_args", args.method_args))
     method.check(criterion, is_stream=bool(config.data.streaming))
     return args
+
+
+def check_network(config: RunConfig) -> None:
+    """Find a network, folder or file of weights that isn't there before any data is loaded.
+
+    Raises:
+        ValueError, FileNotFoundError: As `check_start`.
+    """
+    check_start(config.model.model, pretrained=config.model.pretrained, weights=config.model.weights)
 
 
 def _check_finite(criterion: RobustLoss) -> None:

@@ -15,7 +15,6 @@ from transformers import pipeline
 
 from jal_hf.data.images.decoding import open_image
 from jal_hf.data.progress import progress_line
-from jal_hf.ground.files import JsonObject
 from jal_hf.ground.image_files import as_mode
 from jal_hf.ground.sentences import shortened
 from jal_hf.hub.metadata import TASK_CLASSES
@@ -38,6 +37,10 @@ def predict_images(
         FileNotFoundError: The folder holds no model, or there is no such image file.
         ValueError: The model cannot be loaded, or an image cannot be decoded; it is named.
     """
+    check_classifier(run)
+    for item in images:
+        if isinstance(item, str | os.PathLike):
+            _existing(item)
     classify = load_classifier(run, batch_size=batch_size)
     found: list[Prediction] = []
     with progress_line(len(images), "classifying", "image") as line:
@@ -54,8 +57,7 @@ def load_classifier(
 
     Args and errors are those of `predict_images`, which asks for one class.
     """
-    folder = Path(run)
-    _refuse_other_tasks(folder, check_saved_model(folder, str(folder)))
+    folder = check_classifier(run)
     try:
         classify = pipeline(
             "image-classification", model=str(folder), batch_size=batch_size, trust_remote_code=False
@@ -70,12 +72,15 @@ def load_classifier(
     return lambda images: iter(classify((_picture(item) for item in images), top_k=min(most, classes)))
 
 
-def _refuse_other_tasks(folder: Path, config: JsonObject) -> None:
-    """Nothing, unless the config of a model says that it classifies something else than images.
+def check_classifier(run: str | os.PathLike[str]) -> Path:
+    """The folder of a saved model of images, by its config alone.
 
     Raises:
-        ValueError: It does.
+        FileNotFoundError: It holds no model.
+        ValueError: Its config cannot be used, or says that it classifies something else.
     """
+    folder = Path(run)
+    config = check_saved_model(folder, str(folder))
     kinds = config.get("architectures")
     own = str(kinds[0]) if isinstance(kinds, list) and kinds else ""
     for task, kind in TASK_CLASSES.items():
@@ -84,6 +89,7 @@ def _refuse_other_tasks(folder: Path, config: JsonObject) -> None:
                 f"The model in {folder} is for {task}, and images and whole texts alone are classified here. Use "
                 f"transformers.pipeline({task!r}, {str(folder)!r})."
             )
+    return folder
 
 
 def _picture(item: Any) -> Image.Image:
@@ -91,7 +97,12 @@ def _picture(item: Any) -> Image.Image:
         return as_mode(item, "RGB")
     if isinstance(item, np.ndarray):
         return as_mode(Image.fromarray(item), "RGB")
-    path = Path(item)
+    path = _existing(item)
+    return open_image({"bytes": None, "path": str(path)}, 3, str(path))
+
+
+def _existing(file: str | os.PathLike[str]) -> Path:
+    path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(f"There is no image file {str(path)!r}.")
-    return open_image({"bytes": None, "path": str(path)}, 3, str(path))
+    return path

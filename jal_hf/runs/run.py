@@ -22,7 +22,7 @@ from jal_hf.runs.folder import check_place, clear_the_way, find_start
 from jal_hf.runs.given_data import beside_config
 from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER, is_pushed, note_push
-from jal_hf.runs.parts import check_config, load_data
+from jal_hf.runs.parts import check_config, check_network, load_data
 from jal_hf.runs.prediction import Prediction, predict_images
 from jal_hf.runs.replacement import after_failure
 from jal_hf.runs.texts import TASK, load_text_classifier, predict_texts
@@ -149,6 +149,8 @@ def run_training(
         try again.
     """
     args = check_config(config)
+    if model is None:
+        check_network(config)
     if not config.data.streaming:
         parse_noise_spec(config.noise)
     folder = config.output_dir

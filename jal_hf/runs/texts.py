@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from jal_hf.analysis.predictions import softmax
 from jal_hf.data.arguments import DataArguments
@@ -131,6 +131,26 @@ def load_text_classifier(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
         reason = shortened(str(error).strip().partition("\n")[0], 200)
         raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     return model.eval(), tokenizer
+
+
+def check_encoder_config(name: str) -> None:
+    """Find an encoder that isn't there before any data is loaded.
+
+    Raises:
+        ValueError: The name is none of a folder or repository with a config of transformers.
+    """
+    try:
+        AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise no_encoder(name, error) from error
+
+
+def no_encoder(name: str, error: Exception) -> ValueError:
+    """The refusal of an encoder that cannot be loaded."""
+    reason = shortened(str(error).strip().partition("\n")[0], 200)
+    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+        reason = "there is no such folder"
+    return ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}")
 
 
 def fitting_tokenizer(name: str | os.PathLike[str], model: nn.Module, length: int | None = None) -> Any:

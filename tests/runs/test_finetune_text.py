@@ -295,7 +295,8 @@ def test_warnings_of_the_data_are_said_before_the_training(
     rows = [f"row {row},{'xy'[row % 2]},{'test' if row > 15 else 'train'}" for row in range(20)]
     (tmp_path / "rows.csv").write_text("\n".join(["text,label,split", *rows, " ,x,train"]))
     place = "jal_hf.runs.finetune.finetune"
-    monkeypatch.setattr(f"{place}.check_encoder", lambda *_: (None, []))
+    for name in ("check_encoder", "check_encoder_config"):
+        monkeypatch.setattr(f"{place}.{name}", lambda *_: (None, []))
     said: list[str] = []
 
     def stop(*_: Any) -> None:
@@ -532,7 +533,8 @@ def test_empty_and_equal_sentences_are_counted_and_kept_on_one_side(tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [(["--task", "sound"], "choose one of image, text"), (["--task", "text"], "Name a transformers encoder"),
-     (["--task", "text", "--model", "x", "--text_column", "stars"], "no column of text 'stars'")],
+     (["--task", "text", "--model", "./x"], "there is no such folder"),
+     (["--task", "text", "--model", "ENCODER", "--text_column", "stars"], "no column of text 'stars'")],
 )  # fmt: skip
 def test_what_text_needs_is_said(
     tuned: tuple[Path, Path],
@@ -541,6 +543,7 @@ def test_what_text_needs_is_said(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
+    words = [str(tuned[0] / "encoder") if word == "ENCODER" else word for word in words]
     where = ["--output_dir", str(tmp_path / "run")]
     assert main(["finetune", str(tuned[0] / "reviews" / "train.csv"), *words, *where]) == 2
     assert sentence in capsys.readouterr().err

@@ -28,6 +28,7 @@ from jal_hf.runs.audit.report import Summary, audit_summary, write_page, write_p
 from jal_hf.runs.audit.run_data import PROBE, RunData, load_run_data, probe_probabilities
 from jal_hf.runs.audit.text_data import load_text_run
 from jal_hf.runs.config import RunConfig
+from jal_hf.runs.parts import check_network
 from jal_hf.runs.repeat import config_of_run, refuse_strange_sources
 from jal_hf.runs.texts import TASK
 
@@ -158,6 +159,8 @@ def audit_run(
             f"Folds train a network by name, and that of this run, {trained}, was given as an object. Leave folds out "
             "to judge by the run's own model."
         )
+    if folds:
+        check_network(config)
     load = load_text_run if is_text else load_run_data
     loaded = load(folder, record, config, given=given, is_other_data=dataset is not None or noise is not None)
     if folds:

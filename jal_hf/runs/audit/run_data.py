@@ -18,6 +18,7 @@ from jal_hf.data.images.encoded import stored_pictures
 from jal_hf.ground.record import RunRecord
 from jal_hf.ground.sentences import listed
 from jal_hf.models import create_model
+from jal_hf.models.create import check_start
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.parts import image_dataset, load_data
 
@@ -110,6 +111,7 @@ def load_run_data(
             "The run streamed its data, so there is no fixed set of training rows to rank; "
             "train without --streaming on a part of the data (--max_train_samples) to audit it."
         )
+    check_start(str(run))
     data = load_data(config, given)
     check_classes(data, record)
     model = create_model(str(run), num_labels=data.num_classes)

@@ -38,9 +38,9 @@ def load_text_run(
     run: Path, record: RunRecord, config: RunConfig, *, given: Any = None, is_other_data: bool = False
 ) -> TextRunData:
     """As `load_run_data`, of a run of `jal-hf finetune --task text`."""
+    model, tokenizer = load_text_classifier(run)
     data = text_data(config, given, (record.finetune or {}).get("text_column"))
     check_classes(data, record)
-    model, tokenizer = load_text_classifier(run)
     return TextRunData(
         data=data,
         model=model,

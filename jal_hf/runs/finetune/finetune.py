@@ -22,16 +22,16 @@ from jal_hf.runs.finetune.candidates import FOLDERS, PLAIN, PROBE, ROBUST, Candi
 from jal_hf.runs.finetune.comparison import comparison_section, lines_of, loaded_line, refuse_ignored_labels
 from jal_hf.runs.finetune.pooling import AUTO, check_pooling
 from jal_hf.runs.finetune.probe_stage import probe_stage, weighted_rows
-from jal_hf.runs.finetune.settings import check_network, finetune_config, fitted_to_data, warmed_up
+from jal_hf.runs.finetune.settings import finetune_config, fitted_to_data, warmed_up
 from jal_hf.runs.finetune.stages import STAGES, refuse_foreign_stages, stages_key, take_up
 from jal_hf.runs.finetune.text import LEARNING_RATE, SETTINGS, check_encoder, text_stages
 from jal_hf.runs.folder import check_place
 from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER, mark_folder, marked_paths
-from jal_hf.runs.parts import build_model, load_data
+from jal_hf.runs.parts import build_model, check_network, load_data
 from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS
 from jal_hf.runs.run import RunResult
-from jal_hf.runs.texts import text_data
+from jal_hf.runs.texts import check_encoder_config, text_data
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,10 @@ def finetune(
         place or DATASET_OBJECT, model, None if weights is None else str(weights), **changes
     )
     config = config.replace(output_dir=str(folder))
+    if is_text:
+        check_encoder_config(config.model.model)
+    else:
+        check_network(config)
     check_place(folder)
     refuse_foreign_stages(folder)
     repo_id = _repository(config)
@@ -117,7 +121,6 @@ def finetune(
         tokenizer, files = check_encoder(config, loaded.num_classes, pooling)
         check_place(folder, files)
     else:
-        check_network(config)
         loaded = load_data(config, given)
         refuse_ignored_labels(loaded)
         config = fitted_to_data(config, loaded)

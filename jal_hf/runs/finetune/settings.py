@@ -10,7 +10,6 @@ from torch import nn
 
 from jal_hf.losses import create_loss
 from jal_hf.models.sources import is_checkpoint_name, locate_checkpoint
-from jal_hf.models.timm_networks import check_timm_name
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.fitting import pretrained_size
 from jal_hf.training.arguments import parse_json_object
@@ -31,16 +30,6 @@ def finetune_config(dataset: str, model: str | None, weights: str | None, **chan
     elif not is_checkpoint_name(name):
         found.setdefault("pretrained", True)
     return RunConfig.from_recipe(RECIPE, **found)
-
-
-def check_network(config: RunConfig) -> None:
-    """Refuse a network for images that timm lacks, or published weights that there are not.
-
-    Raises:
-        ValueError: With the nearest names.
-    """
-    if not is_checkpoint_name(config.model.model):
-        check_timm_name(config.model.model, config.model.pretrained)
 
 
 def fitted_to_data(config: RunConfig, data: Any) -> RunConfig:

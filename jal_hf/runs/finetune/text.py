@@ -21,7 +21,6 @@ from jal_hf.data.column_values import integer_column
 from jal_hf.data.text import equal_texts
 from jal_hf.ground.files import read_object, whole_file, write_json, write_text
 from jal_hf.ground.record import RunRecord
-from jal_hf.ground.sentences import shortened
 from jal_hf.models import freeze, start_head
 from jal_hf.models.mean_pooled import MeanPooledForSequenceClassification
 from jal_hf.runs.audit.run_data import PROBE_FILE
@@ -49,7 +48,7 @@ from jal_hf.runs.folder import find_start
 from jal_hf.runs.marker import mark_folder
 from jal_hf.runs.protocol import changed_setting
 from jal_hf.runs.recording import facts_of_config
-from jal_hf.runs.texts import Texts, fitting_tokenizer, text_logits
+from jal_hf.runs.texts import Texts, fitting_tokenizer, no_encoder, text_logits
 from jal_hf.runs.trainer import JALTrainer
 
 LEARNING_RATE = 5e-5
@@ -209,8 +208,7 @@ def check_encoder(config: RunConfig, num_classes: int, pooling: str) -> tuple[An
         ]
         tokenizer = fitting_tokenizer(name, models[0], config.data.max_length)
     except (OSError, ValueError) as error:
-        reason = shortened(str(error).strip().partition("\n")[0], 200)
-        raise ValueError(f"{name!r} has no tokenizer and encoder of transformers: {reason}") from error
+        raise no_encoder(name, error) from error
     with tempfile.TemporaryDirectory() as place:
         tokenizer.save_pretrained(place)
         return tokenizer, [SUSPECTS, *sorted(path.name for path in Path(place).iterdir())]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jal_hf.data.noisy_labels import check_noise
 from jal_hf.ground.places import published_spec
 from jal_hf.ground.record import row_name
 from jal_hf.losses import list_losses, loss_info
@@ -16,7 +17,7 @@ from jal_hf.losses.registry import composition
 from jal_hf.noise import noise_info
 from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
-from jal_hf.runs.parts import check_config
+from jal_hf.runs.parts import check_config, check_network
 from jal_hf.training.methods import list_methods, method_info, method_names, parameters_for
 
 # What a grid sets for each cell by itself, and the flag of `jal-hf compare` to use in its place.
@@ -120,6 +121,9 @@ def check_grid(shared: RunConfig, cells: Sequence[Cell], out: str | Path) -> Run
         raise ValueError("The grid is empty; give at least one loss, one noise and one seed.")
     for cell in {cell.row: cell for cell in reversed(cells)}.values():
         check_config(cell_config(shared, cell, out))
+    check_network(shared)
+    for noise in {cell.noise for cell in cells}:
+        check_noise(noise)
     registering_modules(shared, cells)
     return cell_config(shared, cells[0], out)
 

@@ -20,7 +20,7 @@ from jal_hf.runs.config import RunConfig
 from jal_hf.runs.fitted_training import fitted_training
 from jal_hf.runs.fitting import fitted_to_images
 from jal_hf.runs.lock import held
-from jal_hf.runs.parts import build_trainer, load_data
+from jal_hf.runs.parts import build_trainer, check_network, load_data
 from jal_hf.runs.protocol import PROTOCOL_FIELDS, REPEATED_FIELDS
 from jal_hf.runs.tune.study import open_study, require_optuna, study_options
 from jal_hf.runs.tune.tuned_recipe import tuned_recipe, write_recipe
@@ -70,6 +70,7 @@ def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneRes
     quiet = _quiet(config, folder)
     arguments = quiet.arguments()
     refuse_foreign_files(folder)
+    check_network(quiet)
     with held(folder):
         data = load_data(quiet)
         config, quiet = (
