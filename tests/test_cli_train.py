@@ -170,7 +170,14 @@ def test_screens_fit_a_terminal_and_the_other_flags_are_one_word_away(
             assert max(map(len, lines)) <= 80
     with pytest.raises(SystemExit):
         main(["train", "--help-all"])
-    assert "--gradient_accumulation_steps" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
+    assert "--gradient_accumulation_steps" in shown
+    # The parser's own defaults, which no recipe keeps, once stood there.
+    for flag, default in (
+        ("seed", "0"), ("learning_rate", "the recipe's; for own data by the data"), ("logging_strategy", "epoch"),
+        ("num_train_epochs", "the recipe's; for own data 90"), ("output_dir", "runs/RECIPE-LOSS-NOISE-seedN"),
+    ):  # fmt: skip
+        assert f"(default: {default})" in shown.split(f" --{flag} ")[1].split(" --")[0]
 
 
 def test_doctor_never_prints_the_token(

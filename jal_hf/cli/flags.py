@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from transformers import HfArgumentParser
 
 from jal_hf.cli.parsers import CommandParser, DefaultsFormatter, refuse_unknown, shorten_choices
-from jal_hf.cli.train_help import short_train_help
+from jal_hf.cli.train_help import short_train_help, show_package_defaults
 from jal_hf.ground.files import JsonObject
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.values import GROUPS
@@ -74,6 +74,7 @@ def explicit_flags(words: Sequence[str]) -> JsonObject:
     """
     quiet = train_parser()
     if "--help-all" in words:
+        show_package_defaults(quiet)
         quiet.parse_args(["--help"])
     if any(word in ("-h", "--help") for word in words):
         print(short_train_help())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import textwrap
 
-from jal_hf.runs.recipes import list_recipes
+from jal_hf.runs.config import OWN_DATA_RECIPE
+from jal_hf.runs.recipes import list_recipes, load_recipe
 from jal_hf.runs.values import known_fields
 
 WIDTH = 80
@@ -76,6 +78,28 @@ def short_train_help() -> str:
             ),
         ]
     )
+
+
+def show_package_defaults(parser: argparse.ArgumentParser) -> None:
+    """Show what a run does where a flag is left out, in place of defaults that no recipe keeps."""
+    from jal_hf.runs.fitted_training import FITTED_FIELDS
+
+    recipes = {name: load_recipe(name).settings for name in list_recipes()}
+    for action in parser._actions:
+        name = action.dest
+        if name == "output_dir":
+            action.default = "runs/RECIPE-LOSS-NOISE-seedN"
+        if action.default is None and "Default:" in (action.help or ""):
+            continue
+        own = recipes[OWN_DATA_RECIPE].get(name, action.default)
+        if all(settings.get(name, action.default) == own for settings in recipes.values()):
+            action.default = own
+        elif name == "dataset":
+            action.default = "the recipe's"
+        elif name in FITTED_FIELDS:
+            action.default = "the recipe's; for own data by the data"
+        else:
+            action.default = f"the recipe's; for own data {'none' if own is None else own}"
 
 
 def _flag(flag: str, text: str) -> list[str]:
