@@ -77,6 +77,8 @@ def test_grid_refuses_a_loss_that_a_method_cannot_train_before_any_cell_is_train
         check_grid(config_of_words(["digits"]), cells, "out")
 
 
+        (["--method_args", '{"ema": {"decay": 0.9}}'], "parameters of 'ema', and the grid trains plain"),
+        (["--method_args", '{"decay": 0.9}'], "decay"),
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

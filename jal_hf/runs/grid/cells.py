@@ -127,6 +127,7 @@ def check_grid(shared: RunConfig, cells: Sequence[Cell], out: str | Path) -> Run
     registering_modules(shared, cells)
     return cell_config(shared, cells[0], out)
 
+    _refuse_unused_parameters(shared, cells)
 
 def registering_modules(shared: RunConfig, cells: Sequence[Cell]) -> list[str]:
     """The modules of losses, noises and methods of one's own that the cells name; a worker imports them first.
@@ -134,6 +135,22 @@ def registering_modules(shared: RunConfig, cells: Sequence[Cell]) -> list[str]:
     Raises:
         ValueError: One that no other process can import.
     """
+def _refuse_unused_parameters(shared: RunConfig, cells: Sequence[Cell]) -> None:
+    """Parameters by method's name are for methods that the grid trains; others would go unsaid.
+
+    Raises:
+        ValueError: One is for none of them.
+    """
+    trained = {name for cell in cells for name in method_names(cell.method)}
+    given = shared.asked.get("method_args") or {}
+    for name, value in given.items():
+        if name in list_methods() and isinstance(value, Mapping) and name not in trained:
+            raise ValueError(
+                f"--method_args has parameters of {name!r}, and the grid trains {', '.join(sorted(trained))}; name it "
+                "in --methods, or leave them out."
+            )
+
+
     found: dict[str, str] = {}
     for cell in cells:
         kind = split_spec(cell.noise).kind
