@@ -46,7 +46,8 @@ def short_train_help() -> str:
         *_paragraph("Train one robust classifier and leave its weights, card, record and plots in a folder."),
         "",
         *_paragraph(
-            f"RECIPE is {', '.join(list_recipes())}, or a YAML file; flags override it. "
+            f"RECIPE is {', '.join(list_recipes())}, a YAML file, or a finished run (its folder or "
+            "run.json) to train again; flags override it. "
             "Without RECIPE, --dataset means your own data: nothing is added to its labels unless --noise asks for it."
         ),
         "",
