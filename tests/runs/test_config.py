@@ -79,6 +79,17 @@ def test_a_finished_run_stands_in_the_place_of_a_recipe(tmp_path: Path) -> None:
         config_of_words([str(tmp_path)])
 
 
+@pytest.mark.parametrize("steps", [0, -2])
+def test_no_step_at_all_is_refused(steps: int, tmp_path: Path) -> None:
+    """It counted as not set, and trained for the recipe's epochs."""
+    with pytest.raises(ValueError, match="max_steps must be at least 1, got"):
+        RunConfig.from_recipe("digits", max_steps=steps)
+    (tmp_path / "mine.yaml").write_text(f"max_steps: {steps}")
+    with pytest.raises(ValueError, match="max_steps must be at least 1, got"):
+        RunConfig.from_recipe(tmp_path / "mine.yaml")
+    assert RunConfig.from_recipe("digits", max_steps=-1).training["max_steps"] == -1
+
+
 def test_preset_brings_parameters_and_decay_and_what_is_asked_wins() -> None:
     config = RunConfig.from_recipe("cifar100", loss="jal-ce")
     assert config.loss_args == {"alpha": 5.0, "beta": 1.0, "a": 20.0}
