@@ -29,7 +29,7 @@ from jal_hf.runs.folder import check_place
 from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER, mark_folder, marked_paths
 from jal_hf.runs.parts import build_model, check_network, load_data
-from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS
+from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS, event_folders
 from jal_hf.runs.run import RunResult
 from jal_hf.runs.texts import check_encoder_config, text_data
 
@@ -218,6 +218,8 @@ def _export(
             (folder / name).unlink(missing_ok=True)
     if (best.folder / "plots").is_dir():
         shutil.copytree(best.folder / "plots", folder / "plots")
+    for path in event_folders(folder):
+        shutil.rmtree(path)
     for source in files:  # a tokenizer's too
         shutil.copy2(source, folder / source.name)
     mark_folder(folder, marked_paths(best.folder))
