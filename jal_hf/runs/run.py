@@ -159,7 +159,7 @@ def run_training(
     name = ""
     if args.push_to_hub:
         name = args.hub_model_id or repository_name(str(folder))
-        args.hub_model_id = check_hub_access(name, token=args.hub_token)
+        args.hub_model_id = check_hub_access(name, token=args.hub_token, revision=args.hub_revision)
     overwrite = bool(config.training.get("overwrite"))
     resume = config.training.get("resume_from_checkpoint")
     if launched_alone():

@@ -185,7 +185,9 @@ def _repository(config: RunConfig) -> str | None:
     if not config.training.get("push_to_hub"):
         return None
     name = config.training.get("hub_model_id") or repository_name(config.output_dir)
-    return check_hub_access(name, token=config.secrets.get("hub_token"))
+    return check_hub_access(
+        name, token=config.secrets.get("hub_token"), revision=config.training.get("hub_revision")
+    )
 
 
 def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
@@ -216,10 +218,10 @@ def _export(
             shutil.rmtree(folder / name)
         elif name != RECORD:
             (folder / name).unlink(missing_ok=True)
-    if (best.folder / "plots").is_dir():
-        shutil.copytree(best.folder / "plots", folder / "plots")
     for path in event_folders(folder):
         shutil.rmtree(path)
+    if (best.folder / "plots").is_dir():
+        shutil.copytree(best.folder / "plots", folder / "plots")
     for source in files:  # a tokenizer's too
         shutil.copy2(source, folder / source.name)
     mark_folder(folder, marked_paths(best.folder))
