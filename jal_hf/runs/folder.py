@@ -82,12 +82,13 @@ def find_start(folder: Path, *, overwrite: bool, resume: str | None) -> str | No
         start = named_checkpoint(Path(resume))
     elif (folder / RECORD).exists():
         raise FileExistsError(
-            f"{folder} already holds a finished run. Choose another --output_dir, or pass --overwrite to replace it."
+            f"{folder} already holds a finished run. Choose another --output_dir, or pass --overwrite "
+            "(overwrite=True) to replace it."
         )
     elif any(map(is_complete, checkpoint_folders(folder))):
         raise FileExistsError(
-            f"{folder} holds an unfinished run with checkpoints. Pass --resume auto to go on with it, "
-            "or --overwrite to start again."
+            f"{folder} holds an unfinished run with checkpoints. Pass --resume auto (resume='auto') to go on "
+            "with it, or --overwrite (overwrite=True) to start again."
         )
     refuse_foreign_checkpoints(folder, start)
     return None if start is None else str(start)
@@ -126,18 +127,19 @@ def named_checkpoint(checkpoint: Path) -> Path:
     if inside:
         raise ValueError(
             f"{checkpoint} is a run's folder, not a checkpoint. Name the checkpoint, such as {inside[-1]}; to go on "
-            "with the run in its own folder, pass --resume auto."
+            "with the run in its own folder, pass --resume auto (resume='auto')."
         )
     is_of_others = (checkpoint / "trainer_state.json").is_file() and not (checkpoint / BEGUN).exists()
     if not is_complete(checkpoint) and not is_of_others:
         raise FileNotFoundError(
-            f"The checkpoint {checkpoint} is not whole: it was cut off while it was written. Pass --resume auto to go "
-            "on from the last whole one."
+            f"The checkpoint {checkpoint} is not whole: it was cut off while it was written. Pass --resume auto "
+            "(resume='auto') to go on from the last whole one."
         )
     reason = damage(checkpoint)
     if reason is not None:
         raise ValueError(
-            f"The checkpoint {checkpoint} is damaged: {reason}. Pass --resume auto to go on from the last whole one."
+            f"The checkpoint {checkpoint} is damaged: {reason}. Pass --resume auto (resume='auto') to go on "
+            "from the last whole one."
         )
     return checkpoint
 
