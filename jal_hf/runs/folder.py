@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from jal_hf.ground.files import refuse_links
+from jal_hf.ground.files import check_writable, refuse_links
 from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.runs.lock import LOCK
 from jal_hf.runs.marker import is_marked
@@ -210,28 +209,6 @@ def clear_the_way(folder: Path, *, overwrite: bool, resume: str | None) -> None:
             if any(checkpoint.iterdir()):
                 logger.warning("%s was cut off while it was written and is removed.", checkpoint)
             remove_checkpoint(checkpoint)
-
-
-def check_writable(folder: Path) -> None:
-    """Make and remove a file in the folder, or in the nearest one above that exists.
-
-    Raises:
-        PermissionError: The folder or its disk is read-only, or belongs to somebody else.
-        NotADirectoryError: A part of the path is a file.
-    """
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise NotADirectoryError(f"A part of the path {folder} is a file; choose another --output_dir.")
-    try:
-        with tempfile.NamedTemporaryFile(dir=place, prefix=".write-test-"):
-            pass
-    except OSError as error:
-        raise PermissionError(
-            f"The output folder {folder} cannot be written ({error.strerror}). Choose another --output_dir, "
-            "or make it writable."
-        ) from error
 
 
 def _set_aside(checkpoint: Path) -> Path:

@@ -221,6 +221,10 @@ def test_two_trainings_never_share_a_folder_and_a_kill_frees_it(finished: Path, 
         assert "Another process" in refused(
             "train", "digits", "--output_dir", folder, "--resume", "auto", "--max_train_samples", 64
         )
+        # Data that is not there: the folder is looked at first.
+        assert "Another process" in refused(
+            "finetune", "/nowhere", "--output_dir", folder, "--model", "resnet10t", "--pretrained", "false"
+        )
         assert content(folder) == before
     finally:
         os.kill(process.pid, signal.SIGKILL)

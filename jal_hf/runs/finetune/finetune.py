@@ -112,6 +112,9 @@ def finetune(
         check_network(config)
     check_place(folder)
     refuse_foreign_stages(folder)
+    if (folder / LOCK).exists():
+        with held(folder):  # else it is said before the data is loaded
+            pass
     repo_id = _repository(config)
     given = None if is_name else data
     if is_text:
