@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset_config", help="configuration of a Hub dataset that has several")
     parser.add_argument("--image_column", help="column with the images (default: found by type)")
     parser.add_argument("--label_column", help="column with the labels (default: found by type)")
-    parser.add_argument("--folds", type=int, default=5, help="folds of --estimate (default: 5)")
+    parser.add_argument("--folds", type=int, help="folds of --estimate (default: 5)")
     add_output_flags(parser)
 
 
@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     from jal_hf.analysis.advice_text import advice_dict, advice_text
 
     output = Output(arguments)
+    if arguments.folds is not None and not arguments.estimate:
+        raise ValueError("--folds is of --estimate; add that, or leave --folds out.")
     heading, names = "", None
     if arguments.dataset is None:
         if arguments.num_classes is None or arguments.noise is None:
@@ -68,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         names = data.class_names
         heading = _sizes(data)
         if arguments.estimate:
-            noise, found = estimated_noise(data, arguments.folds)
+            noise, found = estimated_noise(data, 5 if arguments.folds is None else arguments.folds)
             heading += (
                 f"The simple model agrees with {100 * found.agreement:.1f} % of the given labels. Its own "
                 "mistakes count as noise, and wrong labels that follow the look of the images pass for right ones,\n"

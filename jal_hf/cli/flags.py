@@ -24,7 +24,8 @@ def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
         GROUPS,
         prog=prog,
         usage=f"{prog} [RECIPE] [--flags]",
-        description="Train one robust classifier. RECIPE is a built-in name or a YAML file; flags override it. "
+        description="Train one robust classifier. RECIPE is a built-in name, a YAML file, or a finished run "
+        "(its folder or run.json) to train again; flags override it. "
         "Without RECIPE, --dataset means your own data, to which no noise is added unless --noise asks for it; without "
         "either, the built-in digits are trained. Example: jal-hf train mnist --dataset ylecun/mnist "
         "--noise symmetric:0.4 --loss agce",
@@ -33,7 +34,10 @@ def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
         formatter_class=DefaultsFormatter,
     )
     result.add_argument(
-        "recipe", nargs="?", default=None, help="Built-in recipe name or path of a YAML file."
+        "recipe",
+        nargs="?",
+        default=None,
+        help="Built-in recipe name, path of a YAML file, or a finished run to repeat: its folder or run.json.",
     )
     result.add_argument(
         "--fast",
@@ -55,15 +59,22 @@ def train_parser(prog: str = "jal-hf train") -> HfArgumentParser:
     return result
 
 
-def config_of_words(words: Sequence[str]) -> RunConfig:
+def config_of_words(words: Sequence[str], *, or_run: bool = False) -> RunConfig:
     """The run that the words after `jal-hf train` ask for.
+
+    Args:
+        or_run: Whether a finished run may stand in the place of a recipe.
 
     Raises:
         ValueError: Unknown recipe, flag or value, as a sentence.
     """
     asked = explicit_flags(words)
+    # Only now: help and completion need not wait for what a run is read by.
+    from jal_hf.runs.repeat import config_from
+
     switches = {name: bool(asked.pop(name, False)) for name in ("fast", "best")}
-    return RunConfig.from_recipe(asked.pop("recipe", None), **switches, **asked)
+    config_of = config_from if or_run else RunConfig.from_recipe
+    return config_of(asked.pop("recipe", None), **switches, **asked)
 
 
 def explicit_flags(words: Sequence[str]) -> JsonObject:

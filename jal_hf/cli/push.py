@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Push, and print where it lies now; what the Hub did not take is told with the command that tries again."""
     output = Output(arguments)
-    repo_id = check_hub_access(arguments.repo_id)
+    repo_id = check_hub_access(arguments.repo_id, revision=arguments.revision)
     space_id = None if arguments.space is None else check_hub_access(arguments.space)
     try:
         with output.working():

@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 def main(words: Sequence[str]) -> int:
     """Train, draw the plots, write the card, and print a table of what came out."""
     output, rest = taken_output_flags(words)
-    config = config_of_words(rest)
+    config = config_of_words(rest, or_run=True)
 
     # Only now: help and bad flags need not wait for what trains.
     from jal_hf.runs.completion import finish_folder

@@ -6,7 +6,6 @@ import argparse
 import textwrap
 
 from jal_hf.runs.config import OWN_DATA_RECIPE
-from jal_hf.runs.fitted_training import FITTED_FIELDS
 from jal_hf.runs.recipes import list_recipes, load_recipe
 from jal_hf.runs.values import known_fields
 
@@ -47,7 +46,8 @@ def short_train_help() -> str:
         *_paragraph("Train one robust classifier and leave its weights, card, record and plots in a folder."),
         "",
         *_paragraph(
-            f"RECIPE is {', '.join(list_recipes())}, or a YAML file; flags override it. "
+            f"RECIPE is {', '.join(list_recipes())}, a YAML file, or a finished run (its folder or "
+            "run.json) to train again; flags override it. "
             "Without RECIPE, --dataset means your own data: nothing is added to its labels unless --noise asks for it."
         ),
         "",
@@ -83,6 +83,8 @@ def short_train_help() -> str:
 
 def show_package_defaults(parser: argparse.ArgumentParser) -> None:
     """Show what a run does where a flag is left out, in place of defaults that no recipe keeps."""
+    from jal_hf.runs.fitted_training import FITTED_FIELDS
+
     recipes = {name: load_recipe(name).settings for name in list_recipes()}
     for action in parser._actions:
         name = action.dest

@@ -225,7 +225,7 @@ def _levels(values: pa.Array) -> list[pa.Array]:
 
 
 def label_warnings(labels: Labels, names: Sequence[str], split_name: str) -> list[str]:
-    """Sentences on classes that never occur and rows that carry the ignored label.
+    """Sentences on classes that never occur, names that are nearly the same, and rows that carry the ignored label.
 
     Raises:
         ValueError: fewer than two classes occur, so there is nothing to learn.
@@ -243,6 +243,16 @@ def label_warnings(labels: Labels, names: Sequence[str], split_name: str) -> lis
             f"{len(missing)} of {len(names)} classes never {'occurs' if len(missing) == 1 else 'occur'} in split "
             f"{split_name!r}: "
             f"{listed(missing[:_SHOWN])}{' and more' if len(missing) > _SHOWN else ''}."
+        )
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(" ".join(str(name).split()).casefold(), []).append(str(name))
+    same = [" and ".join(map(repr, found)) for found in alike.values() if len(found) > 1]
+    if same:
+        warnings.append(
+            f"Classes whose names differ by blanks or capitals alone are trained as different ones: "
+            f"{'; '.join(same[:_SHOWN])}{' and more' if len(same) > _SHOWN else ''}. Where they are meant to be one, "
+            "correct the labels."
         )
     ignored = int((labels == IGNORE_INDEX).sum())
     if ignored:

@@ -110,6 +110,28 @@ def read_object(path: str | os.PathLike[str]) -> JsonObject:
     return content
 
 
+def check_writable(folder: Path) -> None:
+    """Make and remove a file in the folder, or in the nearest one above that exists.
+
+    Raises:
+        PermissionError: The folder or its disk is read-only, or belongs to somebody else.
+        NotADirectoryError: A part of the path is a file.
+    """
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(f"A part of the path {folder} is a file; choose another folder.")
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".write-test-"):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"The output folder {folder} cannot be written ({error.strerror}). Choose another, or make it "
+            "writable."
+        ) from error
+
+
 def refuse_links(folder: Path, names: Iterable[str]) -> None:
     """Nothing is written, read or removed behind a link that lies where a file or folder of ours would.
 

@@ -18,6 +18,7 @@ def check_hub_access(
     *,
     token: str | None = None,
     license: str = DEFAULT_LICENSE,
+    revision: str | None = None,
     patience: Patience | None = None,
 ) -> str:
     """Check name, licence, token and the right to the namespace.
@@ -25,16 +26,17 @@ def check_hub_access(
     Args:
         repo_id: REPO or NAME/REPO.
         token: None takes the stored one or HF_TOKEN.
+        revision: branch that is pushed to; None is the main one.
 
     Returns:
         NAME/REPO in full.
 
     Raises:
-        ValueError: for a bad name or licence, a missing or refused token, or a namespace that is not the
-            user's.
+        ValueError: for a bad name or licence, an empty revision, a missing or refused token, or a namespace that is not
+            the user's.
         ConnectionError: when the Hub cannot be asked.
     """
-    validate_hub_settings(repo_id, license)
+    validate_hub_settings(repo_id, license, revision)
     token = token or get_token()
     if not token:
         raise ValueError(f"Pushing to {repo_id} needs a token, and there is none. {_LOG_IN}")

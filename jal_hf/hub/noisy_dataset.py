@@ -17,7 +17,7 @@ from typing import Any
 import datasets
 from huggingface_hub import DatasetCardData
 
-from jal_hf.ground.files import JsonObject
+from jal_hf.ground.files import JsonObject, check_writable
 from jal_hf.ground.places import published_spec
 from jal_hf.hub.templates import card_template
 from jal_hf.hub.text import block, clean, code, percent, plain
@@ -82,9 +82,10 @@ def noise_manifest(
 
 
 def check_target(folder: Path, overwrite: bool = False) -> None:
-    """Raise FileExistsError or NotADirectoryError unless a noisy dataset may be written to `folder`."""
+    """Raise FileExistsError, NotADirectoryError or PermissionError unless a noisy dataset may be written there."""
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{str(folder)!r} is a file; name a folder that does not exist yet.")
+    check_writable(folder)
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not overwrite:

@@ -49,14 +49,15 @@ def push_run(
         The address of the commit.
 
     Raises:
-        ValueError: for a bad name or licence, or a `benchmark` whose labels or test rows are not the run's.
+        ValueError: for a bad name or licence, an empty revision, or a `benchmark` whose labels or test rows are not the
+            run's.
         FileNotFoundError: when no finished run lies in the folder.
         PushError: when the push fails; the message holds the command that tries again.
     """
     folder = Path(folder)
     record = RunRecord.read(folder)
     license = license or record.hub.get("license") or DEFAULT_LICENSE
-    validate_hub_settings(repo_id, license)
+    validate_hub_settings(repo_id, license, revision)
     hub = {**record.hub, "repo_id": repo_id, "license": license}
     place = _place(record, benchmark)
     if place is not None:

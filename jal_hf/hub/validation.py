@@ -40,8 +40,8 @@ _TEXT = ("license", "library_name", "pipeline_tag", "license_name", "license_lin
 _LISTS = ("tags", "datasets", "metrics", "language", "base_model", "task_categories")
 
 
-def validate_hub_settings(repo_id: str, license: str = DEFAULT_LICENSE) -> None:
-    """Check a repository's name and a licence without asking the Hub.
+def validate_hub_settings(repo_id: str, license: str = DEFAULT_LICENSE, revision: str | None = None) -> None:
+    """Check a repository's name, a licence and the name of a branch without asking the Hub.
 
     Raises:
         ValueError: when the Hub would refuse one of them.
@@ -55,6 +55,8 @@ def validate_hub_settings(repo_id: str, license: str = DEFAULT_LICENSE) -> None:
         ) from error
     if not repo_id:
         raise ValueError("The repository name is empty. Write NAME/REPO.")
+    if revision is not None and not revision.strip():
+        raise ValueError("The revision is empty; name a branch, or leave it out for the main one.")
     if license not in LICENSES:
         hint = did_you_mean(license, LICENSES, most=3, cutoff=0.5)
         raise ValueError(

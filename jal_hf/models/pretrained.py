@@ -150,8 +150,8 @@ def weights_file(file: str | os.PathLike[str]) -> Path:
         raise FileNotFoundError(
             f"There is no weights file {str(file)!r}. Give a .safetensors, .pth, .pt or .bin file."
         )
-    with path.open("rb") as file:
-        start = file.read(48)
+    with path.open("rb") as content:
+        start = content.read(48)
     is_kind = start[8:9] == b"{" if path.suffix == ".safetensors" else start.startswith((b"PK", b"\x80"))
     if not is_kind:
         raise ValueError(

@@ -10,7 +10,7 @@ from jal_hf.ground.sentences import did_you_mean
 from jal_hf.noise.base import MODES, LabelNoise
 from jal_hf.noise.info import ClassNames, NoiseInfo
 from jal_hf.noise.kinds import KINDS
-from jal_hf.noise.spec import NoiseSpec, split_spec
+from jal_hf.noise.spec import NoiseSpec, join_spec, parse_rate, rate_text, split_spec
 
 _KIND = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 _REGISTRY: dict[str, NoiseInfo] = {info.kind: info for info in KINDS}
@@ -77,6 +77,22 @@ def parse_noise_spec(text: str) -> NoiseSpec:
     if not info.argument and spec.argument is not None:
         raise ValueError(f"The noise {spec.kind!r} takes nothing after it, not {spec.argument!r}.")
     return spec
+
+
+def canonical_spec(text: str) -> str:
+    """The one spelling of all specs that ask for the same noise: `Symmetric: .40` is `symmetric:0.4`.
+
+    Raises:
+        ValueError, TypeError: As `parse_noise_spec`; or a rate that is no number.
+    """
+    spec = parse_noise_spec(text)
+    names = {"include_true_class": "include_true"}
+    options = {names.get(key, key): value.lower() if key in (*names, "mode") else value
+               for key, value in sorted(spec.options.items())}  # fmt: skip
+    if options.get("mode") == "exact":
+        del options["mode"]
+    is_rate = noise_info(spec.kind).argument == "RATE"
+    return join_spec(spec.kind, rate_text(parse_rate(spec)) if is_rate else spec.argument, options)
 
 
 def create_noise(

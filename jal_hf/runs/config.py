@@ -15,7 +15,14 @@ from jal_hf.ground.secrets import SECRET_FIELDS, without_secrets
 from jal_hf.runs.protocol import REPEATED_FIELDS, changed_values, deviations, flag_words
 from jal_hf.runs.publishing import published_values
 from jal_hf.runs.recipes import load_recipe
-from jal_hf.runs.resolution import PRESET_VALUES, available_cores, default_folder, plain_changes, with_preset
+from jal_hf.runs.resolution import (
+    PRESET_VALUES,
+    available_cores,
+    check_steps,
+    default_folder,
+    plain_changes,
+    with_preset,
+)
 from jal_hf.runs.values import (
     ModelArguments,
     Values,
@@ -84,6 +91,7 @@ class RunConfig:
         if best:
             changes = {**checked_values(content.recommended(), f"Recipe {content.name!r}, best"), **changes}
         values = checked_values({**content.settings, **content.secrets}, f"Recipe {content.name!r}")
+        check_steps(values)
         if fast:
             quick = {key: value for key, value in content.fast.items() if key != "why"}
             values |= checked_values(quick, f"Recipe {content.name!r}, fast")

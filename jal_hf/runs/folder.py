@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from jal_hf.ground.files import refuse_links
+from jal_hf.ground.files import check_writable, refuse_links
 from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.runs.lock import LOCK
 from jal_hf.runs.marker import is_marked
@@ -82,12 +81,13 @@ def find_start(folder: Path, *, overwrite: bool, resume: str | None) -> str | No
         start = named_checkpoint(Path(resume))
     elif (folder / RECORD).exists():
         raise FileExistsError(
-            f"{folder} already holds a finished run. Choose another --output_dir, or pass --overwrite to replace it."
+            f"{folder} already holds a finished run. Choose another --output_dir, or pass --overwrite "
+            "(overwrite=True) to replace it."
         )
     elif any(map(is_complete, checkpoint_folders(folder))):
         raise FileExistsError(
-            f"{folder} holds an unfinished run with checkpoints. Pass --resume auto to go on with it, "
-            "or --overwrite to start again."
+            f"{folder} holds an unfinished run with checkpoints. Pass --resume auto (resume='auto') to go on "
+            "with it, or --overwrite (overwrite=True) to start again."
         )
     refuse_foreign_checkpoints(folder, start)
     return None if start is None else str(start)
@@ -126,18 +126,19 @@ def named_checkpoint(checkpoint: Path) -> Path:
     if inside:
         raise ValueError(
             f"{checkpoint} is a run's folder, not a checkpoint. Name the checkpoint, such as {inside[-1]}; to go on "
-            "with the run in its own folder, pass --resume auto."
+            "with the run in its own folder, pass --resume auto (resume='auto')."
         )
     is_of_others = (checkpoint / "trainer_state.json").is_file() and not (checkpoint / BEGUN).exists()
     if not is_complete(checkpoint) and not is_of_others:
         raise FileNotFoundError(
-            f"The checkpoint {checkpoint} is not whole: it was cut off while it was written. Pass --resume auto to go "
-            "on from the last whole one."
+            f"The checkpoint {checkpoint} is not whole: it was cut off while it was written. Pass --resume auto "
+            "(resume='auto') to go on from the last whole one."
         )
     reason = damage(checkpoint)
     if reason is not None:
         raise ValueError(
-            f"The checkpoint {checkpoint} is damaged: {reason}. Pass --resume auto to go on from the last whole one."
+            f"The checkpoint {checkpoint} is damaged: {reason}. Pass --resume auto (resume='auto') to go on "
+            "from the last whole one."
         )
     return checkpoint
 
@@ -208,28 +209,6 @@ def clear_the_way(folder: Path, *, overwrite: bool, resume: str | None) -> None:
             if any(checkpoint.iterdir()):
                 logger.warning("%s was cut off while it was written and is removed.", checkpoint)
             remove_checkpoint(checkpoint)
-
-
-def check_writable(folder: Path) -> None:
-    """Make and remove a file in the folder, or in the nearest one above that exists.
-
-    Raises:
-        PermissionError: The folder or its disk is read-only, or belongs to somebody else.
-        NotADirectoryError: A part of the path is a file.
-    """
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise NotADirectoryError(f"A part of the path {folder} is a file; choose another --output_dir.")
-    try:
-        with tempfile.NamedTemporaryFile(dir=place, prefix=".write-test-"):
-            pass
-    except OSError as error:
-        raise PermissionError(
-            f"The output folder {folder} cannot be written ({error.strerror}). Choose another --output_dir, "
-            "or make it writable."
-        ) from error
 
 
 def _set_aside(checkpoint: Path) -> Path:

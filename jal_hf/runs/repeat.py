@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jal_hf.data.arguments import DATASET_OBJECT
 from jal_hf.ground.places import is_hub_id
-from jal_hf.ground.record import RunRecord
+from jal_hf.ground.record import RECORD, RunRecord
 from jal_hf.models.sources import is_checkpoint_name
 from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.marker import made_here, marked_paths
+
+
+def config_from(
+    recipe: str | Path | None, *, fast: bool = False, best: bool = False, **changes: Any
+) -> RunConfig:
+    """The run that a recipe describes, or a finished run again, with changes by flag name of `jal-hf train`.
+
+    Args:
+        recipe: As `RunConfig.from_recipe`; or the folder of a finished run, or its `run.json`. Of such a run all that
+            decides its result is taken, and nothing that names a place, pushes or reports.
+        fast, best: As `RunConfig.from_recipe`; a run has none.
+
+    Raises:
+        ValueError: As `RunConfig.from_recipe`; or the run cannot be repeated from its record.
+    """
+    path = Path(recipe or "")
+    folder = path.parent if path.name == RECORD else path
+    if recipe is None or not (folder / RECORD).is_file():
+        return RunConfig.from_recipe(recipe, fast=fast, best=best, **changes)
+    record = RunRecord.read(folder)
+    if fast or best:
+        raise ValueError("--fast and --best are for recipes; a run is repeated as it was. Leave them out.")
+    if record.finetune or record.config.get("data", {}).get("dataset") == DATASET_OBJECT:
+        how = (
+            f"its own line: {record.command}"
+            if record.finetune
+            else "jal_hf.train(data=...), as it was given"
+        )
+        raise ValueError(f"The run in {folder} cannot be repeated from its record; repeat it by {how}.")
+    return config_of_run(folder, record).replace(**changes)
 
 
 def config_of_run(folder: Path, record: RunRecord, *, trust: bool = False) -> RunConfig:

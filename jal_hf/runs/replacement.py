@@ -26,6 +26,8 @@ OWN_FILES = (
     MARKER,
 )
 OWN_FOLDERS = ("plots", "audit")
+EVENTS = "runs"
+"""Where transformers puts the events for TensorBoard; other runs may lie in a folder of that name."""
 ASIDE = ".replaced"
 MOVING = ".replacing"
 """The earlier run's folder while it is moved, in either direction."""
@@ -44,6 +46,10 @@ def move_aside(folder: Path) -> None:
     (folder / MOVING).mkdir(exist_ok=True)
     for path in _own(folder):
         os.replace(path, folder / MOVING / path.name)
+    for path in event_folders(folder):
+        (folder / MOVING / EVENTS).mkdir(exist_ok=True)
+        os.replace(path, folder / MOVING / EVENTS / path.name)
+    _remove_empty(folder / EVENTS)
     os.replace(folder / MOVING, folder / ASIDE)
 
 
@@ -77,22 +83,53 @@ def forget_replaced(folder: Path) -> None:
         shutil.rmtree(folder / ASIDE)
 
 
+def event_folders(folder: Path) -> list[Path]:
+    """The folders in which runs of ours reported to TensorBoard: events alone, that begin with our arguments.
+
+    Other programs write to folders of the same names where they are started in this one.
+    """
+    if not _is_folder(folder / EVENTS):
+        return []
+    found = []
+    for path in sorted(folder.joinpath(EVENTS).iterdir()):
+        files = [file for file in path.rglob("*") if not file.is_dir()] if _is_folder(path) else []
+        is_all = all(file.name.startswith("events.out.tfevents") for file in files)
+        if files and is_all and (path.name == "audit" or any(map(_tells_our_arguments, files))):
+            found.append(path)
+    return found
+
+
+def _tells_our_arguments(events: Path) -> bool:
+    with events.open("rb") as file:
+        return b'"on_nonfinite"' in file.read(1_000_000)
+
+
 def holds_replaced(folder: Path) -> bool:
     """Whether a run lies aside, or half-way there."""
     return any(_is_folder(folder / name) for name in (ASIDE, MOVING))
 
 
 def _move_back(folder: Path) -> None:
+    for path in event_folders(folder / MOVING):
+        (folder / EVENTS).mkdir(exist_ok=True)
+        if not (folder / EVENTS / path.name).exists():
+            os.replace(path, folder / EVENTS / path.name)
+    _remove_empty(folder / MOVING / EVENTS)
     for path in (folder / MOVING).iterdir():
         if not (folder / path.name).exists():
             os.replace(path, folder / path.name)
-    with suppress(OSError):  # what another program put in its place meanwhile is left alone
-        (folder / MOVING).rmdir()
+    _remove_empty(folder / MOVING)  # what another program put in its place meanwhile is left alone
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _remove_own(folder: Path) -> None:
-    for path in _own(folder):
+    for path in [*_own(folder), *event_folders(folder)]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    _remove_empty(folder / EVENTS)
 
 
 def _own(folder: Path) -> list[Path]:

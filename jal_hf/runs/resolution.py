@@ -38,7 +38,18 @@ def plain_changes(changes: Values) -> JsonObject:
             plain["resume_from_checkpoint"] = "auto" if value is True else value
         else:
             plain[name] = checked_value(name, value) if name in known_fields() else value
-    return checked_values(plain)
+    found = checked_values(plain)
+    check_steps(found)
+    return found
+
+
+def check_steps(values: Values) -> None:
+    """Raise ValueError for a `max_steps` that counts none: transformers would take it as not set."""
+    steps = values.get("max_steps")
+    if steps is not None and steps != -1 and steps < 1:
+        raise ValueError(
+            f"max_steps must be at least 1, got {steps}; -1, or leaving it out, trains for num_train_epochs."
+        )
 
 
 def with_preset(values: Values, asked: Values) -> JsonObject:

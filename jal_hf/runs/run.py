@@ -24,6 +24,7 @@ from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER, is_pushed, note_push
 from jal_hf.runs.parts import check_config, check_network, load_data
 from jal_hf.runs.prediction import Prediction, predict_images
+from jal_hf.runs.repeat import config_from
 from jal_hf.runs.replacement import after_failure
 from jal_hf.runs.texts import TASK, load_text_classifier, predict_texts
 from jal_hf.runs.trainer import JALTrainer
@@ -107,7 +108,8 @@ def train(
     """Train one robust classifier and leave a whole run folder; `jal-hf train` is a caller of this.
 
     Args:
-        recipe: Built-in name or YAML file; None is `imagefolder` where data is given, else `digits`.
+        recipe: Built-in name, YAML file, or a finished run to repeat: its folder or `run.json`. None is `imagefolder`
+            where data is given, else `digits`.
         data: A Hugging Face dataset, a DataFrame of paths and labels, a dict of such splits, a name or a folder, in
             place of the recipe's; it gets no noise unless `noise` is among the changes.
         model: A network in place of the recipe's, by name or as an object.
@@ -127,7 +129,7 @@ def train(
         changes["model"] = model
     given, changes = beside_config(data, changes)
     network = model if isinstance(model, nn.Module) else None
-    return run_training(RunConfig.from_recipe(recipe, **changes), given=given, model=network)
+    return run_training(config_from(recipe, **changes), given=given, model=network)
 
 
 def run_training(
@@ -159,7 +161,7 @@ def run_training(
     name = ""
     if args.push_to_hub:
         name = args.hub_model_id or repository_name(str(folder))
-        args.hub_model_id = check_hub_access(name, token=args.hub_token)
+        args.hub_model_id = check_hub_access(name, token=args.hub_token, revision=args.hub_revision)
     overwrite = bool(config.training.get("overwrite"))
     resume = config.training.get("resume_from_checkpoint")
     if launched_alone():

@@ -186,3 +186,9 @@ def test_packaged_tables_equal_the_shared_ones(shared: Path) -> None:
 def test_noise_of_spec_keeps_kind_and_rate() -> None:
     facts = noise_of_spec("pairflip:0.3", 5)
     assert (facts.kind, facts.rate) == ("pairflip", pytest.approx(0.3))
+
+
+def test_folds_without_an_estimate_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """They were once ignored."""
+    assert main(["advise", "--num_classes", "10", "--noise", "symmetric:0.4", "--folds", "3"]) == 2
+    assert "--folds is of --estimate" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jal_hf.runs.replacement import event_folders
 from tests.attack.helpers import TINY, content, refused, train, unfinished
 
 WAYS: list[list[str]] = [[], ["--overwrite"], ["--resume", "auto"]]
@@ -86,6 +87,8 @@ def test_earlier_run_comes_back_after_a_kill_in_any_move(run: Path, tmp_path: Pa
     from jal_hf.runs.lock import LOCK
     from jal_hf.runs.replacement import ASIDE, MOVING, bring_back, move_aside
 
+    (run / "runs" / "audit").mkdir(parents=True)
+    (run / "runs" / "audit" / "events.out.tfevents.1").write_text("of the audit")
     before = content(run)
     for halfway in (ASIDE, MOVING):
         move_aside(run)
@@ -100,8 +103,17 @@ def test_earlier_run_comes_back_after_a_kill_in_any_move(run: Path, tmp_path: Pa
 
 
 def test_overwrite_ends_with_the_new_run_alone(run: Path) -> None:
+    """Events for TensorBoard of the earlier run once stayed beside those of the new one."""
     old = (run / "model.safetensors").read_bytes()
-    train(run, "--overwrite", "--seed", 5)
+    for name, events in (("Dec01_old", '{ "on_nonfinite": "stop" }'), ("Dec01_others", "{}")):
+        (run / "runs" / name).mkdir(parents=True)
+        (run / "runs" / name / "events.out.tfevents.1").write_text(events)
+    train(run, "--overwrite", "--seed", 5, "--report_to", "tensorboard")
+    left = sorted(path.name for path in (run / "runs").iterdir())
+    assert left[0] == "Dec01_others"
+    assert len(left) == 2
+    assert {path.parent.name for path in (run / "runs").glob("*/events*")} == {*left}
+    assert event_folders(run) == [run / "runs" / left[1]]
     assert (run / "model.safetensors").read_bytes() != old
     assert not [path for path in run.iterdir() if path.name.startswith(".repl")]
 
@@ -208,6 +220,10 @@ def test_two_trainings_never_share_a_folder_and_a_kill_frees_it(finished: Path, 
         before = content(folder)
         assert "Another process" in refused(
             "train", "digits", "--output_dir", folder, "--resume", "auto", "--max_train_samples", 64
+        )
+        # Data that is not there: the folder is looked at first.
+        assert "Another process" in refused(
+            "finetune", "/nowhere", "--output_dir", folder, "--model", "resnet10t", "--pretrained", "false"
         )
         assert content(folder) == before
     finally:

@@ -65,7 +65,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         files.update(found)
         return f"https://hub/{repo_id}"
 
-    monkeypatch.setattr("jal_hf.cli.push.check_hub_access", lambda name: name)
+    monkeypatch.setattr("jal_hf.cli.push.check_hub_access", lambda name, **_: name)
     monkeypatch.setattr("jal_hf.hub.push.upload_files", upload)
     return files
 

@@ -46,6 +46,20 @@ def test_cells_come_seed_by_seed_with_the_same_data_together() -> None:
     assert {cell.seed for cell in cells[:4]} == {0}
 
 
+@pytest.mark.parametrize(
+    "same",
+    [
+        ["symmetric:0.4", "symmetric:.40"],
+        ["symmetric:0.4,mode=iid,include_true=true", "symmetric: 4e-1,include_true=true,mode=iid"],
+        ["symmetric:0.4", "symmetric:0.4,mode=exact"],
+    ],
+)
+def test_a_noise_in_two_spellings_is_one_column(same: list[str]) -> None:
+    with pytest.raises(ValueError, match="are the same; give one of them"):
+        plan_cells(["ce"], split_noises(",".join(same)), [0])
+    assert len(plan_cells(["ce"], [same[0], "symmetric:0.45"], [0])) == 2
+
+
 def test_cell_folders_are_safe_names_and_differ() -> None:
     assert Cell("nce+rce", "human:/data/cifar10n.parquet#worse_label", 2).folder == (
         "nce+rce-human-cifar10n.parquet-worse_label-seed2"
@@ -63,6 +77,8 @@ def test_cell_folders_are_safe_names_and_differ() -> None:
         (["--hub_model_id", "me/model"], "named after its folder"),
         (["--loss_args", '{"beta": 3}'], "beta"),
         (["--preset", "cifar11"], "cifar10"),
+        (["--method_args", '{"ema": {"decay": 0.9}}'], "parameters of 'ema', and the grid trains plain"),
+        (["--method_args", '{"decay": 0.9}'], "decay"),
     ],
 )
 def test_grid_refuses_flags_that_cannot_hold_for_all_cells(arguments: list[str], message: str) -> None:

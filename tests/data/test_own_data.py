@@ -423,3 +423,13 @@ def test_many_classes_are_checked_in_one_pass() -> None:
     )
     assert read_labels(split, "label", "test", names[::-1])[0].tolist() == [count - 1, 0]
     assert time.process_time() - start < 3
+
+
+def test_names_of_classes_that_differ_by_blanks_or_capitals_are_said() -> None:
+    """Three spellings of one animal became three classes without a word."""
+    names = ["Cat", "Tom  cat", "cat", "cat ", "dog", "tom cat"]
+    assert label_warnings(np.arange(6), names, "train") == [
+        "Classes whose names differ by blanks or capitals alone are trained as different ones: 'Cat' and 'cat' and "
+        "'cat '; 'Tom  cat' and 'tom cat'. Where they are meant to be one, correct the labels."
+    ]
+    assert label_warnings(np.arange(3), ["cat", "dog", "catdog"], "train") == []

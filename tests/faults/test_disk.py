@@ -113,8 +113,17 @@ def test_full_file_system_ends_the_program_with_a_sentence(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/sys is Linux's")
-def test_read_only_folder_is_refused_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--output_dir", "/sys/jal-hf-run", "--dataset", "no/such-dataset"]) == 2
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train --dataset no/such-dataset --output_dir",
+        "tune --dataset no/such-dataset --loss ce --output_dir",
+        "compare digits --losses ce --out",
+        "noise no/such-dataset --noise symmetric:0.2 --out",
+    ],
+)
+def test_read_only_folder_is_refused_before_any_work(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*line.split(), "/sys/jal-hf-run"]) == 2
     assert "The output folder /sys/jal-hf-run cannot be written" in capsys.readouterr().err
 
 

@@ -135,3 +135,15 @@ def test_push_refuses_a_bad_repository_name(tmp_path: Path, repo: str) -> None:
     with pytest.raises(ValueError, match="is no repository name"):
         push_run(tmp_path, repo)
     assert "hub" not in json.loads((tmp_path / "run.json").read_text())
+
+
+def test_push_refuses_an_empty_revision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A branch without a name was once asked of the Hub."""
+    from jal_hf.cli.main import main
+    from jal_hf.hub import push_run
+
+    write_example_record(tmp_path)
+    with pytest.raises(ValueError, match="revision is empty"):
+        push_run(tmp_path, "tester/x", revision="")
+    assert main(["push", str(tmp_path), "tester/x", "--revision", " "]) == 2
+    assert "revision is empty" in capsys.readouterr().err

@@ -10,12 +10,14 @@ import pytest
 from jal_hf import RunConfig, create_loss, create_noise
 from jal_hf.cli.flags import config_of_words
 from jal_hf.cli.train import recommendation
+from jal_hf.ground.record import RunRecord
 from jal_hf.losses import JointLoss, Normalized, RobustLoss
 from jal_hf.losses.preset_table import DATASET_DECAY
 from jal_hf.runs.grid.cells import cell_config, plan_cells
 from jal_hf.runs.grid.ledger import GridLedger
 from jal_hf.runs.parts import check_config
 from jal_hf.runs.recipes import list_recipes, load_recipe
+from jal_hf.runs.repeat import config_from
 from jal_hf.training.methods import create_method
 
 
@@ -53,6 +55,39 @@ def test_own_data_without_a_recipe_gets_no_papers_noise(tmp_path: Path) -> None:
     assert (config.name, config.noise) == ("imagefolder", "none")
     assert config_of_words(["--dataset", str(tmp_path)]).noise == "none"
     assert RunConfig.from_recipe().name == "digits"
+
+
+def test_a_finished_run_stands_in_the_place_of_a_recipe(tmp_path: Path) -> None:
+    """Whoever wanted a run again had to type its settings anew."""
+    begun = RunConfig.from_recipe(
+        "digits", loss="gce", seed=3, max_steps=7, output_dir=str(tmp_path), overwrite=True
+    )
+    record = RunRecord(loss={"name": "gce"}, model={"name": "net"}, config=begun.published().to_dict())
+    record.write(tmp_path)
+    for given in (tmp_path, tmp_path / "run.json"):
+        config = config_of_words([str(given), "--learning_rate", "0.5"], or_run=True)
+        assert (config.loss, config.seed, config.noise) == ("gce", 3, "symmetric:0.4")
+        assert (config.training["max_steps"], config.training["learning_rate"]) == (7, 0.5)
+        assert config.output_dir == Path("runs/digits-gce-symmetric-0.4-seed3")
+        assert not config.training.get("overwrite")
+    with pytest.raises(ValueError, match="--fast and --best are for recipes"):
+        config_from(tmp_path, fast=True)
+    record.replace(finetune={"rows": 8}, command="jal-hf finetune pictures").write(tmp_path)
+    with pytest.raises(ValueError, match="repeat it by its own line: jal-hf finetune pictures"):
+        config_from(tmp_path)
+    with pytest.raises(ValueError, match="is a folder, not a recipe"):
+        config_of_words([str(tmp_path)])
+
+
+@pytest.mark.parametrize("steps", [0, -2])
+def test_no_step_at_all_is_refused(steps: int, tmp_path: Path) -> None:
+    """It counted as not set, and trained for the recipe's epochs."""
+    with pytest.raises(ValueError, match="max_steps must be at least 1, got"):
+        RunConfig.from_recipe("digits", max_steps=steps)
+    (tmp_path / "mine.yaml").write_text(f"max_steps: {steps}")
+    with pytest.raises(ValueError, match="max_steps must be at least 1, got"):
+        RunConfig.from_recipe(tmp_path / "mine.yaml")
+    assert RunConfig.from_recipe("digits", max_steps=-1).training["max_steps"] == -1
 
 
 def test_preset_brings_parameters_and_decay_and_what_is_asked_wins() -> None:

@@ -18,7 +18,7 @@ from jal_hf.data.images.encoded import encoded_column
 from jal_hf.data.readers.image_folder import is_leftover
 from jal_hf.data.readers.run_folders import CHANGES
 from jal_hf.data.text import OWN_INDEX
-from jal_hf.ground.files import whole_file
+from jal_hf.ground.files import check_writable, whole_file
 from jal_hf.runs.audit.cleaning import DROPPED, Cleaning
 
 IMAGES = ("images",)
@@ -26,9 +26,10 @@ IMAGES = ("images",)
 
 
 def check_empty(folder: Path) -> None:
-    """Refuse a folder for an export that holds something, by FileExistsError."""
+    """Refuse a folder for an export that holds something, by FileExistsError, or that cannot be written."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty; name a folder that is, or that is not there yet.")
+    check_writable(folder)
 
 
 def export_cleaned(data: Any, train: datasets.Dataset, cleaning: Cleaning, folder: Path) -> str:

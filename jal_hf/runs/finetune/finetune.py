@@ -29,7 +29,7 @@ from jal_hf.runs.folder import check_place
 from jal_hf.runs.lock import LOCK, held
 from jal_hf.runs.marker import MARKER, mark_folder, marked_paths
 from jal_hf.runs.parts import build_model, check_network, load_data
-from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS
+from jal_hf.runs.replacement import OWN_FILES, OWN_FOLDERS, event_folders
 from jal_hf.runs.run import RunResult
 from jal_hf.runs.texts import check_encoder_config, text_data
 
@@ -112,6 +112,9 @@ def finetune(
         check_network(config)
     check_place(folder)
     refuse_foreign_stages(folder)
+    if (folder / LOCK).exists():
+        with held(folder):  # else it is said before the data is loaded
+            pass
     repo_id = _repository(config)
     given = None if is_name else data
     if is_text:
@@ -186,7 +189,9 @@ def _repository(config: RunConfig) -> str | None:
     if not config.training.get("push_to_hub"):
         return None
     name = config.training.get("hub_model_id") or repository_name(config.output_dir)
-    return check_hub_access(name, token=config.secrets.get("hub_token"))
+    return check_hub_access(
+        name, token=config.secrets.get("hub_token"), revision=config.training.get("hub_revision")
+    )
 
 
 def _config_of(name: str, config: RunConfig, stages: Path) -> RunConfig:
@@ -217,6 +222,8 @@ def _export(
             shutil.rmtree(folder / name)
         elif name != RECORD:
             (folder / name).unlink(missing_ok=True)
+    for path in event_folders(folder):
+        shutil.rmtree(path)
     if (best.folder / "plots").is_dir():
         shutil.copytree(best.folder / "plots", folder / "plots")
     for source in files:  # a tokenizer's too

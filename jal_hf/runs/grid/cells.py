@@ -15,6 +15,7 @@ from jal_hf.ground.record import row_name
 from jal_hf.losses import list_losses, loss_info
 from jal_hf.losses.registry import composition
 from jal_hf.noise import noise_info
+from jal_hf.noise.registry import canonical_spec
 from jal_hf.noise.spec import split_spec
 from jal_hf.runs.config import OWN_DATA_RECIPE, RunConfig
 from jal_hf.runs.parts import check_config, check_network
@@ -72,8 +73,13 @@ def plan_cells(
     """All cells, those with the same data next to each other, the first seed of everything first.
 
     Raises:
-        ValueError: Two cells would share a folder.
+        ValueError: Two cells would share a folder, or two noises are the same in other words.
     """
+    spelled: dict[str, str] = {}
+    for noise in noises:
+        other = spelled.setdefault(canonical_spec(noise), noise)
+        if other != noise:
+            raise ValueError(f"The noises {other!r} and {noise!r} are the same; give one of them.")
     cells = [
         Cell(loss, noise, seed, method)
         for seed in seeds
@@ -121,11 +127,28 @@ def check_grid(shared: RunConfig, cells: Sequence[Cell], out: str | Path) -> Run
         raise ValueError("The grid is empty; give at least one loss, one noise and one seed.")
     for cell in {cell.row: cell for cell in reversed(cells)}.values():
         check_config(cell_config(shared, cell, out))
+    _refuse_unused_parameters(shared, cells)
     check_network(shared)
     for noise in {cell.noise for cell in cells}:
         check_noise(noise)
     registering_modules(shared, cells)
     return cell_config(shared, cells[0], out)
+
+
+def _refuse_unused_parameters(shared: RunConfig, cells: Sequence[Cell]) -> None:
+    """Parameters by method's name are for methods that the grid trains; others would go unsaid.
+
+    Raises:
+        ValueError: One is for none of them.
+    """
+    trained = {name for cell in cells for name in method_names(cell.method)}
+    given = shared.asked.get("method_args") or {}
+    for name, value in given.items():
+        if name in list_methods() and isinstance(value, Mapping) and name not in trained:
+            raise ValueError(
+                f"--method_args has parameters of {name!r}, and the grid trains {', '.join(sorted(trained))}; name it "
+                "in --methods, or leave them out."
+            )
 
 
 def registering_modules(shared: RunConfig, cells: Sequence[Cell]) -> list[str]:

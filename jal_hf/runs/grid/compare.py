@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jal_hf.analysis.grid_plots import plot_grid
 from jal_hf.analysis.tables import grid_table, write_tables
+from jal_hf.ground.files import check_writable
 from jal_hf.hub import add_comparisons
 from jal_hf.runs.config import RunConfig
 from jal_hf.runs.grid.cells import Cell, check_grid
@@ -54,6 +55,7 @@ def compare(
         raise ValueError(f"--jobs must be a number of at least 1 or 'auto', got {jobs!r}.")
     first = check_grid(config, cells, out)
     ledger = GridLedger(out)
+    check_writable(ledger.folder)
     ledger.refuse_foreign_files()
     with held(ledger.folder):
         return _compare(config, cells, ledger, first, jobs, mps)

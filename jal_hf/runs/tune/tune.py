@@ -13,7 +13,7 @@ from transformers import PrinterCallback
 
 from jal_hf.analysis.search_space import LEARNING_RATE, Interval, search_space
 from jal_hf.analysis.study_plot import plot_study
-from jal_hf.ground.files import refuse_links
+from jal_hf.ground.files import check_writable, refuse_links
 from jal_hf.losses import default_parameters
 from jal_hf.runs.audit.fold_training import QUIET, PartialData
 from jal_hf.runs.config import RunConfig
@@ -69,6 +69,7 @@ def tune(config: RunConfig, output_dir: str | Path, trials: int = 30) -> TuneRes
     folder = Path(output_dir)
     quiet = _quiet(config, folder)
     arguments = quiet.arguments()
+    check_writable(folder)
     refuse_foreign_files(folder)
     check_network(quiet)
     with held(folder):
