@@ -19,6 +19,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib import font_manager
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -155,9 +156,22 @@ def set_title(text: Text, title: str, share: float = 0.97) -> None:
     line, figure = shown(title, 160), text.figure
     set_lines(text, [line])
     letters, room = len(line), share * figure.bbox.width
-    while (width := text.get_window_extent().width) > room and letters > 1:
+    while (width := _width(text)) > room and letters > 1:
         letters = min(letters - 1, max(1, int(letters * room / width)))
         set_lines(text, wrapped(line, letters))
+
+
+def _width(artist: Artist) -> float:
+    """In dots, drawn as it will be."""
+    with _allowing_missing_glyphs():
+        return float(artist.get_window_extent().width)
+
+
+@contextlib.contextmanager
+def _allowing_missing_glyphs() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        yield
 
 
 def style_axes(
@@ -189,7 +203,7 @@ def legend_outside(axes: Axes, title: str = "", markerscale: float = 1.0) -> Non
     )
     for text in legend.get_texts():
         set_lines(text, wrapped(shown(text.get_text()), 26))
-    set_title(axes.title, title, 0.85 - legend.get_window_extent().width / figure.bbox.width)
+    set_title(axes.title, title, 0.85 - _width(legend) / figure.bbox.width)
 
 
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:
@@ -240,6 +254,5 @@ def _plain_text(figure: Figure) -> Iterator[None]:
     # Tick labels are only made now.
     settings: Any = {"svg.hashsalt": "jal_hf", "text.parse_math": False, "text.usetex": False}
     settings["font.family"] = _families(matplotlib.rcParams["font.family"], more)
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+    with matplotlib.rc_context(settings), _allowing_missing_glyphs():
         yield
