@@ -267,8 +267,8 @@ def test_best_takes_what_is_recommended_unless_something_else_is_asked_for() -> 
     assert config_of_words(["cifar10", "--best", "--method", "elr"]).method == "elr"
     assert config_of_words(best.to_argv()) == best
     said = recommendation(best)
-    assert "ema 1.0 to 1.05, twin 2.0 to 2.1" in said
-    assert "noisy validation labels" in said
+    assert "ema 1.0 to 1.05, gate 1.0, twin 2.0 to 2.1" in said
+    assert "noisy validation accuracy" in said
     with pytest.raises(ValueError, match="No loss and method are recommended for recipe 'clothing1m'"):
         config_of_words(["clothing1m", "--best"])
 
