@@ -14,6 +14,7 @@ from pickle import UnpicklingError
 
 from safetensors import SafetensorError
 
+from jal_hf.ground.image_files import UnreadableImageError
 from jal_hf.ground.sentences import shortened
 
 EXIT_FAILED = 1
@@ -28,6 +29,9 @@ _WRITERS = (
     "os error",
     "enforce fail at inline_container",
 )
+
+
+_LEAVE_OUT = "With --on_bad_image skip (in Python on_bad_image='skip') up to 5 % of the images are left out for that."
 
 
 class RunError(RuntimeError):
@@ -92,11 +96,18 @@ def explained(folder: str | os.PathLike[str]) -> Iterator[None]:
 
     Raises:
         RunError: In place of an error of the disk; any other error passes through as it is.
+        UnreadableImageError: With the way to leave such images out, and without the traceback in which a process that
+            reads ahead wraps it.
     """
     try:
         yield
     except RunError:
         raise
+    except UnreadableImageError as error:
+        if _LEAVE_OUT in str(error):
+            raise
+        sentence = str(error).strip().rpartition(f"{UnreadableImageError.__name__}: ")[2]
+        raise UnreadableImageError(f"{sentence} {_LEAVE_OUT}") from error
     except (OSError, RuntimeError, SafetensorError) as error:
         sentence = explanation(error, Path(folder))
         if sentence is None:

@@ -205,6 +205,23 @@ def test_a_last_batch_of_one_row_stops_no_training_and_every_row_is_evaluated(tm
     assert trained(folder, tmp_path / "other")["training"]["steps"] == 4
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_named_in_one_sentence_with_the_way_around_it(
+    workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = class_folders(tmp_path / "pictures")
+    place = next((folder / "train").iterdir()) if (folder / "train").is_dir() else next(folder.iterdir())
+    (place / "damaged.png").write_bytes(b"no image")
+    flags = [*SMALL, "--augment", "randomresizedcrop", "--dataloader_num_workers", str(workers)]
+    assert main(["train", "--dataset", str(folder), *flags, "--output_dir", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "damaged.png" in said
+    assert "--on_bad_image skip" in said
+    assert "Traceback" not in said
+    record = trained(folder, tmp_path / "skipped", "--on_bad_image", "skip")
+    assert record["dataset"]["skipped_images"] == 1
+
+
 def test_folder_in_the_place_of_a_recipe_is_told_the_flag(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is a folder, not a recipe.*--dataset"):
         load_recipe(str(tmp_path))
