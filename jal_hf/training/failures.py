@@ -31,7 +31,9 @@ _WRITERS = (
 )
 
 
-_LEAVE_OUT = "With --on_bad_image skip (in Python on_bad_image='skip') up to 5 % of the images are left out for that."
+_LEAVE_OUT = (
+    "With --on_bad_image skip (in Python on_bad_image='skip') up to 5 % of the images are left out for that."
+)
 
 
 class RunError(RuntimeError):
@@ -106,8 +108,8 @@ def explained(folder: str | os.PathLike[str]) -> Iterator[None]:
     except UnreadableImageError as error:
         if _LEAVE_OUT in str(error):
             raise
-        sentence = str(error).strip().rpartition(f"{UnreadableImageError.__name__}: ")[2]
-        raise UnreadableImageError(f"{sentence} {_LEAVE_OUT}") from error
+        named = str(error).strip().rpartition(f"{UnreadableImageError.__name__}: ")[2]
+        raise UnreadableImageError(f"{named} {_LEAVE_OUT}") from error
     except (OSError, RuntimeError, SafetensorError) as error:
         sentence = explanation(error, Path(folder))
         if sentence is None:
