@@ -387,7 +387,7 @@ def test_texts_are_read_to_the_length_asked_for(
     for asked, line in (
         (None, "32"),
         (16, "16"),
-        (64, "32 tokens are read, all that the encoder has places for"),
+        (64, "32 tokens are read, all that its tokenizer and the encoder take"),
     ):
         asking = config.replace(max_length=asked)
         told = length_line(asking, check_encoder(asking, 2, "first")[0])

@@ -172,7 +172,7 @@ def length_line(config: RunConfig, tokenizer: Any) -> str:
     read = int(tokenizer.model_max_length)
     cut = read < (config.data.max_length or 0)
     return f"of each text the first {read:,} tokens are read" + (
-        ", all that the encoder has places for" if cut else ""
+        ", all that its tokenizer and the encoder take" if cut else ""
     )
 
 
